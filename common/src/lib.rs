@@ -1,1 +1,18 @@
-//! stub
+//! What both planes of Vitrine share.
+//!
+//! Nothing here starts a thread or opens a socket: this crate holds the image model, the catalog (all SQL), the
+//! policy language, the configuration, HTTP/1.1 grammar and the messages that cross the boundary between the planes.
+#![forbid(unsafe_code)]
+
+pub mod catalog;
+pub mod config;
+pub mod error;
+pub mod http;
+pub mod identity;
+pub mod metrics;
+pub mod model;
+pub mod policy;
+pub mod rpc;
+pub mod time;
+
+pub use error::{Error, Kind, Result};

@@ -1,0 +1,70 @@
+//! Who is calling.
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Credentials;
+
+/// What a request brought along to prove who sends it. Never logged.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// `X-Auth-Token`.
+    pub token: Option<String>,
+    /// `X-Service-Token`.
+    pub service_token: Option<String>,
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proof")
+            .field("token", &self.token.as_ref().map(|_| "***"))
+            .field("service_token", &self.service_token.as_ref().map(|_| "***"))
+            .finish()
+    }
+}
+
+/// An authenticated caller, as Keystone (or the fixed identity of `flavor = none`) describes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User id, empty when the caller has none.
+    pub user_id: String,
+    /// Project id the token is scoped to; `None` for system- or domain-scoped tokens.
+    pub project_id: Option<String>,
+    /// Roles in that scope, lower case.
+    pub roles: Vec<String>,
+    /// Roles of the service token, lower case; empty when none came or it was not accepted.
+    pub service_roles: Vec<String>,
+    /// The user's domain.
+    pub user_domain_id: Option<String>,
+    /// The project's domain.
+    pub project_domain_id: Option<String>,
+    /// `all` for system-scoped tokens.
+    pub system_scope: Option<String>,
+    /// Whether the policy rule `context_is_admin` holds: sees and changes everything.
+    pub is_admin: bool,
+    /// When the token ends, seconds since 1970; `None` for the fixed identity.
+    pub expires_at: Option<i64>,
+}
+
+impl Identity {
+    /// Whether `project` (an image's owner, a member) is the caller's project.
+    pub fn is_project(&self, project: Option<&str>) -> bool {
+        match (self.project_id.as_deref(), project) {
+            (Some(mine), Some(theirs)) => mine == theirs,
+            _ => false,
+        }
+    }
+
+    /// The identity as the policy engine wants it.
+    pub fn credentials(&self) -> Credentials<'_> {
+        Credentials {
+            user_id: Some(&self.user_id),
+            project_id: self.project_id.as_deref(),
+            user_domain_id: self.user_domain_id.as_deref(),
+            project_domain_id: self.project_domain_id.as_deref(),
+            system_scope: self.system_scope.as_deref(),
+            roles: &self.roles,
+            service_roles: &self.service_roles,
+            is_admin: self.is_admin,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The image as the program sees it: no SQL, no JSON, no HTTP.
+
+pub mod image;
+pub mod status;
+pub mod visibility;
+
+pub use image::{Image, Location, Member, MemberStatus};
+pub use status::Status;
+pub use visibility::Visibility;

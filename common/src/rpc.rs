@@ -1,0 +1,199 @@
+//! What the planes say to each other.
+//!
+//! Both directions are HTTP/1.1 over a unix socket in the data directory (mode 0600): `POST /rpc` with an [`Envelope`]
+//! as JSON body. The answer is `200` with the reply's JSON, or an error status with an [`Error`](crate::Error) as
+//! JSON. A peer of another [`VERSION`] is refused with `409` before anything is done. For example:
+//!
+//! ```text
+//! curl --unix-socket vitrine-data/dataplane.sock http://vitrine/rpc \
+//!      -H 'Content-Type: application/json' -d '{"version":1,"message":{"type":"status"}}'
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{Identity, Proof};
+
+/// The version of this protocol. Raised whenever a message changes its meaning.
+pub const VERSION: u32 = 1;
+
+/// The path that takes messages on either socket.
+pub const PATH: &str = "/rpc";
+
+/// Control's socket in the data directory: forwarded API requests and [`ToControl`] messages.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// The data plane's socket in the data directory: [`ToDataplane`] messages.
+pub const DATAPLANE_SOCKET: &str = "dataplane.sock";
+
+/// Header of a forwarded request that carries the address of the client, for the log.
+pub const FORWARDED_FOR: &str = "x-vitrine-client";
+
+/// A message with the version its sender speaks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Envelope<M> {
+    /// [`VERSION`] of the sender.
+    pub version: u32,
+    /// The message.
+    pub message: M,
+}
+
+impl<M> Envelope<M> {
+    /// `message` in this program's version.
+    pub fn new(message: M) -> Self {
+        Envelope { version: VERSION, message }
+    }
+}
+
+/// What the data plane asks of control.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToControl {
+    /// First message of a data plane, before it accepts a client. Control undoes every upload that was left by an
+    /// earlier instance before it answers. Replied to with [`Done`].
+    Hello {
+        /// The data plane's process: a fresh UUID at each start.
+        instance: String,
+    },
+    /// Who is the holder of these tokens? Legal at any time. Replied to with [`Identity`].
+    Authenticate {
+        /// The tokens.
+        proof: Proof,
+    },
+    /// May this upload begin? Legal at any time after [`ToControl::Hello`]. Moves the image from `queued` to `saving`
+    /// and records the intent. Replied to with [`UploadTicket`].
+    OpenUpload(OpenUpload),
+    /// The data of an opened upload is durable. Legal once per upload; repeating it after a lost answer is harmless.
+    /// Replied to with [`Done`] once the image is `active`.
+    CommitUpload(CommitUpload),
+    /// An opened upload failed and its bytes are removed: the image becomes `queued` again. Repeating it is harmless.
+    /// Replied to with [`Done`].
+    AbortUpload {
+        /// From the ticket.
+        upload_id: String,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// Control's metrics. Legal at any time. Replied to with [`MetricsText`].
+    Metrics,
+}
+
+/// See [`ToControl::OpenUpload`]. Header values come as the client sent them: control checks them, in Glance's order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OpenUpload {
+    /// The data plane's instance, so that its uploads can be told from those of a dead one.
+    pub instance: String,
+    /// From the URL.
+    pub image_id: String,
+    /// Who sends it.
+    pub proof: Proof,
+    /// `x-openstack-request-id` of the request.
+    pub request_id: String,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `x-openstack-image-size`.
+    pub image_size: Option<String>,
+    /// `Content-Length`, bytes; `None` for a chunked body.
+    pub content_length: Option<u64>,
+    /// `x-image-meta-store`.
+    pub store: Option<String>,
+}
+
+/// Permission to receive the data of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadTicket {
+    /// Names this upload in commit and abort; a UUID.
+    pub upload_id: String,
+    /// The store to write to.
+    pub store: String,
+    /// Where the data must lie when it is committed, as a store URI.
+    pub url: String,
+    /// Bytes that must arrive, where the client said so.
+    pub expected_size: Option<u64>,
+    /// Largest size allowed, bytes.
+    pub size_max: u64,
+    /// Name of the digest beside MD5.
+    pub hash_algo: String,
+    /// What the image claims to be: decides how the stream is inspected.
+    pub disk_format: String,
+    /// The same.
+    pub container_format: String,
+}
+
+/// See [`ToControl::CommitUpload`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitUpload {
+    /// From the ticket.
+    pub upload_id: String,
+    /// Bytes received.
+    pub size: u64,
+    /// Bytes of the disk described by the data, where known.
+    pub virtual_size: Option<u64>,
+    /// MD5, hexadecimal.
+    pub checksum: String,
+    /// The ticket's digest, hexadecimal.
+    pub hash_value: String,
+}
+
+/// What control asks of the data plane.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToDataplane {
+    /// Which instance are you, and which uploads run? Legal at any time. Replied to with [`DataplaneStatus`].
+    Status,
+    /// Remove the bytes at a store URI, finished or not; absent bytes count as removed. `upload_id`: the upload that
+    /// wrote them, when it never finished. Legal when no running upload owns the place. Replied to with [`Done`].
+    Remove {
+        /// The store.
+        store: String,
+        /// The place.
+        url: String,
+        /// The unfinished upload, if any.
+        upload_id: Option<String>,
+    },
+    /// The image of this upload was deleted: stop receiving. Unknown uploads are ignored. Replied to with [`Done`].
+    CancelUpload {
+        /// From the ticket.
+        upload_id: String,
+    },
+}
+
+/// Reply to [`ToDataplane::Status`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataplaneStatus {
+    /// As in [`ToControl::Hello`].
+    pub instance: String,
+    /// Uploads that were opened and neither committed nor aborted.
+    pub uploads: Vec<String>,
+}
+
+/// Reply to [`ToControl::Metrics`]: Prometheus text.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MetricsText {
+    /// The exposition.
+    pub text: String,
+}
+
+/// The reply of messages that answer nothing but success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_read_as_documented() {
+        let text = serde_json::to_string(&Envelope::new(ToDataplane::Status)).expect("serialises");
+        assert_eq!(text, r#"{"version":1,"message":{"type":"status"}}"#);
+        let back: Envelope<ToDataplane> = serde_json::from_str(&text).expect("and back");
+        assert!(matches!(back.message, ToDataplane::Status));
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let proof = Proof { token: Some("secret-token".into()), service_token: None };
+        let message = ToControl::Authenticate { proof };
+        assert!(!format!("{message:?}").contains("secret-token"));
+    }
+}
