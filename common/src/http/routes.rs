@@ -1,0 +1,316 @@
+//! The route table: every endpoint, its method and path, and the plane that serves it.
+//!
+//! Both planes resolve a request here: the front door to find the transfers that it serves itself, control to find
+//! the handler, and either to label its metrics. `405` and its `Allow` follow from the table.
+
+use super::query;
+
+/// Which plane answers a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plane {
+    /// Image bytes: served at the front door.
+    Data,
+    /// Everything else: forwarded.
+    Control,
+}
+
+macro_rules! routes {
+    ($( $(#[$doc:meta])* $route:ident = $method:literal $path:literal $plane:ident; )*) => {
+        /// One endpoint: a method on a path.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Route {
+            $( $(#[$doc])* $route, )*
+        }
+
+        impl Route {
+            /// Every route.
+            pub const ALL: &'static [Route] = &[$( Route::$route, )*];
+
+            /// Its row in the table.
+            pub fn row(self) -> &'static Row {
+                match self {
+                    $( Route::$route => {
+                        const ROW: Row = Row { route: Route::$route, method: $method, path: $path, plane: Plane::$plane };
+                        &ROW
+                    } )*
+                }
+            }
+        }
+    };
+}
+
+routes! {
+    /// The versions document with status 300, for `/` and for whatever is not below a version.
+    Root = "*" "/" Control;
+    /// The versions document with status 200.
+    Versions = "*" "/versions" Control;
+    /// The versions document where a client looks below its endpoint.
+    VersionTwo = "GET" "/v2" Control;
+    /// Whether this server should get requests, without authentication.
+    Healthcheck = "GET" "/healthcheck" Control;
+    /// The same for load balancers that ask with HEAD.
+    HealthcheckHead = "HEAD" "/healthcheck" Control;
+    /// JSON schema of an image.
+    SchemaImage = "GET" "/v2/schemas/image" Control;
+    /// JSON schema of a list of images.
+    SchemaImages = "GET" "/v2/schemas/images" Control;
+    /// JSON schema of a member.
+    SchemaMember = "GET" "/v2/schemas/member" Control;
+    /// JSON schema of a list of members.
+    SchemaMembers = "GET" "/v2/schemas/members" Control;
+    /// JSON schema of a task.
+    SchemaTask = "GET" "/v2/schemas/task" Control;
+    /// JSON schema of a list of tasks.
+    SchemaTasks = "GET" "/v2/schemas/tasks" Control;
+    /// List images.
+    ListImages = "GET" "/v2/images" Control;
+    /// Create an image without data.
+    CreateImage = "POST" "/v2/images" Control;
+    /// Show an image.
+    ShowImage = "GET" "/v2/images/{image}" Control;
+    /// Change an image.
+    UpdateImage = "PATCH" "/v2/images/{image}" Control;
+    /// Delete an image and its data.
+    DeleteImage = "DELETE" "/v2/images/{image}" Control;
+    /// Upload an image's data.
+    UploadImage = "PUT" "/v2/images/{image}/file" Data;
+    /// Download an image's data.
+    DownloadImage = "GET" "/v2/images/{image}/file" Data;
+    /// Forbid downloads.
+    DeactivateImage = "POST" "/v2/images/{image}/actions/deactivate" Control;
+    /// Allow them again.
+    ReactivateImage = "POST" "/v2/images/{image}/actions/reactivate" Control;
+    /// Add a tag.
+    AddTag = "PUT" "/v2/images/{image}/tags/{tag}" Control;
+    /// Remove a tag.
+    RemoveTag = "DELETE" "/v2/images/{image}/tags/{tag}" Control;
+    /// List members.
+    ListMembers = "GET" "/v2/images/{image}/members" Control;
+    /// Offer an image to a project.
+    AddMember = "POST" "/v2/images/{image}/members" Control;
+    /// Show a member.
+    ShowMember = "GET" "/v2/images/{image}/members/{member}" Control;
+    /// Accept or reject an offered image.
+    UpdateMember = "PUT" "/v2/images/{image}/members/{member}" Control;
+    /// Withdraw an offer.
+    RemoveMember = "DELETE" "/v2/images/{image}/members/{member}" Control;
+    /// Import methods.
+    InfoImport = "GET" "/v2/info/import" Control;
+    /// Stores.
+    InfoStores = "GET" "/v2/info/stores" Control;
+    /// Stores with their properties, for administrators.
+    InfoStoresDetail = "GET" "/v2/info/stores/detail" Control;
+    /// Usage against the limits of the caller's project.
+    InfoUsage = "GET" "/v2/info/usage" Control;
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The endpoint.
+    pub route: Route,
+    /// Its method; `*` takes any.
+    pub method: &'static str,
+    /// Its path; `{name}` stands for one segment. Also the `route` label in metrics.
+    pub path: &'static str,
+    /// Who serves it.
+    pub plane: Plane,
+}
+
+impl Route {
+    /// The path pattern: the `route` label in metrics and logs.
+    pub fn label(self) -> &'static str {
+        self.row().path
+    }
+
+    /// Who serves it.
+    pub fn plane(self) -> Plane {
+        self.row().plane
+    }
+}
+
+/// Which versions of the API this server offers: some stand and fall with a feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offered {
+    /// Several stores are configured (`enabled_backends`).
+    pub multi_store: bool,
+    /// The image cache is configured.
+    pub cache: bool,
+}
+
+impl Offered {
+    /// Whether `v2.<minor>` may stand in a path.
+    pub fn minor(self, minor: u32) -> bool {
+        match minor {
+            0..=7 | 9 | 15 | 17 => true,
+            8 | 10..=13 => self.multi_store,
+            14 | 16 | 18 => self.cache,
+            _ => false,
+        }
+    }
+}
+
+/// What a method and a path come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// This endpoint, with the decoded values of the pattern's variables, in order.
+    Found(Route, Vec<String>),
+    /// The path exists with other methods.
+    WrongMethod {
+        /// The methods for `Allow`, comma-separated.
+        allow: String,
+        /// Some route with this path, for its label.
+        route: Route,
+    },
+    /// A path below a version that nobody knows.
+    NotFound,
+    /// The path holds octets that are not UTF-8 once decoded.
+    Undecodable,
+}
+
+/// Media type by which a client may choose a version without a prefix in the path.
+const VERSION_MEDIA_TYPE: &str = "application/vnd.openstack.images-v";
+
+/// Finds the endpoint of a request. `path` is the target without its query, still percent-encoded; `accept` the value
+/// of the header, where there is one.
+pub fn resolve(method: &str, path: &str, accept: Option<&str>, offered: Offered) -> Resolution {
+    let Some(segments) = decode_segments(path) else { return Resolution::Undecodable };
+    match segments.first().map(String::as_str) {
+        None | Some("") => found(Route::Root),
+        Some("versions") if segments.len() == 1 => found(Route::Versions),
+        Some("healthcheck") if segments.len() == 1 => match_table(method, &segments),
+        Some(first) if is_offered_version(first, offered) => {
+            let mut below = segments;
+            "v2".clone_into(&mut below[0]);
+            if below.len() == 2 && below[1].is_empty() {
+                below.pop();
+            }
+            match_table(method, &below)
+        }
+        Some(_) => match accept.and_then(|value| value.strip_prefix(VERSION_MEDIA_TYPE)) {
+            Some(version) if is_offered_version(&format!("v{version}"), offered) => {
+                let mut below = segments;
+                below.insert(0, "v2".to_owned());
+                match_table(method, &below)
+            }
+            _ => found(Route::Root),
+        },
+    }
+}
+
+fn found(route: Route) -> Resolution {
+    Resolution::Found(route, Vec::new())
+}
+
+/// `/a/b` is `["a", "b"]`, `/` is `[""]`; `None` where a segment does not decode to UTF-8.
+fn decode_segments(path: &str) -> Option<Vec<String>> {
+    path.strip_prefix('/').unwrap_or(path).split('/').map(query::decode_segment).collect()
+}
+
+fn is_offered_version(segment: &str, offered: Offered) -> bool {
+    match segment.strip_prefix("v2") {
+        Some("") => true,
+        Some(rest) => match rest.strip_prefix('.') {
+            // No leading zeros or signs: `v2.07` is not a version.
+            Some(minor) if minor.bytes().all(|b| b.is_ascii_digit()) && (minor == "0" || !minor.starts_with('0')) => {
+                minor.parse().is_ok_and(|minor| offered.minor(minor))
+            }
+            _ => false,
+        },
+        None => false,
+    }
+}
+
+fn match_table(method: &str, segments: &[String]) -> Resolution {
+    let mut allow = Vec::new();
+    let mut label = None;
+    for route in Route::ALL {
+        let row = route.row();
+        let Some(params) = match_path(row.path, segments) else { continue };
+        if row.method == method {
+            return Resolution::Found(*route, params);
+        }
+        allow.push(row.method);
+        label.get_or_insert(*route);
+    }
+    match label {
+        Some(route) => Resolution::WrongMethod { allow: allow.join(", "), route },
+        None => Resolution::NotFound,
+    }
+}
+
+fn match_path(pattern: &str, segments: &[String]) -> Option<Vec<String>> {
+    let mut params = Vec::new();
+    let mut wanted = pattern[1..].split('/');
+    for segment in segments {
+        let want = wanted.next()?;
+        if want.starts_with('{') {
+            if segment.is_empty() {
+                return None;
+            }
+            params.push(segment.clone());
+        } else if want != segment {
+            return None;
+        }
+    }
+    wanted.next().is_none().then_some(params)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SINGLE: Offered = Offered { multi_store: false, cache: false };
+
+    fn get(path: &str) -> Resolution {
+        resolve("GET", path, None, SINGLE)
+    }
+
+    #[test]
+    fn endpoints_are_found_below_every_offered_version() {
+        for prefix in ["/v2", "/v2.0", "/v2.9", "/v2.17"] {
+            let path = format!("{prefix}/images/abc/file");
+            assert_eq!(get(&path), Resolution::Found(Route::DownloadImage, vec!["abc".into()]));
+        }
+        for prefix in ["/v2.8", "/v2.14", "/v2.99", "/v2.01", "/v2.", "/v3", "/v20"] {
+            assert_eq!(get(&format!("{prefix}/images")), found(Route::Root), "{prefix}");
+        }
+        let multi = Offered { multi_store: true, cache: true };
+        assert_eq!(resolve("GET", "/v2.8/images", None, multi), found(Route::ListImages));
+    }
+
+    #[test]
+    fn a_version_may_stand_in_the_accept_header() {
+        let accept = Some("application/vnd.openstack.images-v2.2");
+        assert_eq!(resolve("GET", "/images", accept, SINGLE), found(Route::ListImages));
+        assert_eq!(get("/images"), found(Route::Root));
+    }
+
+    #[test]
+    fn wrong_methods_tell_the_right_ones() {
+        match resolve("PUT", "/v2/images/abc", None, SINGLE) {
+            Resolution::WrongMethod { allow, .. } => assert_eq!(allow, "GET, PATCH, DELETE"),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(resolve("HEAD", "/v2/images/abc/file", None, SINGLE), Resolution::WrongMethod { .. }));
+    }
+
+    #[test]
+    fn segments_are_decoded_once_and_never_split() {
+        assert_eq!(get("/v2/images/a%2Fb"), Resolution::Found(Route::ShowImage, vec!["a/b".into()]));
+        assert_eq!(get("/v2/images/%252e"), Resolution::Found(Route::ShowImage, vec!["%2e".into()]));
+        assert_eq!(get("/v2/images/%FF"), Resolution::Undecodable);
+        assert_eq!(get("/v2/images/abc/"), Resolution::NotFound);
+        assert_eq!(get("/v2/images//file"), Resolution::NotFound);
+    }
+
+    #[test]
+    fn the_roots_of_the_api() {
+        assert_eq!(get("/"), found(Route::Root));
+        assert_eq!(get("/nonsense"), found(Route::Root));
+        assert_eq!(resolve("POST", "/versions", None, SINGLE), found(Route::Versions));
+        assert_eq!(get("/v2"), found(Route::VersionTwo));
+        assert_eq!(get("/v2/"), found(Route::VersionTwo));
+        assert_eq!(get("/healthcheck"), found(Route::Healthcheck));
+    }
+}
