@@ -168,7 +168,7 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Head> {
     match request.parse(bytes) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(Error::bad_request("The request head is not complete.")),
-        Err(problem) => return Err(syntax(problem, count)),
+        Err(problem) => return Err(syntax(problem, bytes, count)),
     }
     let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
         return Err(Error::bad_request("The request line is malformed."));
@@ -192,16 +192,23 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Head> {
     })
 }
 
-fn syntax(problem: httparse::Error, count: usize) -> Error {
+fn syntax(problem: httparse::Error, bytes: &[u8], count: usize) -> Error {
     match problem {
         httparse::Error::TooManyHeaders => {
             Error::new(Kind::HeadersTooLarge, format!("The request has more than {count} header fields."))
         }
-        httparse::Error::Version => {
+        httparse::Error::Version if names_a_version(bytes) => {
             Error::new(Kind::VersionNotSupported, "This server speaks HTTP/1.1 and HTTP/1.0.")
         }
         problem => Error::bad_request(format!("The request head is malformed: {problem}.")),
     }
+}
+
+/// Whether the request line has three parts, the last of which looks like a version of HTTP.
+fn names_a_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut parts = line.split(|byte| *byte == b' ').skip(2);
+    matches!((parts.next(), parts.next()), (Some(version), None) if version.starts_with(b"HTTP/"))
 }
 
 /// Headers whose repetition would let two readers take two values.

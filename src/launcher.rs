@@ -1,0 +1,290 @@
+//! `vitrine serve`: both planes as child processes, restarted when they die, stopped when we are told to.
+//!
+//! One loop takes every event: a line or the end of a plane, a signal. A plane that ends before it was ever ready ends
+//! the launcher with its exit code; later it is restarted, at once the first time and ever more slowly while it keeps
+//! dying.
+
+use std::fs::DirBuilder;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use common::config::Config;
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cli::Options;
+use crate::plane::READY;
+use crate::{FAILED, Failure};
+
+/// A plane that lived this long was well: its next restart is at once again.
+const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+/// The wait before the second restart in a row; it doubles from there.
+const RESTART_DELAY: Duration = Duration::from_millis(100);
+/// The longest wait before a restart.
+const RESTART_DELAY_MAX: Duration = Duration::from_secs(5);
+/// How long the planes get to stop beyond their own drain time before they are killed.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Everything that wakes the launcher.
+enum Event {
+    /// A plane wrote a line to its standard output.
+    Line(Plane, String),
+    /// A plane's process ended.
+    Ended(Plane, ExitStatus),
+    /// We got a signal.
+    Signal(i32),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plane {
+    Control,
+    Dataplane,
+}
+
+impl Plane {
+    fn name(self) -> &'static str {
+        match self {
+            Plane::Control => "control",
+            Plane::Dataplane => "dataplane",
+        }
+    }
+}
+
+/// Starts both planes and keeps them running until a signal ends us.
+pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
+    prepare(&config.paths.data_dir)?;
+    let (sender, events) = mpsc::channel();
+    watch_signals(sender.clone())?;
+    let mut launcher = Launcher {
+        options: options.clone(),
+        control: Slot::new(Plane::Control),
+        dataplane: Slot::new(Plane::Dataplane),
+        sender,
+        announced: false,
+        stop_by: None,
+        drain: config.dataplane.drain,
+        failure: None,
+    };
+    launcher.start(Plane::Control)?;
+    launcher.start(Plane::Dataplane)?;
+    launcher.supervise(&events)
+}
+
+/// Makes the data directory, for its owner only: it holds the sockets through which the planes trust each other.
+fn prepare(data_dir: &Path) -> Result<(), Failure> {
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|error| {
+        format!("the data directory {} cannot be made: {error}; choose another with --data-dir", data_dir.display())
+    })?;
+    let probe = data_dir.join(".writable");
+    std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)).map_err(|error| {
+        format!("the data directory {} is not writable: {error}; choose another with --data-dir", data_dir.display())
+    })?;
+    Ok(())
+}
+
+fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if sender.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// A plane and what is known of its process.
+struct Slot {
+    plane: Plane,
+    pid: Option<Pid>,
+    /// Held open: its end tells the plane that we are gone.
+    _stdin: Option<ChildStdin>,
+    started: Instant,
+    ready: bool,
+    was_ready: bool,
+    deaths: u32,
+    restart_at: Option<Instant>,
+}
+
+impl Slot {
+    fn new(plane: Plane) -> Self {
+        Slot {
+            plane,
+            pid: None,
+            _stdin: None,
+            started: Instant::now(),
+            ready: false,
+            was_ready: false,
+            deaths: 0,
+            restart_at: None,
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid {
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+struct Launcher {
+    options: Options,
+    control: Slot,
+    dataplane: Slot,
+    sender: Sender<Event>,
+    announced: bool,
+    /// Set once we are stopping: when the planes are killed.
+    stop_by: Option<Instant>,
+    drain: Duration,
+    failure: Option<Failure>,
+}
+
+impl Launcher {
+    fn slot(&mut self, plane: Plane) -> &mut Slot {
+        match plane {
+            Plane::Control => &mut self.control,
+            Plane::Dataplane => &mut self.dataplane,
+        }
+    }
+
+    fn start(&mut self, plane: Plane) -> Result<(), Failure> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(plane.name())
+            .args(self.options.to_args())
+            .arg("--supervised")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("the {} plane cannot be started: {error}", plane.name()))?;
+        let slot = self.slot(plane);
+        slot.pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        slot._stdin = child.stdin.take();
+        slot.started = Instant::now();
+        slot.ready = false;
+        slot.restart_at = None;
+        let sender = self.sender.clone();
+        std::thread::spawn(move || follow(plane, child, &sender));
+        Ok(())
+    }
+
+    fn supervise(mut self, events: &Receiver<Event>) -> Result<(), Failure> {
+        loop {
+            match events.recv_timeout(self.next_wake()) {
+                Ok(Event::Line(plane, line)) => self.on_line(plane, &line),
+                Ok(Event::Ended(plane, status)) => self.on_end(plane, status),
+                Ok(Event::Signal(SIGHUP)) => {
+                    self.control.signal(Signal::HUP);
+                    self.dataplane.signal(Signal::HUP);
+                }
+                Ok(Event::Signal(_)) => self.stop(),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            self.act_on_time()?;
+            if self.stop_by.is_some() && self.control.pid.is_none() && self.dataplane.pid.is_none() {
+                return self.failure.map_or(Ok(()), Err);
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Duration {
+        let deadlines = [self.control.restart_at, self.dataplane.restart_at, self.stop_by];
+        let next = deadlines.into_iter().flatten().min();
+        next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()))
+    }
+
+    fn on_line(&mut self, plane: Plane, line: &str) {
+        let mut words = line.split(' ');
+        if words.next() != Some(READY) {
+            return;
+        }
+        let slot = self.slot(plane);
+        slot.ready = true;
+        slot.was_ready = true;
+        if plane == Plane::Dataplane {
+            // A later data plane must take the very addresses that clients know, also where a port was left open.
+            self.options.listen = words.next().and_then(|word| word.parse().ok()).or(self.options.listen);
+            self.options.admin_listen = words.next().and_then(|word| word.parse().ok()).or(self.options.admin_listen);
+        }
+        if self.control.ready && self.dataplane.ready && !self.announced {
+            self.announced = true;
+            if let Some(listen) = self.options.listen {
+                println!("vitrine: ready on http://{listen}");
+            }
+        }
+    }
+
+    fn on_end(&mut self, plane: Plane, status: ExitStatus) {
+        let stopping = self.stop_by.is_some();
+        let slot = self.slot(plane);
+        slot.pid = None;
+        slot.ready = false;
+        if stopping {
+            return;
+        }
+        if !slot.was_ready {
+            // It has told why on standard error.
+            let code = status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0);
+            let line = status.code().is_none().then(|| format!("the {} plane ended: {status}", plane.name()));
+            self.failure = Some(Failure { line, code: code.unwrap_or(FAILED) });
+            self.stop();
+            return;
+        }
+        slot.deaths = if slot.started.elapsed() >= HEALTHY_AFTER { 0 } else { slot.deaths.saturating_add(1) };
+        let delay = match slot.deaths {
+            0 | 1 => Duration::ZERO,
+            deaths => RESTART_DELAY.saturating_mul(1 << (deaths - 2).min(16)).min(RESTART_DELAY_MAX),
+        };
+        slot.restart_at = Some(Instant::now() + delay);
+        tracing::error!("the {} plane ended ({status}); restarting it in {} ms", plane.name(), delay.as_millis());
+    }
+
+    /// Asks both planes to stop; the control plane last, so that transfers that end meanwhile can be committed.
+    fn stop(&mut self) {
+        if self.stop_by.is_none() {
+            self.stop_by = Some(Instant::now() + self.drain + STOP_GRACE);
+            self.control.restart_at = None;
+            self.dataplane.restart_at = None;
+            self.dataplane.signal(Signal::TERM);
+        }
+    }
+
+    fn act_on_time(&mut self) -> Result<(), Failure> {
+        let now = Instant::now();
+        if let Some(stop_by) = self.stop_by {
+            if self.dataplane.pid.is_none() {
+                self.control.signal(Signal::TERM);
+            }
+            if now >= stop_by {
+                self.control.signal(Signal::KILL);
+                self.dataplane.signal(Signal::KILL);
+            }
+            return Ok(());
+        }
+        for plane in [Plane::Control, Plane::Dataplane] {
+            if self.slot(plane).restart_at.is_some_and(|at| at <= now) {
+                self.start(plane)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Passes on what a plane writes, then its end.
+fn follow(plane: Plane, mut child: Child, sender: &Sender<Event>) {
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if sender.send(Event::Line(plane, line)).is_err() {
+                return;
+            }
+        }
+    }
+    if let Ok(status) = child.wait() {
+        let _ = sender.send(Event::Ended(plane, status));
+    }
+}
