@@ -1,0 +1,21 @@
+//! Black-box tests of the built `vitrine` binary: every test starts its own server on free ports with a data
+//! directory of its own, and talks to it over plain sockets. No code of the product is linked, and nothing needs to be
+//! installed.
+//!
+//! `VITRINE_TEST_ENDPOINT=HOST:PORT` points the tests of modules `api_*`, `upload` and `download` at a server that
+//! already runs (for example another implementation of the same API), with the headers of `VITRINE_TEST_HEADERS`
+//! (`Name: value` joined by `|`) on every request and the files of `VITRINE_TEST_STORE` as its store directory.
+
+mod api_create;
+mod api_delete;
+mod api_discovery;
+mod api_list;
+mod api_members;
+mod api_patch;
+mod crash;
+mod download;
+mod harness;
+mod http;
+mod metrics;
+mod start;
+mod upload;
