@@ -7,6 +7,7 @@
 use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -160,6 +161,8 @@ impl Launcher {
             .arg("--supervised")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C in a terminal goes to us alone: the planes are stopped in our order.
+            .process_group(0)
             .spawn()
             .map_err(|error| format!("the {} plane cannot be started: {error}", plane.name()))?;
         let slot = self.slot(plane);

@@ -1,9 +1,15 @@
 //! Prometheus expositions: encoding one, and merging those of both planes into one text.
 
+mod exposition;
+mod process;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use prometheus::{Registry, TextEncoder};
+
+pub use exposition::Exposition;
+pub use process::{process, thread_cpu_seconds};
 
 /// The text exposition of everything registered in `registry`.
 pub fn encode(registry: &Registry) -> String {
