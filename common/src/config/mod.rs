@@ -1,1 +1,26 @@
-//! Configuration.
+//! Configuration: Glance's own `glance-api.conf`, plus the groups `[dataplane]` and `[control]` of Vitrine.
+//!
+//! Layers, highest first: command line ([`Overrides`]), environment `OS_<GROUP>__<OPTION>`, files in order (the
+//! later wins), the built-in defaults of the table in [`options`]. [`Config::load`] folds them into one immutable
+//! value and reports every problem at once.
+//!
+//! `ini` reads the file format, `value` the types of values, `settings` layers and substitutes, `resolve` turns
+//! options into [`Config`], and `reference` writes `docs/configuration.md` from the table.
+
+mod ini;
+pub mod options;
+mod problem;
+pub mod reference;
+mod resolve;
+mod resolve_keystone;
+mod resolve_stores;
+mod resolved;
+mod settings;
+mod value;
+
+pub use problem::{Place, Problem, Warning};
+pub use resolved::{
+    Api, Auth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor, Health, KeystoneAuth, Listen,
+    Logging, Overrides, Paths, PolicyFiles, Scope, Secret, SendPath, ServiceCredentials, StoreConfig, StoreKind,
+    Stores,
+};

@@ -1,0 +1,112 @@
+//! Glance's own options that Vitrine honours, but for stores and Keystone.
+
+use super::{Kind, NUMBER, Row, from};
+
+const fn row(name: &'static str, kind: Kind, doc: &'static str) -> Row {
+    Row::new("DEFAULT", name, kind, doc)
+}
+
+const fn database(name: &'static str, kind: Kind, doc: &'static str) -> Row {
+    Row::new("database", name, kind, doc)
+}
+
+const fn policy(name: &'static str, kind: Kind, doc: &'static str) -> Row {
+    Row::new("oslo_policy", name, kind, doc)
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row("bind_host", Kind::Host, "address to listen on; `--listen` wins").default("127.0.0.1"),
+    row("bind_port", Kind::Port, "port to listen on; `--listen` wins").default("9292"),
+    row("backlog", Kind::Int(1, 1 << 20), "length of the listen queue").default("4096"),
+    row("tcp_keepidle", Kind::Int(1, 32_767), "idle seconds before TCP asks whether the client is still there")
+        .default("600"),
+    row(
+        "workers",
+        Kind::Int(0, 1024),
+        "threads that serve connections; 0 or unset = one per core; `[dataplane] cores` wins",
+    ),
+    row(
+        "max_header_line",
+        Kind::Int(0, 1 << 20),
+        "bytes of the longest header line; raises `[dataplane] request_head_bytes_max`",
+    ),
+    row("http_keepalive", Kind::Bool, "false: close the connection after each response").default("true"),
+    row("client_socket_timeout", Kind::Int(0, 86_400), "seconds that a client's connection may be idle, 0 = for ever")
+        .default("900"),
+    row("public_endpoint", Kind::Str, "base URL in version links instead of the request's host"),
+    row("allow_anonymous_access", Kind::Bool, "who has no valid token may read public images instead of getting 401")
+        .default("false"),
+    row("max_request_id_length", Kind::Int(0, 8192), "longest accepted `X-Openstack-Request-ID`").default("64"),
+    row("limit_param_default", Kind::Int(1, 1_000_000), "images of a page when `limit` is not given").default("25"),
+    row("api_limit_max", Kind::Int(1, 1_000_000), "images of the largest page").default("1000"),
+    row("show_image_direct_url", Kind::Bool, "show `direct_url` of images").default("false"),
+    row("show_multiple_locations", Kind::Bool, "show `locations` of images and let clients change them")
+        .default("false"),
+    row("image_member_quota", NUMBER, "members of an image; negative = no limit").default("128"),
+    row("image_property_quota", NUMBER, "properties of an image; negative = no limit").default("128"),
+    row("image_tag_quota", NUMBER, "tags of an image; negative = no limit").default("128"),
+    row("image_location_quota", NUMBER, "locations of an image; negative = no limit").default("10"),
+    row("image_size_cap", from(1), "bytes of the largest image").default("1099511627776"),
+    row("user_storage_quota", Kind::ByteSize, "bytes of all images of a project; 0 = no limit").default("0"),
+    row("use_keystone_limits", Kind::Bool, "take quotas from Keystone's unified limits").default("false").refused(
+        "quotas from Keystone are not read, and images would have none; set it to false and use user_storage_quota",
+    ),
+    row(
+        "hashing_algorithm",
+        Kind::Choice(&["sha512", "sha384", "sha256", "sha224", "sha512_256", "sha1", "md5"]),
+        "algorithm of `os_hash_value` of new images",
+    )
+    .default("sha512"),
+    row("metadata_encryption_key", Kind::Secret, "key of encrypted locations in the catalog")
+        .refused("encrypted locations cannot be read; decrypt them and remove the option"),
+    row("property_protection_file", Kind::Str, "file that says who may see and change which property")
+        .refused("properties would not be protected; remove the option if that is acceptable"),
+    row("delayed_delete", Kind::Bool, "keep the data of deleted images for a scrubber")
+        .default("false")
+        .refused("data would be removed at once; set it to false if that is acceptable"),
+    row("enabled_import_methods", Kind::BracketList, "import methods that clients may use")
+        .default("[glance-direct,web-download,copy-image]"),
+    row("node_staging_uri", Kind::Str, "`file://` URL of the staging directory; unset: `<data directory>/staging`"),
+    row("enabled_backends", Kind::Dict, "several stores: `id:kind,…`; each is configured in the group of its id"),
+    row("debug", Kind::Bool, "log more").default("false"),
+    row("log_file", Kind::Str, "file for the log instead of standard error; relative names are below `log_dir`")
+        .aliases(&[("DEFAULT", "logfile")]),
+    row("log_dir", Kind::Str, "directory for the log; alone: `glance-api.log` in it").aliases(&[("DEFAULT", "logdir")]),
+    Row::new("image_format", "container_formats", Kind::List, "container formats that images may have")
+        .default("ami,ari,aki,bare,ovf,ova,docker,compressed")
+        .aliases(&[("DEFAULT", "container_formats")]),
+    Row::new("image_format", "disk_formats", Kind::List, "disk formats that images may have")
+        .default("ami,ari,aki,vhd,vhdx,vmdk,raw,qcow2,vdi,iso,ploop")
+        .aliases(&[("DEFAULT", "disk_formats")]),
+    Row::new(
+        "image_format",
+        "require_image_format_match",
+        Kind::Bool,
+        "uploaded data must be of the image's disk format",
+    )
+    .default("true"),
+    Row::new("paste_deploy", "flavor", Kind::Str, "authentication: empty = none, `keystone` = tokens").default(""),
+    database(
+        "connection",
+        Kind::Secret,
+        "catalog as a URL, such as `sqlite:////var/lib/glance/glance.sqlite`; unset: `<data directory>/catalog.sqlite`",
+    ),
+    policy(
+        "policy_file",
+        Kind::Str,
+        "file of policy rules; relative names are searched beside the configuration and in Glance's directories",
+    )
+    .default("policy.yaml"),
+    policy("policy_dirs", Kind::Multi, "directories of further policy files").default("policy.d"),
+    policy("policy_default_rule", Kind::Str, "rule that stands in for rules that do not exist").default("default"),
+    policy("enforce_new_defaults", Kind::Bool, "false: what an older default allowed stays allowed").default("true"),
+    Row::new(
+        "oslo_middleware",
+        "enable_proxy_headers_parsing",
+        Kind::Bool,
+        "believe `Forwarded` and `X-Forwarded-*` headers",
+    )
+    .default("false"),
+    Row::new("healthcheck", "disable_by_file_path", Kind::Str, "while this file exists, `/healthcheck` says 503")
+        .default("/etc/glance/healthcheck_disable"),
+];

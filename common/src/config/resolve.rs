@@ -1,0 +1,320 @@
+//! From options to [`Config`].
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::options::{self, State};
+use super::problem::{Problem, Warning};
+use super::resolved::{
+    Api, Auth, Config, Control, Database, Dataplane, Driver, Flavor, Health, Listen, Logging, Overrides, Paths,
+    PolicyFiles, SendPath,
+};
+use super::settings::{Environment, Settings};
+use super::{resolve_keystone, resolve_stores};
+
+/// The data directory when none is named, relative to the working directory.
+pub(super) const DEFAULT_DATA_DIR: &str = "vitrine-data";
+/// The admin listener when none is named.
+pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9293);
+/// File of the catalog in the data directory.
+const CATALOG_FILE: &str = "catalog.sqlite";
+/// Upload buffers are a multiple of this many bytes, for direct writes.
+const BUFFER_ALIGNMENT: usize = 4096;
+/// The flavors of Glance's shipped pipelines: what they authenticate, and whether they want the image cache.
+const FLAVORS: [(&str, Flavor, bool); 6] = [
+    ("", Flavor::None, false),
+    ("keystone", Flavor::Keystone, false),
+    ("caching", Flavor::None, true),
+    ("cachemanagement", Flavor::None, true),
+    ("keystone+caching", Flavor::Keystone, true),
+    ("keystone+cachemanagement", Flavor::Keystone, true),
+];
+const IMPORT_METHODS: [&str; 4] = ["glance-direct", "web-download", "copy-image", "glance-download"];
+
+impl Config {
+    /// Reads `files` in order (later ones win), the environment and `overrides`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(files: &[PathBuf], overrides: &Overrides) -> Result<(Config, Vec<Warning>), Vec<Problem>> {
+        Self::load_with(files, overrides, &|name| std::env::var_os(name))
+    }
+
+    /// [`Config::load`] with another environment.
+    pub(super) fn load_with(
+        files: &[PathBuf],
+        overrides: &Overrides,
+        environment: Environment<'_>,
+    ) -> Result<(Config, Vec<Warning>), Vec<Problem>> {
+        let settings = Settings::read(files, environment);
+        let config = resolve(&settings, files, overrides);
+        let problems = settings.problems.into_inner();
+        match config {
+            Some(config) if problems.is_empty() => Ok((config, settings.warnings.into_inner())),
+            _ => Err(problems),
+        }
+    }
+}
+
+/// The configuration, or `None` when a part cannot be built; then there is a problem that says why.
+pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Overrides) -> Option<Config> {
+    let Overrides { data_dir, listen, admin_listen } = overrides;
+    let data_dir = data_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
+    let data_dir = absolute(settings, &data_dir);
+    let (stores, staging_dir) = resolve_stores::resolve(settings, &data_dir);
+    let listen = Listen {
+        api: (*listen)
+            .or_else(|| listen_address(settings))
+            .unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
+        admin: admin_listen.unwrap_or(DEFAULT_ADMIN),
+    };
+    for row in options::rows().filter(|row| matches!(row.state, State::Refused(_))) {
+        // Asked for its problem only.
+        settings.value(row.group, row.name);
+    }
+    let control = control(settings);
+    let auth = auth(settings, listen.api);
+    let store_ids: Vec<String> = settings.pairs("DEFAULT", "enabled_backends").into_iter().map(|(id, _)| id).collect();
+    settings.warn_of_unread(&store_ids, settings.text(resolve_keystone::GROUP, "auth_section").as_deref());
+    Some(Config {
+        api: api(settings),
+        policy: policy(settings, files),
+        database: Database { sqlite: database(settings, &data_dir) },
+        health: Health { disable_by_file: settings.text("healthcheck", "disable_by_file_path").map(PathBuf::from) },
+        logging: logging(settings),
+        dataplane: dataplane(settings),
+        paths: Paths { data_dir, staging_dir },
+        listen,
+        control,
+        auth: auth?,
+        stores: stores?,
+    })
+}
+
+/// `path` made absolute against the working directory, without looking at the file system.
+pub(super) fn absolute(settings: &Settings<'_>, path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|error| {
+        settings.problem(Problem::Unreadable { file: path.to_owned(), reason: error.to_string() });
+        path.to_owned()
+    })
+}
+
+fn listen_address(settings: &Settings<'_>) -> Option<SocketAddr> {
+    let host = settings.text("DEFAULT", "bind_host")?;
+    let port = settings.count::<u16>("DEFAULT", "bind_port");
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Some(SocketAddr::new(ip, port));
+    }
+    let found = (host.as_str(), port).to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    if found.is_none() {
+        settings.bad("DEFAULT", &["DEFAULT"], "bind_host", &host, "an IP address, or a host name that can be resolved");
+    }
+    found
+}
+
+fn api(settings: &Settings<'_>) -> Api {
+    let flag = |name| settings.bool("DEFAULT", name);
+    let quota = |name| settings.int("DEFAULT", name).and_then(|number| u64::try_from(number).ok());
+    Api {
+        public_endpoint: settings.text("DEFAULT", "public_endpoint").map(|url| url.trim_end_matches('/').to_owned()),
+        trust_proxy_headers: settings.bool("oslo_middleware", "enable_proxy_headers_parsing"),
+        request_id_length_max: settings.count("DEFAULT", "max_request_id_length"),
+        page_default: settings.count("DEFAULT", "limit_param_default"),
+        page_max: settings.count("DEFAULT", "api_limit_max"),
+        show_image_direct_url: flag("show_image_direct_url"),
+        show_multiple_locations: flag("show_multiple_locations"),
+        member_quota: quota("image_member_quota"),
+        property_quota: quota("image_property_quota"),
+        tag_quota: quota("image_tag_quota"),
+        location_quota: quota("image_location_quota"),
+        image_size_max: settings.count("DEFAULT", "image_size_cap"),
+        user_storage_quota: quota("user_storage_quota").filter(|bytes| *bytes > 0),
+        hashing_algorithm: settings.text("DEFAULT", "hashing_algorithm").unwrap_or_default(),
+        enabled_import_methods: import_methods(settings),
+        container_formats: settings.list("image_format", "container_formats"),
+        disk_formats: settings.list("image_format", "disk_formats"),
+        require_image_format_match: settings.bool("image_format", "require_image_format_match"),
+    }
+}
+
+fn import_methods(settings: &Settings<'_>) -> Vec<String> {
+    let methods = settings.list("DEFAULT", "enabled_import_methods");
+    for method in methods.iter().filter(|method| !IMPORT_METHODS.contains(&method.as_str())) {
+        let accepted = format!("a list in brackets of {}", IMPORT_METHODS.join(", "));
+        settings.bad("DEFAULT", &["DEFAULT"], "enabled_import_methods", method, &accepted);
+    }
+    methods
+}
+
+fn auth(settings: &Settings<'_>, listen: SocketAddr) -> Option<Auth> {
+    let name = settings.text("paste_deploy", "flavor").unwrap_or_default();
+    let flavor = FLAVORS.iter().find(|(known, ..)| *known == name);
+    let Some((_, flavor, caching)) = flavor.copied() else {
+        let known: Vec<_> = FLAVORS.iter().filter(|(name, ..)| !name.is_empty()).map(|(name, ..)| *name).collect();
+        let accepted = format!("empty, {}", known.join(", "));
+        settings.bad("paste_deploy", &["paste_deploy"], "flavor", &name, &accepted);
+        return None;
+    };
+    if caching {
+        settings.note(format!(
+            "[paste_deploy] flavor = {name}: the image cache is not there yet; authentication is as it says"
+        ));
+    }
+    let allow_anonymous_access = settings.bool("DEFAULT", "allow_anonymous_access");
+    let remote = settings.bool("control", "allow_remote_unauthenticated");
+    let keystone = match flavor {
+        Flavor::Keystone => Some(resolve_keystone::resolve(settings)?),
+        Flavor::None => {
+            if settings.is_set(resolve_keystone::GROUP, &[resolve_keystone::GROUP], "auth_url") {
+                settings
+                    .note("[keystone_authtoken] is not used: [paste_deploy] flavor says that nobody is authenticated");
+            }
+            if !listen.ip().is_loopback() && !remote {
+                settings.problem(Problem::Conflict(format!(
+                    "without authentication everybody who reaches {listen} could do everything: set [paste_deploy] flavor = \
+                     keystone, listen on 127.0.0.1, or set [control] allow_remote_unauthenticated = true"
+                )));
+            }
+            None
+        }
+    };
+    Some(Auth { flavor, allow_anonymous_access, keystone })
+}
+
+fn database(settings: &Settings<'_>, data_dir: &Path) -> PathBuf {
+    const ACCEPTED: &str = "sqlite:////absolute/path or sqlite:///relative/path";
+    let Some(url) = settings.text("database", "connection") else {
+        return data_dir.join(CATALOG_FILE);
+    };
+    let (scheme, rest) = url.split_once("://").unwrap_or((url.as_str(), ""));
+    let dialect = scheme.split('+').next().unwrap_or_default();
+    let shown = format!("{dialect}://***");
+    if matches!(dialect, "mysql" | "mariadb" | "postgresql") {
+        let reason = format!("network databases are not there yet; use {ACCEPTED}");
+        settings.unsupported("database", "connection", &shown, &reason);
+        return PathBuf::new();
+    }
+    let path = rest.strip_prefix('/').map(|path| path.split('?').next().unwrap_or_default());
+    match path.filter(|path| dialect == "sqlite" && !path.is_empty() && *path != ":memory:") {
+        Some(path) => absolute(settings, Path::new(path)),
+        None => {
+            settings.bad("database", &["database"], "connection", &shown, ACCEPTED);
+            PathBuf::new()
+        }
+    }
+}
+
+fn policy(settings: &Settings<'_>, files: &[PathBuf]) -> PolicyFiles {
+    const GROUP: &str = "oslo_policy";
+    let name = settings.text(GROUP, "policy_file").unwrap_or_default();
+    let file = search(&name, files).filter(|file| file.is_file());
+    if file.is_none() && settings.is_set(GROUP, &[GROUP], "policy_file") {
+        settings.note(format!("[oslo_policy] policy_file = {name}: there is no such file; the default rules apply"));
+    }
+    let dirs = settings.list(GROUP, "policy_dirs");
+    PolicyFiles {
+        file,
+        dirs: dirs.iter().filter_map(|name| search(name, files)).filter(|dir| dir.is_dir()).collect(),
+        default_rule: settings.text(GROUP, "policy_default_rule").unwrap_or_default(),
+        enforce_new_defaults: settings.bool(GROUP, "enforce_new_defaults"),
+    }
+}
+
+/// Where `name` is, looked for beside the configuration files and in Glance's own directories. Without
+/// configuration files only absolute names are found: the embedded defaults depend on nothing outside.
+fn search(name: &str, files: &[PathBuf]) -> Option<PathBuf> {
+    let path = Path::new(name);
+    if name.is_empty() {
+        return None;
+    }
+    if path.is_absolute() {
+        return path.exists().then(|| path.to_owned());
+    }
+    if files.is_empty() {
+        return None;
+    }
+    let beside = files.iter().rev().filter_map(|file| file.parent().map(Path::to_owned));
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let home = home.into_iter().flat_map(|home| [home.join(".glance"), home]);
+    let system = [PathBuf::from("/etc/glance"), PathBuf::from("/etc")];
+    beside.chain(home).chain(system).map(|dir| dir.join(path)).find(|path| path.exists())
+}
+
+fn logging(settings: &Settings<'_>) -> Logging {
+    let dir = settings.text("DEFAULT", "log_dir").map(PathBuf::from);
+    let file = settings.text("DEFAULT", "log_file").map(PathBuf::from);
+    let file = match (dir, file) {
+        (Some(dir), Some(file)) => Some(dir.join(file)),
+        (Some(dir), None) => Some(dir.join("glance-api.log")),
+        (None, file) => file,
+    };
+    Logging { debug: settings.bool("DEFAULT", "debug"), file }
+}
+
+fn dataplane(settings: &Settings<'_>) -> Dataplane {
+    const GROUP: &str = "dataplane";
+    let count = |name| settings.count::<usize>(GROUP, name);
+    let seconds = |name| Duration::from_secs(settings.count(GROUP, name));
+    let word = |name| settings.text(GROUP, name).unwrap_or_default();
+    let cores = settings.int(GROUP, "cores");
+    let workers = settings.int("DEFAULT", "workers");
+    let idle = settings.int(GROUP, "idle_timeout_seconds");
+    let socket_timeout = settings.int("DEFAULT", "client_socket_timeout");
+    let idle = idle.or(socket_timeout).and_then(|seconds| u64::try_from(seconds).ok());
+    let upload_buffer_bytes = count("upload_buffer_bytes");
+    if !upload_buffer_bytes.is_multiple_of(BUFFER_ALIGNMENT) {
+        let accepted = format!("a multiple of {BUFFER_ALIGNMENT}");
+        settings.bad(GROUP, &[GROUP], "upload_buffer_bytes", &upload_buffer_bytes.to_string(), &accepted);
+    }
+    Dataplane {
+        driver: if word("driver") == "epoll" { Driver::Epoll } else { Driver::Uring },
+        cores: positive(cores.or(workers)),
+        max_connections: count("max_connections"),
+        listen_backlog: settings.count("DEFAULT", "backlog"),
+        tcp_keepidle: Duration::from_secs(settings.count("DEFAULT", "tcp_keepidle")),
+        http_keepalive: settings.bool("DEFAULT", "http_keepalive"),
+        request_head_bytes_max: count("request_head_bytes_max").max(settings.count("DEFAULT", "max_header_line")),
+        request_header_count_max: count("request_header_count_max"),
+        head_timeout: seconds("head_timeout_seconds"),
+        idle_timeout: idle.filter(|seconds| *seconds > 0).map(Duration::from_secs),
+        body_min_rate_bytes_per_second: settings.count(GROUP, "body_min_rate_bytes_per_second"),
+        send_stall: seconds("send_stall_seconds"),
+        metadata_body_bytes_max: count("metadata_body_bytes_max"),
+        upload_buffers_count: count("upload_buffers_count"),
+        upload_buffer_bytes,
+        upload_direct_io: settings.bool(GROUP, "upload_direct_io"),
+        hash_threads: positive(settings.int(GROUP, "hash_threads")),
+        offload_threads: count("offload_threads"),
+        send_buffer_bytes: positive(settings.int(GROUP, "send_buffer_bytes")),
+        send_path: match word("send_path").as_str() {
+            "sendfile" => SendPath::Sendfile,
+            "splice" => SendPath::Splice,
+            "copy" => SendPath::Copy,
+            _ => SendPath::Auto,
+        },
+        drain: seconds("drain_seconds"),
+    }
+}
+
+fn positive(number: Option<i64>) -> Option<usize> {
+    number.and_then(|number| usize::try_from(number).ok()).filter(|number| *number > 0)
+}
+
+fn control(settings: &Settings<'_>) -> Control {
+    const GROUP: &str = "control";
+    let count = |name| settings.count::<usize>(GROUP, name);
+    let seconds = |name| Duration::from_secs(settings.count(GROUP, name));
+    Control {
+        max_connections: count("max_connections"),
+        read_connections: count("read_connections"),
+        commit_batch_max: count("commit_batch_max"),
+        reap_interval: seconds("reap_interval_seconds"),
+        rpc_timeout: seconds("rpc_timeout_seconds"),
+        retry_after_seconds: settings.count(GROUP, "retry_after_seconds"),
+    }
+}
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;

@@ -1,0 +1,224 @@
+//! Stores: the mode of one store and that of `enabled_backends`, folded into one list.
+
+use std::path::{Path, PathBuf};
+
+use super::options::{BACKEND_DEFAULTS, STAGING_GROUP, STORE_GROUP};
+use super::problem::Problem;
+use super::resolve::absolute;
+use super::resolved::{DataDir, FileStore, StoreConfig, StoreKind, Stores};
+use super::settings::Settings;
+use super::value::Value;
+
+/// Group of the single store.
+const SINGLE_GROUP: &str = "glance_store";
+/// Ids that begin so are Glance's own.
+const RESERVED_PREFIX: &str = "os_glance_";
+/// Store kinds by all names that Glance gives them in `stores`, `default_store` and `enabled_backends`.
+const KINDS: [(&str, &[&str]); 7] = [
+    ("file", &["file", "filesystem"]),
+    ("http", &["http", "https"]),
+    ("rbd", &["rbd"]),
+    ("s3", &["s3", "s3+http", "s3+https"]),
+    ("swift", &["swift", "swift+http", "swift+https", "swift+config"]),
+    ("cinder", &["cinder"]),
+    ("vmware", &["vmware", "vsphere"]),
+];
+
+/// The stores and the staging directory. `None`: there is a problem that says why.
+pub(super) fn resolve(settings: &Settings<'_>, data_dir: &Path) -> (Option<Stores>, PathBuf) {
+    let backends = settings.pairs("DEFAULT", "enabled_backends");
+    let staging = data_dir.join("staging");
+    // Both modes' options are read, so that a mistake is found in either.
+    let single_staging = settings.text("DEFAULT", "node_staging_uri");
+    let multi_staging = settings.text(STAGING_GROUP, "filesystem_store_datadir");
+    let default_backend = settings.text(SINGLE_GROUP, "default_backend");
+    let default_store = settings.text(SINGLE_GROUP, "default_store").unwrap_or_default();
+    let kinds = settings.list(SINGLE_GROUP, "stores");
+    if backends.is_empty() {
+        let staging = single_staging.map_or(staging, |uri| staging_path(settings, &uri));
+        (single(settings, data_dir, &kinds, &default_store), staging)
+    } else {
+        let staging = multi_staging.map_or(staging, |path| absolute(settings, Path::new(&path)));
+        (several(settings, data_dir, &backends, default_backend), staging)
+    }
+}
+
+fn kind_of(name: &str) -> Option<&'static str> {
+    KINDS.iter().find(|(_, names)| names.contains(&name)).map(|(kind, _)| *kind)
+}
+
+fn kind_names() -> String {
+    KINDS.map(|(kind, _)| kind).join(", ")
+}
+
+fn staging_path(settings: &Settings<'_>, uri: &str) -> PathBuf {
+    match uri.strip_prefix("file://").filter(|path| path.starts_with('/')) {
+        Some(path) => PathBuf::from(path),
+        None => {
+            settings.bad("DEFAULT", &["DEFAULT"], "node_staging_uri", uri, "file:///absolute/path");
+            PathBuf::new()
+        }
+    }
+}
+
+fn single(settings: &Settings<'_>, data_dir: &Path, kinds: &[String], default: &str) -> Option<Stores> {
+    let groups = [SINGLE_GROUP];
+    for name in kinds {
+        match kind_of(name) {
+            Some("file") => {}
+            // In Glance's default, so that nobody may have asked for it.
+            Some("http") => {
+                if settings.is_set(SINGLE_GROUP, &groups, "stores") {
+                    settings
+                        .note("[glance_store] stores: http stores are not there yet, images in them cannot be read");
+                }
+            }
+            Some(kind) => {
+                settings.unsupported(SINGLE_GROUP, "stores", name, &format!("only file stores are there, no {kind}"))
+            }
+            None => settings.bad(SINGLE_GROUP, &groups, "stores", name, &kind_names()),
+        }
+    }
+    match kind_of(default) {
+        Some("file") => {}
+        Some(_) => {
+            settings.unsupported(SINGLE_GROUP, "default_store", default, "only file stores are there");
+            return None;
+        }
+        None => {
+            settings.bad(SINGLE_GROUP, &groups, "default_store", default, &kind_names());
+            return None;
+        }
+    }
+    let store = file_store(settings, "file", &groups, data_dir)?;
+    Some(Stores { multi: false, default: store.id.clone(), list: vec![store] })
+}
+
+fn several(
+    settings: &Settings<'_>,
+    data_dir: &Path,
+    backends: &[(String, String)],
+    default: Option<String>,
+) -> Option<Stores> {
+    let bad = |value: &str, accepted: &str| settings.bad("DEFAULT", &["DEFAULT"], "enabled_backends", value, accepted);
+    let mut list = Vec::new();
+    for (id, name) in backends {
+        if id.is_empty() || id.starts_with(RESERVED_PREFIX) {
+            bad(id, &format!("ids that are not empty and do not begin with {RESERVED_PREFIX}"));
+            continue;
+        }
+        match kind_of(name) {
+            Some("file") => list.extend(file_store(settings, id, &[id, BACKEND_DEFAULTS], data_dir)),
+            Some(kind) => {
+                let reason = format!("store {id}: only file stores are there, no {kind}");
+                settings.unsupported("DEFAULT", "enabled_backends", &format!("{id}:{name}"), &reason);
+            }
+            None => bad(&format!("{id}:{name}"), &format!("stores of the kinds {}", kind_names())),
+        }
+    }
+    reject_shared_directories(settings, &list);
+    let Some(default) = default else {
+        let reason = "enabled_backends needs a store for new images".to_owned();
+        settings.problem(Problem::Missing {
+            group: SINGLE_GROUP.to_owned(),
+            option: "default_backend".to_owned(),
+            reason,
+        });
+        return None;
+    };
+    if !backends.iter().any(|(id, _)| *id == default) {
+        let ids: Vec<_> = backends.iter().map(|(id, _)| id.as_str()).collect();
+        settings.bad(
+            SINGLE_GROUP,
+            &[SINGLE_GROUP],
+            "default_backend",
+            &default,
+            &format!("an id of enabled_backends: {}", ids.join(", ")),
+        );
+        return None;
+    }
+    (list.len() == backends.len()).then_some(Stores { multi: true, default, list })
+}
+
+/// A directory that belongs to two stores would let one overwrite or delete the other's files.
+fn reject_shared_directories(settings: &Settings<'_>, list: &[StoreConfig]) {
+    let dirs = list.iter().flat_map(|store| {
+        let StoreKind::File(file) = &store.kind;
+        file.dirs.iter().map(move |dir| (store, dir))
+    });
+    let dirs: Vec<_> = dirs.collect();
+    for (index, (store, dir)) in dirs.iter().enumerate() {
+        if let Some((other, _)) =
+            dirs.iter().take(index).find(|(other, known)| known.path == dir.path && other.id != store.id)
+        {
+            settings.problem(Problem::Conflict(format!(
+                "stores {} and {} have the same directory {}: set filesystem_store_datadir in [{}] and [{}]",
+                other.id,
+                store.id,
+                dir.path.display(),
+                other.id,
+                store.id
+            )));
+        }
+    }
+}
+
+fn file_store(settings: &Settings<'_>, id: &str, groups: &[&str], data_dir: &Path) -> Option<StoreConfig> {
+    let number = |name| match settings.value_in(STORE_GROUP, groups, name) {
+        Some(Value::Int(number)) => number,
+        _ => 0,
+    };
+    let dirs = datadirs(settings, groups, data_dir)?;
+    let perm = number("filesystem_store_file_perm");
+    // Written as decimal digits, meant as octal ones.
+    let file_mode = u32::from_str_radix(&perm.to_string(), 8).unwrap_or_else(|_| {
+        settings.bad(STORE_GROUP, groups, "filesystem_store_file_perm", &perm.to_string(), "octal digits, such as 640");
+        0
+    });
+    let file = FileStore {
+        dirs,
+        file_mode: Some(file_mode).filter(|mode| *mode != 0),
+        thin_provisioning: settings.value_in(STORE_GROUP, groups, "filesystem_thin_provisioning")
+            == Some(Value::Bool(true)),
+        chunk_bytes: u64::try_from(number("filesystem_store_chunk_size")).unwrap_or_default(),
+    };
+    Some(StoreConfig {
+        id: id.to_owned(),
+        kind: StoreKind::File(file),
+        weight: number("weight"),
+        description: settings.text_in(STORE_GROUP, groups, "store_description"),
+    })
+}
+
+fn datadirs(settings: &Settings<'_>, groups: &[&str], data_dir: &Path) -> Option<Vec<DataDir>> {
+    const ONE: &str = "filesystem_store_datadir";
+    const MANY: &str = "filesystem_store_datadirs";
+    let one = settings.text_in(STORE_GROUP, groups, ONE);
+    let many = match settings.value_in(STORE_GROUP, groups, MANY) {
+        Some(Value::List(items)) => items,
+        _ => Vec::new(),
+    };
+    if one.is_some() && !many.is_empty() {
+        settings.bad(STORE_GROUP, groups, MANY, &many.join(", "), &format!("either {ONE} or {MANY}, not both"));
+        return None;
+    }
+    if many.is_empty() {
+        let path = one.map_or_else(|| data_dir.join("images"), |path| absolute(settings, Path::new(&path)));
+        return Some(vec![DataDir { path, priority: 0 }]);
+    }
+    let mut dirs: Vec<DataDir> = Vec::with_capacity(many.len());
+    for text in &many {
+        let (path, priority) = text.rsplit_once(':').unwrap_or((text, ""));
+        let (path, priority) = (path.trim(), priority.trim());
+        let priority = if priority.is_empty() { Ok(0) } else { priority.parse::<i64>() };
+        let path_used = dirs.iter().any(|dir| dir.path == Path::new(path));
+        match priority {
+            Ok(priority) if !path.is_empty() && !path_used => {
+                dirs.push(DataDir { path: absolute(settings, Path::new(path)), priority });
+            }
+            _ => settings.bad(STORE_GROUP, groups, MANY, text, "path or path:priority, each path once"),
+        }
+    }
+    dirs.sort_by_key(|dir| std::cmp::Reverse(dir.priority));
+    Some(dirs)
+}

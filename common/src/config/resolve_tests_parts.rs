@@ -1,0 +1,127 @@
+//! Stores and Keystone's account.
+
+use super::*;
+
+#[test]
+fn a_single_store_stands_in_glance_store() {
+    let single = config(
+        "[glance_store]\nstores = file\ndefault_store = filesystem\nfilesystem_store_datadir = /srv/images/\n[DEFAULT]\nnode_staging_uri = file:///srv/staging\n",
+    );
+    assert_eq!(file_store(&single, 0).dirs[0].path, Path::new("/srv/images/"));
+    assert_eq!(single.paths.staging_dir, Path::new("/srv/staging"));
+    assert_eq!(
+        warnings("[glance_store]\nstores = file,http\n"),
+        ["[glance_store] stores: http stores are not there yet, images in them cannot be read"]
+    );
+    let rbd = problems("[glance_store]\nstores = rbd\ndefault_store = rbd\nrbd_store_pool = images\n");
+    assert_eq!(rbd.len(), 2, "{rbd:?}");
+    assert!(rbd[0].starts_with("0.conf:2: [glance_store] stores = rbd: not supported yet"), "{rbd:?}");
+    assert!(rbd[1].starts_with("0.conf:3: [glance_store] default_store = rbd: not supported yet"), "{rbd:?}");
+    assert_eq!(
+        problems("[DEFAULT]\nnode_staging_uri = http://x/\n"),
+        ["0.conf:2: [DEFAULT] node_staging_uri = http://x/: accepted is file:///absolute/path"]
+    );
+}
+
+#[test]
+fn directories_of_a_store() {
+    let case = |lines: &str| load(&format!("[glance_store]\n{lines}"));
+    let dirs = |lines: &str| file_store(&case(lines).unwrap().0, 0).dirs.clone();
+    let emptied =
+        dirs("filesystem_store_datadir =\nfilesystem_store_datadirs = /a\nfilesystem_store_datadirs = /b : 5\n");
+    let expected = [("/b", 5), ("/a", 0)].map(|(path, priority)| DataDir { path: path.into(), priority });
+    assert_eq!(emptied, expected);
+    for (lines, problem) in [
+        (
+            "filesystem_store_datadir = /a\nfilesystem_store_datadirs = /b\n",
+            "0.conf:3: [glance_store] filesystem_store_datadirs = /b: accepted is either filesystem_store_datadir or filesystem_store_datadirs, not both",
+        ),
+        (
+            "filesystem_store_datadirs = /b:high\n",
+            "0.conf:2: [glance_store] filesystem_store_datadirs = /b:high: accepted is path or path:priority, each path once",
+        ),
+        (
+            "filesystem_store_file_perm = 649\n",
+            "0.conf:2: [glance_store] filesystem_store_file_perm = 649: accepted is octal digits, such as 640",
+        ),
+    ] {
+        assert_eq!(case(lines).unwrap_err(), [problem]);
+    }
+}
+
+#[test]
+fn several_stores_are_checked() {
+    let several =
+        |backends: &str, rest: &str| load(&format!("[DEFAULT]\nenabled_backends = {backends}\n[glance_store]\n{rest}"));
+    assert_eq!(
+        several("a:file", "").unwrap_err(),
+        ["[glance_store] default_backend must be set: enabled_backends needs a store for new images"]
+    );
+    assert_eq!(
+        several("a:file", "default_backend = b\n").unwrap_err(),
+        ["0.conf:4: [glance_store] default_backend = b: accepted is an id of enabled_backends: a"]
+    );
+    assert_eq!(
+        several("a:file, b:rbd", "default_backend = a\n").unwrap_err(),
+        [
+            "0.conf:2: [DEFAULT] enabled_backends = b:rbd: not supported yet: store b: only file stores are there, no rbd"
+        ]
+    );
+    assert_eq!(
+        several("os_glance_x:file, b:tape, a:file", "default_backend = a\n").unwrap_err(),
+        [
+            "0.conf:2: [DEFAULT] enabled_backends = os_glance_x: accepted is ids that are not empty and do not begin with os_glance_",
+            "0.conf:2: [DEFAULT] enabled_backends = b:tape: accepted is stores of the kinds file, http, rbd, s3, swift, cinder, vmware",
+        ]
+    );
+    let shared = several("a:file,B:file", "default_backend = a\n").unwrap_err();
+    assert_eq!(
+        shared,
+        ["stores a and B have the same directory /data/images: set filesystem_store_datadir in [a] and [B]"]
+    );
+    let text = "default_backend = a\nfilesystem_store_datadir = /x\n[a]\nrbd_store_pool = p\noops = 1\n[b]\nfilesystem_store_datadir = /b\n";
+    let (config, warnings) = several("a:file,B:file", text).unwrap();
+    assert_eq!(file_store(&config, 1).dirs[0].path, Path::new("/b"));
+    assert_eq!(
+        warnings,
+        [
+            "0.conf:5: [glance_store] filesystem_store_datadir has no effect: options of stores are not read from this group in this mode",
+            "0.conf:7: [a] rbd_store_pool has no effect: stores of this kind are not there yet",
+            "0.conf:8: unknown option [a] oops is ignored",
+        ]
+    );
+}
+
+#[test]
+fn an_account_may_stand_in_another_group_and_must_be_whole() {
+    let keystone = |lines: &str| load(&format!("[paste_deploy]\nflavor = keystone\n[keystone_authtoken]\n{lines}"));
+    let elsewhere = "auth_section = Account\n[account]\nauth_type = v3applicationcredential\nauth_url = https://k/identity/v3\napplication_credential_id = i\napplication_credential_secret = s\n";
+    let (config, warnings) = keystone(elsewhere).unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    let auth = config.auth.keystone.unwrap();
+    assert_eq!(auth.auth_url, "https://k/identity");
+    assert_eq!(auth.www_authenticate_uri, "https://k/identity");
+    assert_eq!(auth.scope, Scope::Unscoped);
+    assert!(matches!(auth.credentials, ServiceCredentials::ApplicationCredential { id: Some(id), .. } if id == "i"));
+    let found = keystone("").unwrap_err();
+    assert_eq!(found.len(), 2);
+    assert!(found[0].starts_with("[keystone_authtoken] auth_type must be set"), "{found:?}");
+    assert!(found[1].starts_with("[keystone_authtoken] auth_url must be set"), "{found:?}");
+    let found = keystone("auth_type = password\nauth_url = k\nusername = u\nproject_name = p\n").unwrap_err();
+    let options: Vec<_> = found.iter().map(|text| text.split(" must").next().unwrap_or("")).collect();
+    assert_eq!(
+        options,
+        [
+            "[keystone_authtoken] user_domain_name",
+            "[keystone_authtoken] password",
+            "0.conf:5: [keystone_authtoken] auth_url = k: accepted is a URL that begins with http:// or https://",
+            "[keystone_authtoken] project_domain_name",
+        ]
+    );
+    let old = "auth_plugin = password\nauth_url = http://k\nuser_name = u\npassword = p\ntenant_name = t\ndefault_domain_id = d\ntoken_cache_time = -1\nservice_token_roles = Service, Admin\n";
+    let auth = keystone(old).unwrap().0.auth.keystone.unwrap();
+    let scope = Scope::Project { name: Some("t".into()), id: None, domain_name: None, domain_id: Some("d".into()) };
+    assert_eq!((auth.scope, auth.token_cache), (scope, None));
+    assert_eq!(auth.service_token_roles, ["service", "admin"]);
+    assert!(!format!("{:?}", auth.credentials).contains("\"p\""));
+}

@@ -1,0 +1,423 @@
+//! The configuration as the program uses it: plain values, checked once, never changed.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the command line says, above everything else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--data-dir`.
+    pub data_dir: Option<PathBuf>,
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--admin-listen`.
+    pub admin_listen: Option<SocketAddr>,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes `text` in.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The text itself, for where it is used.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Our own directories.
+    pub paths: Paths,
+    /// Addresses.
+    pub listen: Listen,
+    /// Behaviour of the Images API.
+    pub api: Api,
+    /// Where the bytes are.
+    pub stores: Stores,
+    /// Who calls.
+    pub auth: Auth,
+    /// Who may do what.
+    pub policy: PolicyFiles,
+    /// The catalog.
+    pub database: Database,
+    /// The health check.
+    pub health: Health,
+    /// The log.
+    pub logging: Logging,
+    /// The data plane.
+    pub dataplane: Dataplane,
+    /// The control plane.
+    pub control: Control,
+}
+
+/// Our own directories; all absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// Sockets, the catalog and the images, unless configured elsewhere.
+    pub data_dir: PathBuf,
+    /// Data of imports before it goes into a store.
+    pub staging_dir: PathBuf,
+}
+
+/// Addresses to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// The API.
+    pub api: SocketAddr,
+    /// Metrics and health for operators.
+    pub admin: SocketAddr,
+}
+
+/// Behaviour of the Images API. A quota of `None` is no limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// Base URL in version links, without a slash at the end; else the request's host.
+    pub public_endpoint: Option<String>,
+    /// Whether `Forwarded` and `X-Forwarded-*` are believed.
+    pub trust_proxy_headers: bool,
+    /// Characters of the longest accepted request id.
+    pub request_id_length_max: usize,
+    /// Images of a page without `limit`.
+    pub page_default: usize,
+    /// Images of the largest page.
+    pub page_max: usize,
+    /// Whether `direct_url` is shown.
+    pub show_image_direct_url: bool,
+    /// Whether `locations` are shown and may be changed.
+    pub show_multiple_locations: bool,
+    /// Members of an image.
+    pub member_quota: Option<u64>,
+    /// Properties of an image.
+    pub property_quota: Option<u64>,
+    /// Tags of an image.
+    pub tag_quota: Option<u64>,
+    /// Locations of an image.
+    pub location_quota: Option<u64>,
+    /// Bytes of the largest image.
+    pub image_size_max: u64,
+    /// Bytes of all images of a project.
+    pub user_storage_quota: Option<u64>,
+    /// Algorithm of `os_hash_value` of new images, by the name that `os_hash_algo` shows.
+    pub hashing_algorithm: String,
+    /// Import methods that clients may use.
+    pub enabled_import_methods: Vec<String>,
+    /// Container formats that images may have.
+    pub container_formats: Vec<String>,
+    /// Disk formats that images may have.
+    pub disk_formats: Vec<String>,
+    /// Whether uploaded data must be of the image's disk format.
+    pub require_image_format_match: bool,
+}
+
+/// All stores. There is at least one, and `default` names one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stores {
+    /// Whether `enabled_backends` is set: store ids are then part of the API.
+    pub multi: bool,
+    /// Id of the store for new images.
+    pub default: String,
+    /// The stores, in the order of the file. In the mode of a single store its id is the kind, `file`.
+    pub list: Vec<StoreConfig>,
+}
+
+/// One store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Its id in the API and in locations.
+    pub id: String,
+    /// What it is.
+    pub kind: StoreKind,
+    /// Of an image's locations the one in the store with the highest weight is read.
+    pub weight: i64,
+    /// Text for people.
+    pub description: Option<String>,
+}
+
+/// Kinds of stores that there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Files in directories of this machine.
+    File(FileStore),
+}
+
+/// Files in directories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStore {
+    /// Directories, highest priority first; at least one.
+    pub dirs: Vec<DataDir>,
+    /// Permission bits of image files; `None`: what the umask leaves.
+    pub file_mode: Option<u32>,
+    /// Whether zeros become holes.
+    pub thin_provisioning: bool,
+    /// Bytes that are looked at together for that.
+    pub chunk_bytes: u64,
+}
+
+/// A directory of a file store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDir {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Higher is taken first, while there is room.
+    pub priority: i64,
+}
+
+/// How callers prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavor {
+    /// Not at all: everybody is the administrator.
+    None,
+    /// By tokens of Keystone.
+    Keystone,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// The kind of proof.
+    pub flavor: Flavor,
+    /// Whether callers without a valid token may read public images.
+    pub allow_anonymous_access: bool,
+    /// Set exactly when the flavor is [`Flavor::Keystone`].
+    pub keystone: Option<KeystoneAuth>,
+}
+
+/// How tokens are validated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeystoneAuth {
+    /// Keystone's address for us, without `/v3` and without a slash at the end.
+    pub auth_url: String,
+    /// Keystone's address for clients, for the header of a 401.
+    pub www_authenticate_uri: String,
+    /// Who we are.
+    pub credentials: ServiceCredentials,
+    /// What our own token is for.
+    pub scope: Scope,
+    /// Which of Keystone's addresses in the catalogue is used.
+    pub interface: String,
+    /// Region whose Keystone is used.
+    pub region_name: Option<String>,
+    /// Our own service type, for access rules of application credentials.
+    pub service_type: Option<String>,
+    /// Longest wait for a connection.
+    pub connect_timeout: Option<Duration>,
+    /// Further tries of a failed request.
+    pub request_retries: u32,
+    /// CA certificates.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+    /// Whether Keystone's certificate goes unchecked.
+    pub insecure: bool,
+    /// How long a valid token is not asked about again; `None`: always ask.
+    pub token_cache: Option<Duration>,
+    /// Whether the service catalogue is asked for.
+    pub include_service_catalog: bool,
+    /// Roles that make a service token valid.
+    pub service_token_roles: Vec<String>,
+    /// `false`: any valid service token will do.
+    pub service_token_roles_required: bool,
+}
+
+/// Who we are for Keystone. In pairs of name and id, the id wins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceCredentials {
+    /// An account with a password.
+    Password {
+        /// Name of the account.
+        username: Option<String>,
+        /// Its id.
+        user_id: Option<String>,
+        /// Name of its domain.
+        user_domain_name: Option<String>,
+        /// Id of its domain.
+        user_domain_id: Option<String>,
+        /// Its password.
+        password: Secret,
+    },
+    /// An application credential; it carries its own scope.
+    ApplicationCredential {
+        /// Its id.
+        id: Option<String>,
+        /// Its name; then the account is needed too.
+        name: Option<String>,
+        /// Name of the account that made it.
+        username: Option<String>,
+        /// Id of that account.
+        user_id: Option<String>,
+        /// Name of the account's domain.
+        user_domain_name: Option<String>,
+        /// Id of the account's domain.
+        user_domain_id: Option<String>,
+        /// Its secret.
+        secret: Secret,
+    },
+    /// A ready token.
+    Token(Secret),
+}
+
+/// What our own token is for. In pairs of name and id, the id wins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Nothing in particular, or what the credential carries.
+    Unscoped,
+    /// A project.
+    Project {
+        /// Its name.
+        name: Option<String>,
+        /// Its id.
+        id: Option<String>,
+        /// Name of its domain.
+        domain_name: Option<String>,
+        /// Id of its domain.
+        domain_id: Option<String>,
+    },
+    /// A domain.
+    Domain {
+        /// Its name.
+        name: Option<String>,
+        /// Its id.
+        id: Option<String>,
+    },
+    /// The whole system.
+    System,
+}
+
+/// Where policy rules are read from; see [`crate::policy::Policy::load`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFiles {
+    /// The policy file, if there is one.
+    pub file: Option<PathBuf>,
+    /// Directories of further files that exist.
+    pub dirs: Vec<PathBuf>,
+    /// Rule that stands in for rules that do not exist.
+    pub default_rule: String,
+    /// `false`: what an older default allowed stays allowed.
+    pub enforce_new_defaults: bool,
+}
+
+/// The catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// SQLite file; absolute.
+    pub sqlite: PathBuf,
+}
+
+/// The health check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// While this file exists, the answer is 503.
+    pub disable_by_file: Option<PathBuf>,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// Whether to log more.
+    pub debug: bool,
+    /// File; `None`: standard error.
+    pub file: Option<PathBuf>,
+}
+
+/// How the data plane waits for the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+/// How image files reach the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendPath {
+    /// The cheapest that works.
+    Auto,
+    /// `sendfile(2)`.
+    Sendfile,
+    /// Through a pipe.
+    Splice,
+    /// Read into buffers, then sent.
+    Copy,
+}
+
+/// The data plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataplane {
+    /// How it waits for the kernel.
+    pub driver: Driver,
+    /// Threads that serve connections; `None`: one per core.
+    pub cores: Option<usize>,
+    /// Client connections at a time, over all cores.
+    pub max_connections: usize,
+    /// Length of the listen queue.
+    pub listen_backlog: u32,
+    /// Idle time before TCP asks whether the client is still there.
+    pub tcp_keepidle: Duration,
+    /// Whether a connection is kept after a response.
+    pub http_keepalive: bool,
+    /// Bytes of a request's line and headers together.
+    pub request_head_bytes_max: usize,
+    /// Headers of a request.
+    pub request_header_count_max: usize,
+    /// Longest time from a request's first byte to the end of its headers.
+    pub head_timeout: Duration,
+    /// Longest time that a connection stays without a request; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// Slowest request body that is put up with; 0: any.
+    pub body_min_rate_bytes_per_second: u64,
+    /// Longest time that a client may take nothing of a response.
+    pub send_stall: Duration,
+    /// Bytes of a request body that is not image data.
+    pub metadata_body_bytes_max: usize,
+    /// Buffers of one upload.
+    pub upload_buffers_count: usize,
+    /// Bytes of one such buffer, a multiple of 4096.
+    pub upload_buffer_bytes: usize,
+    /// Whether image files are written past the page cache.
+    pub upload_direct_io: bool,
+    /// Threads that compute checksums; `None`: one per core.
+    pub hash_threads: Option<usize>,
+    /// Threads for file operations that block.
+    pub offload_threads: usize,
+    /// Kernel send buffer of a connection in bytes; `None`: the system's choice.
+    pub send_buffer_bytes: Option<usize>,
+    /// How image files reach the socket.
+    pub send_path: SendPath,
+    /// Longest time for transfers in flight to end when stopping.
+    pub drain: Duration,
+}
+
+/// The control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// Connections of the data plane at a time.
+    pub max_connections: usize,
+    /// Connections to the catalog that only read.
+    pub read_connections: usize,
+    /// Changes that may share one transaction.
+    pub commit_batch_max: usize,
+    /// Time between searches for abandoned uploads.
+    pub reap_interval: Duration,
+    /// Longest wait of one plane for the other.
+    pub rpc_timeout: Duration,
+    /// What clients are told in `Retry-After`, in seconds.
+    pub retry_after_seconds: u64,
+}
