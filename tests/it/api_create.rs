@@ -8,16 +8,11 @@ use crate::harness::server::is_foreign;
 #[test]
 fn an_image_of_nothing_has_every_default() {
     let server = Server::start();
-    let reply = server
-        .send_json("POST", "/v2/images", &json!({}))
-        .expect(201);
+    let reply = server.send_json("POST", "/v2/images", &json!({})).expect(201);
     let image = reply.json();
     let id = image["id"].as_str().expect("an id");
     assert!(uuid::Uuid::parse_str(id).is_ok(), "{id}");
-    assert_eq!(
-        reply.header("location"),
-        Some(format!("http://localhost/v2/images/{id}").as_str())
-    );
+    assert_eq!(reply.header("location"), Some(format!("http://localhost/v2/images/{id}").as_str()));
     assert!(reply.header("openstack-image-import-methods").is_some());
     let expected = json!({
         "name": null, "status": "queued", "visibility": "shared", "protected": false, "os_hidden": false,
@@ -31,17 +26,10 @@ fn an_image_of_nothing_has_every_default() {
     assert!(image["owner"].is_string());
     for key in ["created_at", "updated_at"] {
         let time = image[key].as_str().expect("a time");
-        assert!(
-            time.len() == 20 && time.ends_with('Z') && time.as_bytes()[10] == b'T',
-            "{time}"
-        );
+        assert!(time.len() == 20 && time.ends_with('Z') && time.as_bytes()[10] == b'T', "{time}");
     }
     let keys = image.as_object().expect("an object").len();
-    assert_eq!(
-        keys,
-        expected.as_object().expect("an object").len() + 4,
-        "no key beside these: {image}"
-    );
+    assert_eq!(keys, expected.as_object().expect("an object").len() + 4, "no key beside these: {image}");
     assert_eq!(server.show(id), image);
 }
 
@@ -65,12 +53,7 @@ fn every_field_is_kept() {
 fn tags_are_a_set() {
     let server = Server::start();
     let image = server.create(&json!({"tags": ["b", "a", "b", "B", ""]}));
-    let mut tags: Vec<_> = image["tags"]
-        .as_array()
-        .expect("tags")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+    let mut tags: Vec<_> = image["tags"].as_array().expect("tags").iter().filter_map(Value::as_str).collect();
     tags.sort_unstable();
     assert_eq!(tags, ["", "B", "a", "b"]);
 }
@@ -78,33 +61,16 @@ fn tags_are_a_set() {
 #[test]
 fn every_format_and_visibility_is_taken() {
     let server = Server::start();
-    for format in [
-        "ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop",
-    ] {
+    for format in ["ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"] {
         server.create(&json!({"disk_format": format}));
     }
-    for format in [
-        "ami",
-        "ari",
-        "aki",
-        "bare",
-        "ovf",
-        "ova",
-        "docker",
-        "compressed",
-    ] {
+    for format in ["ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"] {
         server.create(&json!({"container_format": format}));
     }
     for visibility in ["public", "private", "shared", "community"] {
-        assert_eq!(
-            server.create(&json!({"visibility": visibility}))["visibility"],
-            *visibility
-        );
+        assert_eq!(server.create(&json!({"visibility": visibility}))["visibility"], *visibility);
     }
-    assert_eq!(
-        server.create(&json!({"min_ram": 1.0}))["min_ram"].as_f64(),
-        Some(1.0)
-    );
+    assert_eq!(server.create(&json!({"min_ram": 1.0}))["min_ram"].as_f64(), Some(1.0));
 }
 
 #[test]
@@ -130,11 +96,7 @@ fn bad_fields_are_refused() {
         (json!({"os_hidden": "true"}), 400, ""),
         (json!({"min_disk": -1}), 400, "Cannot be a negative value"),
         (json!({"min_ram": -1}), 400, "Cannot be a negative value"),
-        (
-            json!({"min_ram": 2_147_483_648_u64}),
-            400,
-            "must not exceed 2147483647",
-        ),
+        (json!({"min_ram": 2_147_483_648_u64}), 400, "must not exceed 2147483647"),
         (json!({"min_disk": "5"}), 400, ""),
         (json!({"min_disk": 1.5}), 400, ""),
         (json!({"min_disk": null}), 400, ""),
@@ -150,20 +112,12 @@ fn bad_fields_are_refused() {
         (json!({long: "value"}), 400, "greater than 255 characters"),
         (json!({"name": "\u{1f600}"}), 400, ""),
         (json!({"own": "\u{1f600}"}), 400, ""),
-        (
-            json!({"location": "x"}),
-            403,
-            "Attribute 'location' is reserved.",
-        ),
+        (json!({"location": "x"}), 403, "Attribute 'location' is reserved."),
         (json!({"deleted": "x"}), 403, "is reserved."),
         (json!({"deleted_at": "x"}), 403, "is reserved."),
         (json!({"os_glance_anything": "x"}), 403, "is reserved."),
         (json!({"locations": []}), 403, "is reserved."),
-        (
-            json!({"status": "active"}),
-            403,
-            "Attribute 'status' is read-only.",
-        ),
+        (json!({"status": "active"}), 403, "Attribute 'status' is read-only."),
         (json!({"checksum": "x"}), 403, "is read-only."),
         (json!({"size": 5}), 403, "is read-only."),
         (json!({"virtual_size": 5}), 403, "is read-only."),
@@ -179,25 +133,16 @@ fn bad_fields_are_refused() {
     for (fields, status, text) in cases {
         let reply = server.send_json("POST", "/v2/images", &fields);
         if reply.status != status || !unescape(&reply.text()).contains(text) {
-            wrong.push(format!(
-                "{fields}: {status} {text:?} expected, got {} {}",
-                reply.status,
-                reply.text()
-            ));
+            wrong.push(format!("{fields}: {status} {text:?} expected, got {} {}", reply.status, reply.text()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(
-        server.get("/v2/images?limit=1&name=bad").json()["images"],
-        json!([])
-    );
+    assert_eq!(server.get("/v2/images?limit=1&name=bad").json()["images"], json!([]));
 }
 
 /// Undoes what HTML does to quotes.
 fn unescape(text: &str) -> String {
-    text.replace("&#x27;", "'")
-        .replace("&#39;", "'")
-        .replace("&quot;", "\"")
+    text.replace("&#x27;", "'").replace("&#39;", "'").replace("&quot;", "\"")
 }
 
 #[test]
@@ -220,87 +165,45 @@ fn bad_bodies_are_refused() {
         // The other implementation answers 500 to a list, which is of use to nobody.
         let right = reply.status == 400 || (is_foreign() && body == b"[]" && reply.status == 500);
         let body = String::from_utf8_lossy(body);
-        assert!(
-            right && reply.text().contains(text),
-            "{body}: {} {}",
-            reply.status,
-            reply.text()
-        );
+        assert!(right && reply.text().contains(text), "{body}: {} {}", reply.status, reply.text());
     }
     let deep = "[".repeat(200_000);
     let deep = server.request("POST", "/v2/images", &[], Some(deep.as_bytes()));
     assert!(deep.status / 100 == 4 || is_foreign(), "{}", deep.status);
-    let reply = server.request(
-        "POST",
-        "/v2/images",
-        &[("Content-Type", "text/plain")],
-        Some(b"{}"),
-    );
-    assert_eq!(
-        reply.status, 201,
-        "the content type of a JSON body is not looked at"
-    );
+    let reply = server.request("POST", "/v2/images", &[("Content-Type", "text/plain")], Some(b"{}"));
+    assert_eq!(reply.status, 201, "the content type of a JSON body is not looked at");
 }
 
 #[test]
 fn an_id_is_used_once() {
     let server = Server::start();
     let id = server.queued();
-    let again = server
-        .send_json("POST", "/v2/images", &json!({"id": id}))
-        .expect(409);
-    assert!(
-        again
-            .text()
-            .contains(&format!("Image ID {id} already exists!")),
-        "{}",
-        again.text()
-    );
+    let again = server.send_json("POST", "/v2/images", &json!({"id": id})).expect(409);
+    assert!(again.text().contains(&format!("Image ID {id} already exists!")), "{}", again.text());
     server.delete(&format!("/v2/images/{id}")).expect(204);
-    server
-        .send_json("POST", "/v2/images", &json!({"id": id}))
-        .expect(409);
+    server.send_json("POST", "/v2/images", &json!({"id": id})).expect(409);
 }
 
 #[test]
 fn quotas_bound_tags_and_properties() {
     let server = Server::start();
     let tags: Vec<String> = (0..129).map(|i| format!("t{i}")).collect();
-    server
-        .send_json("POST", "/v2/images", &json!({"tags": tags[..128]}))
-        .expect(201);
-    server
-        .send_json("POST", "/v2/images", &json!({"tags": tags}))
-        .expect(413);
+    server.send_json("POST", "/v2/images", &json!({"tags": tags[..128]})).expect(201);
+    server.send_json("POST", "/v2/images", &json!({"tags": tags})).expect(413);
     let mut fields = serde_json::Map::new();
     for i in 0..128 {
         fields.insert(format!("p{i}"), json!("v"));
     }
-    server
-        .send_json("POST", "/v2/images", &Value::Object(fields.clone()))
-        .expect(201);
+    server.send_json("POST", "/v2/images", &Value::Object(fields.clone())).expect(201);
     fields.insert("one_more".to_owned(), json!("v"));
-    server
-        .send_json("POST", "/v2/images", &Value::Object(fields))
-        .expect(413);
+    server.send_json("POST", "/v2/images", &Value::Object(fields)).expect(413);
 }
 
 #[test]
 fn what_is_not_there_is_not_found() {
     let server = Server::start();
-    for id in [
-        "5f1b3a56-7cb4-4d3a-93cc-6a7b9d8c1b11",
-        "nonsense",
-        "%20",
-        "..",
-        "a%00b",
-        "%E2%98%83",
-    ] {
+    for id in ["5f1b3a56-7cb4-4d3a-93cc-6a7b9d8c1b11", "nonsense", "%20", "..", "a%00b", "%E2%98%83"] {
         let reply = server.get(&format!("/v2/images/{id}"));
-        assert!(
-            reply.status == 404 || reply.status == 400,
-            "{id}: {}",
-            reply.status
-        );
+        assert!(reply.status == 404 || reply.status == 400, "{id}: {}", reply.status);
     }
 }

@@ -27,10 +27,7 @@ impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(key, _)| key == name);
         let first = found.next().map(|(_, value)| value.as_str());
-        assert!(
-            found.next().is_none(),
-            "header {name} stands twice in {self:?}"
-        );
+        assert!(found.next().is_none(), "header {name} stands twice in {self:?}");
         first
     }
 
@@ -40,19 +37,13 @@ impl Response {
 
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
     }
 
     /// The reply itself, if it has this status.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Response {
-        assert!(
-            self.status == status,
-            "expected {status}, got {}: {}",
-            self.status,
-            self.text()
-        );
+        assert!(self.status == status, "expected {status}, got {}: {}", self.status, self.text());
         self
     }
 }
@@ -66,8 +57,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Connection {
-        Connection::try_open(address)
-            .unwrap_or_else(|error| panic!("connecting to {address}: {error}"))
+        Connection::try_open(address).unwrap_or_else(|error| panic!("connecting to {address}: {error}"))
     }
 
     pub(crate) fn try_open(address: SocketAddr) -> io::Result<Connection> {
@@ -75,10 +65,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Connection {
-            stream,
-            buffer: Vec::new(),
-        })
+        Ok(Connection { stream, buffer: Vec::new() })
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -87,9 +74,7 @@ impl Connection {
 
     /// How long the next reads wait.
     pub(crate) fn patience(&mut self, limit: Duration) {
-        self.stream
-            .set_read_timeout(Some(limit))
-            .expect("a timeout above zero");
+        self.stream.set_read_timeout(Some(limit)).expect("a timeout above zero");
     }
 
     /// One read from the socket; `Ok(0)` at its end.
@@ -115,10 +100,7 @@ impl Connection {
         self.patience(limit);
         match self.fill() {
             Ok(count) => count == 0,
-            Err(error) => !matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-            ),
+            Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
         }
     }
 
@@ -162,10 +144,7 @@ impl Connection {
             if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
                 break at;
             }
-            assert!(
-                self.buffer.len() < 64 * 1024,
-                "a head of the server without end"
-            );
+            assert!(self.buffer.len() < 64 * 1024, "a head of the server without end");
             if self.fill()? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -176,21 +155,13 @@ impl Connection {
         let first = lines.next().unwrap_or_default();
         let status = status_of(first).unwrap_or_else(|| panic!("not a status line: {first:?}"));
         let headers = lines.map(header_of).collect();
-        Ok(Response {
-            status,
-            headers,
-            body: Vec::new(),
-            continued: false,
-        })
+        Ok(Response { status, headers, body: Vec::new(), continued: false })
     }
 
     fn read_body(&mut self, method: &str, reply: &Response) -> io::Result<Vec<u8>> {
         let length = reply.header("content-length");
         let coding = reply.header("transfer-encoding");
-        assert!(
-            length.is_none() || coding.is_none(),
-            "two framings: {reply:?}"
-        );
+        assert!(length.is_none() || coding.is_none(), "two framings: {reply:?}");
         if method == "HEAD" || reply.status == 204 || reply.status == 304 {
             return Ok(Vec::new());
         }
@@ -241,17 +212,9 @@ impl Connection {
 }
 
 /// The head of a request as bytes. `Host` is added unless given; `length` adds `Content-Length`.
-pub(crate) fn head(
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    length: Option<usize>,
-) -> Vec<u8> {
+pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)], length: Option<usize>) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\n");
-    if !headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("host"))
-    {
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         text += "Host: localhost\r\n";
     }
     for (name, value) in headers {
@@ -285,32 +248,20 @@ pub(crate) fn chunked(data: &[u8], sizes: &[usize]) -> Vec<u8> {
 }
 
 fn status_of(line: &str) -> Option<u16> {
-    let rest = line
-        .strip_prefix("HTTP/1.1 ")
-        .or_else(|| line.strip_prefix("HTTP/1.0 "))?;
+    let rest = line.strip_prefix("HTTP/1.1 ").or_else(|| line.strip_prefix("HTTP/1.0 "))?;
     let (digits, _reason) = rest.split_once(' ')?;
     (digits.len() == 3).then(|| digits.parse().ok()).flatten()
 }
 
 fn header_of(line: &str) -> (String, String) {
-    let (name, value) = line
-        .split_once(':')
-        .unwrap_or_else(|| panic!("a header without colon: {line:?}"));
+    let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("a header without colon: {line:?}"));
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    assert!(
-        !name.is_empty() && name.chars().all(is_token),
-        "a bad header name: {line:?}"
-    );
-    assert!(
-        !value.contains(|c: char| c.is_control() && c != '\t'),
-        "a control character: {line:?}"
-    );
+    assert!(!name.is_empty() && name.chars().all(is_token), "a bad header name: {line:?}");
+    assert!(!value.contains(|c: char| c.is_control() && c != '\t'), "a control character: {line:?}");
     (name.to_ascii_lowercase(), value.trim().to_owned())
 }
 
 /// Where `needle` stands in `haystack`.
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    haystack.windows(needle.len()).position(|window| window == needle)
 }

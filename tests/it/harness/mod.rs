@@ -26,9 +26,7 @@ pub(crate) fn eventually<T>(limit: Duration, mut probe: impl FnMut() -> Option<T
 /// A number from the environment, or `default`.
 pub(crate) fn number_from_env(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")),
         Err(_) => default,
     }
 }

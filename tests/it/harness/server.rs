@@ -61,11 +61,7 @@ pub(crate) fn free_port() -> u16 {
     let start = u64::from(std::process::id()) * 131;
     (0..10_000u64)
         .filter_map(|i| u16::try_from(12_000 + (start + i) % 20_000).ok())
-        .find(|port| {
-            !given.contains(port)
-                && TcpListener::bind(("127.0.0.1", *port)).is_ok()
-                && given.insert(*port)
-        })
+        .find(|port| !given.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok() && given.insert(*port))
         .expect("a free port")
 }
 
@@ -74,9 +70,7 @@ pub(crate) fn extra_headers() -> &'static [(String, String)] {
     static HEADERS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
         let text = std::env::var("VITRINE_TEST_HEADERS").unwrap_or_default();
         let pairs = text.split('|').filter_map(|part| part.split_once(": "));
-        pairs
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     });
     &HEADERS
 }
@@ -90,16 +84,12 @@ impl Server {
     /// The server that the API tests speak to: ours with its defaults, or the one of `VITRINE_TEST_ENDPOINT`.
     pub(crate) fn start() -> Server {
         if let Ok(endpoint) = std::env::var("VITRINE_TEST_ENDPOINT") {
-            let address = endpoint
-                .parse()
-                .expect("VITRINE_TEST_ENDPOINT is ADDRESS:PORT");
+            let address = endpoint.parse().expect("VITRINE_TEST_ENDPOINT is ADDRESS:PORT");
             return Server {
                 address,
                 admin: address,
                 launcher: None,
-                data: std::env::var_os("VITRINE_TEST_STORE")
-                    .unwrap_or_default()
-                    .into(),
+                data: std::env::var_os("VITRINE_TEST_STORE").unwrap_or_default().into(),
                 log: Arc::default(),
                 options: Options::default(),
                 home: None,
@@ -126,10 +116,7 @@ impl Server {
 
     /// Ours, with this text as its configuration file.
     pub(crate) fn with_config(config: &str) -> Server {
-        Server::ours(Options {
-            config: Some(config.to_owned()),
-            ..Options::default()
-        })
+        Server::ours(Options { config: Some(config.to_owned()), ..Options::default() })
     }
 
     /// Starts the processes (again) on the same addresses and data, and waits for the line that says so. Returns how
@@ -138,42 +125,23 @@ impl Server {
         let begun = Instant::now();
         let home = self.home.as_ref().expect("ours").path().to_owned();
         let mut command = binary();
-        command
-            .current_dir(&home)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.current_dir(&home).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.args(["serve", "--data-dir"]).arg(&self.data);
-        command.args([
-            "--listen",
-            &self.address.to_string(),
-            "--admin-listen",
-            &self.admin.to_string(),
-        ]);
+        command.args(["--listen", &self.address.to_string(), "--admin-listen", &self.admin.to_string()]);
         if let Some(config) = &self.options.config {
             let path = home.join("vitrine.conf");
             fs::write(&path, config).expect("writing the configuration");
             command.arg("--config").arg(path);
         }
-        let mut child = command
-            .args(&self.options.args)
-            .spawn()
-            .expect("starting vitrine");
+        let mut child = command.args(&self.options.args).spawn().expect("starting vitrine");
         let (lines, ready) = mpsc::channel();
-        collect(
-            child.stdout.take().expect("piped"),
-            self.log.clone(),
-            Some(lines),
-        );
+        collect(child.stdout.take().expect("piped"), self.log.clone(), Some(lines));
         collect(child.stderr.take().expect("piped"), self.log.clone(), None);
         self.launcher = Some(child);
         let expected = format!("vitrine: ready on http://{}", self.address);
         match ready.recv_timeout(START) {
             Ok(line) if line == expected => begun.elapsed(),
-            Ok(line) => panic!(
-                "the first line is {line:?}, not {expected:?}\n{}",
-                self.log()
-            ),
+            Ok(line) => panic!("the first line is {line:?}, not {expected:?}\n{}", self.log()),
             Err(error) => panic!("no line that says ready ({error}):\n{}", self.log()),
         }
     }
@@ -194,16 +162,14 @@ impl Server {
     /// The process of a plane, `control` or `dataplane`: the launcher's child with that subcommand.
     pub(crate) fn plane(&self, name: &str) -> Option<Pid> {
         children_of(self.launcher_pid()).into_iter().find(|child| {
-            let line =
-                fs::read(format!("/proc/{}/cmdline", child.as_raw_nonzero())).unwrap_or_default();
+            let line = fs::read(format!("/proc/{}/cmdline", child.as_raw_nonzero())).unwrap_or_default();
             line.split(|byte| *byte == 0).nth(1) == Some(name.as_bytes())
         })
     }
 
     /// The plane's process, waited for.
     pub(crate) fn wait_plane(&self, name: &str) -> Pid {
-        eventually(START, || self.plane(name))
-            .unwrap_or_else(|| panic!("no {name} process:\n{}", self.log()))
+        eventually(START, || self.plane(name)).unwrap_or_else(|| panic!("no {name} process:\n{}", self.log()))
     }
 
     /// `kill -9` of one plane.
@@ -240,28 +206,19 @@ impl Server {
             None => {
                 let _ = launcher.kill();
                 let _ = launcher.wait();
-                panic!(
-                    "SIGTERM did not end the launcher within {STOP:?}:\n{}",
-                    self.log()
-                );
+                panic!("SIGTERM did not end the launcher within {STOP:?}:\n{}", self.log());
             }
         }
     }
 
     /// The files that hold image bytes: everything below the data directory but the catalog and what processes need.
     pub(crate) fn stored_files(&self) -> Vec<PathBuf> {
-        const OTHERS: [&str; 10] = [
-            ".sqlite", ".sqlite3", ".db", "-wal", "-shm", "-journal", ".sock", ".lock", ".pid",
-            ".log",
-        ];
+        const OTHERS: [&str; 10] =
+            [".sqlite", ".sqlite3", ".db", "-wal", "-shm", "-journal", ".sock", ".lock", ".pid", ".log"];
         let mut files = Vec::new();
         walk(&self.data, &mut files);
         files.retain(|file| {
-            let name = file
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             !OTHERS.iter().any(|end| name.ends_with(end))
         });
         files
@@ -280,13 +237,7 @@ impl Server {
 
     /// One request on a connection of its own.
     #[track_caller]
-    pub(crate) fn request(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<&[u8]>,
-    ) -> Response {
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Response {
         match self.connect().request(method, path, headers, body) {
             Ok(reply) => reply,
             Err(error) => panic!("{method} {path}: {error}\n{}", self.log()),
@@ -307,12 +258,7 @@ impl Server {
     #[track_caller]
     pub(crate) fn send_json(&self, method: &str, path: &str, body: &Value) -> Response {
         let text = body.to_string();
-        self.request(
-            method,
-            path,
-            &[("Content-Type", "application/json")],
-            Some(text.as_bytes()),
-        )
+        self.request(method, path, &[("Content-Type", "application/json")], Some(text.as_bytes()))
     }
 
     /// A request without a body where one could be: `Content-Length: 0`.
@@ -324,20 +270,13 @@ impl Server {
     #[track_caller]
     pub(crate) fn patch(&self, path: &str, operations: &Value) -> Response {
         let text = operations.to_string();
-        self.request(
-            "PATCH",
-            path,
-            &[("Content-Type", PATCH)],
-            Some(text.as_bytes()),
-        )
+        self.request("PATCH", path, &[("Content-Type", PATCH)], Some(text.as_bytes()))
     }
 
     /// A new image with these fields; its representation.
     #[track_caller]
     pub(crate) fn create(&self, fields: &Value) -> Value {
-        self.send_json("POST", "/v2/images", fields)
-            .expect(201)
-            .json()
+        self.send_json("POST", "/v2/images", fields).expect(201).json()
     }
 
     /// The id of a new image, raw and bare, that waits for its data.
@@ -354,12 +293,7 @@ impl Server {
 
     #[track_caller]
     pub(crate) fn upload(&self, id: &str, data: &[u8]) -> Response {
-        self.request(
-            "PUT",
-            &format!("/v2/images/{id}/file"),
-            &[("Content-Type", OCTETS)],
-            Some(data),
-        )
+        self.request("PUT", &format!("/v2/images/{id}/file"), &[("Content-Type", OCTETS)], Some(data))
     }
 
     /// As [`Server::upload`], in chunks of these sizes.
@@ -370,9 +304,7 @@ impl Server {
         let mut bytes = head("PUT", &format!("/v2/images/{id}/file"), &headers, None);
         bytes.extend(chunked(data, sizes));
         let _ = connection.send(&bytes);
-        connection
-            .response("PUT")
-            .unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
+        connection.response("PUT").unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }
 
     /// The id of a new active image with this data.
@@ -395,12 +327,7 @@ impl Server {
             (self.show(id)["status"] == "queued" && self.files_of(id).is_empty()).then_some(())
         });
         let image = self.show(id);
-        assert!(
-            back.is_some(),
-            "{image}\nfiles {:?}\n{}",
-            self.files_of(id),
-            self.log()
-        );
+        assert!(back.is_some(), "{image}\nfiles {:?}\n{}", self.files_of(id), self.log());
         for field in ["size", "virtual_size", "checksum", "os_hash_value"] {
             assert_eq!(image[field], Value::Null, "{field} of {image}");
         }
@@ -422,12 +349,7 @@ impl Drop for Server {
 /// Runs `vitrine` with these arguments until it ends by itself: its status and what it wrote to both streams.
 pub(crate) fn run_to_end(arguments: &[&str], directory: &Path) -> (Option<i32>, String) {
     let mut command = binary();
-    command
-        .args(arguments)
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(arguments).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("starting vitrine");
     let log = Arc::new(Mutex::new(String::new()));
     let first = collect(child.stdout.take().expect("piped"), log.clone(), None);
@@ -448,22 +370,14 @@ pub(crate) fn run_to_end(arguments: &[&str], directory: &Path) -> (Option<i32>, 
 }
 
 fn pid(raw: u32) -> Pid {
-    i32::try_from(raw)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process id")
+    i32::try_from(raw).ok().and_then(Pid::from_raw).expect("a process id")
 }
 
 /// The processes whose parent is `parent`.
 fn children_of(parent: Pid) -> Vec<Pid> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("a Linux system").flatten() {
-        let Some(id) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-            .and_then(Pid::from_raw)
-        else {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
             continue;
         };
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
