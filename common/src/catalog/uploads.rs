@@ -1,0 +1,226 @@
+//! Uploads: the intent before bytes move, the commit after they are durable.
+//!
+//! The row of an upload is its intent as long as `committed_at` is empty: its image is in `saving` and bytes may lie at
+//! its place. A committed upload is remembered for a while, so that a commit whose answer was lost can be repeated.
+
+use rusqlite::Row;
+use serde_json::{Map, Value};
+
+use super::fault::failed;
+use super::rows::{self, to_column};
+use super::{Changes, Queries};
+use crate::Result;
+use crate::model::Status;
+use crate::time::Timestamp;
+
+/// An upload that may begin.
+#[derive(Debug, Clone)]
+pub struct NewUpload<'a> {
+    /// A fresh UUID.
+    pub upload_id: &'a str,
+    /// The image.
+    pub image_id: &'a str,
+    /// The data plane that will write.
+    pub instance: &'a str,
+    /// The store.
+    pub store: &'a str,
+    /// The place, as a store URI.
+    pub url: &'a str,
+    /// Metadata of the location to come: `{"store": …}` in multi-store mode, else empty.
+    pub location_metadata: &'a Map<String, Value>,
+    /// Name of the digest beside MD5.
+    pub hash_algo: &'a str,
+}
+
+/// An upload that was opened and neither committed nor aborted: bytes may lie at `url`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Names the upload.
+    pub upload_id: String,
+    /// The image.
+    pub image_id: String,
+    /// The data plane that writes, or wrote.
+    pub instance: String,
+    /// The store.
+    pub store: String,
+    /// The place, as a store URI.
+    pub url: String,
+    /// When it was opened.
+    pub started_at: Timestamp,
+}
+
+/// The data of an upload is durable: what is known of it.
+#[derive(Debug, Clone)]
+pub struct Commit<'a> {
+    /// Names the upload.
+    pub upload_id: &'a str,
+    /// Bytes.
+    pub size: u64,
+    /// Bytes of the disk that the data describes, where known.
+    pub virtual_size: Option<u64>,
+    /// MD5, hexadecimal.
+    pub checksum: &'a str,
+    /// The other digest, hexadecimal.
+    pub hash_value: &'a str,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// The image is `active` now.
+    Now,
+    /// It was committed before: a repetition.
+    Before,
+    /// The image was deleted, or taken out of `saving`, while the data came. The intent stays: the bytes must be
+    /// removed, then the upload aborted.
+    ImageGone,
+    /// No such upload: it was aborted or never opened. Its bytes must be removed.
+    Unknown,
+}
+
+/// What became of an abort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aborted {
+    /// The image is `queued` again.
+    Requeued,
+    /// The intent is gone; the image was deleted or is no longer in `saving`, and was not touched.
+    ImageGone,
+    /// Nothing to do: it was aborted before, or never opened.
+    Unknown,
+    /// Refused: the upload was committed, its bytes belong to an image.
+    Committed,
+}
+
+const INTENT_COLUMNS: &str = "upload_id, image_id, instance, store, url, started_at";
+
+impl Queries<'_> {
+    /// The open upload `upload_id`.
+    pub fn upload(&self, upload_id: &str) -> Result<Option<Intent>> {
+        let sql = format!("SELECT {INTENT_COLUMNS} FROM vitrine_uploads WHERE upload_id = ?1 AND committed_at IS NULL");
+        self.one(&sql, [upload_id], intent)
+    }
+
+    /// All open uploads, oldest first.
+    pub fn uploads(&self) -> Result<Vec<Intent>> {
+        let sql = format!(
+            "SELECT {INTENT_COLUMNS} FROM vitrine_uploads WHERE committed_at IS NULL ORDER BY started_at, upload_id"
+        );
+        self.all(&sql, [], intent)
+    }
+
+    /// Open uploads that another data plane than `instance` wrote.
+    pub fn uploads_of_other_instances(&self, instance: &str) -> Result<Vec<Intent>> {
+        let mut uploads = self.uploads()?;
+        uploads.retain(|upload| upload.instance != instance);
+        Ok(uploads)
+    }
+
+    /// Open uploads into image `image_id`; at most one, unless somebody else changed the image's status.
+    pub fn uploads_of_image(&self, image_id: &str) -> Result<Vec<Intent>> {
+        let sql = format!(
+            "SELECT {INTENT_COLUMNS} FROM vitrine_uploads WHERE image_id = ?1 AND committed_at IS NULL \
+             ORDER BY started_at, upload_id"
+        );
+        self.all(&sql, [image_id], intent)
+    }
+}
+
+impl Changes<'_> {
+    /// Moves the image from `queued` to `saving` and records the intent. 404 when the image is not there, 409 when it
+    /// is not `queued`.
+    pub fn open_upload(&self, upload: &NewUpload<'_>) -> Result<()> {
+        self.set_status(upload.image_id, &[Status::Queued], Status::Saving)?;
+        self.execute(
+            "INSERT INTO vitrine_uploads \
+             (upload_id, image_id, instance, store, url, location_metadata, hash_algo, started_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            &[
+                &upload.upload_id,
+                &upload.image_id,
+                &upload.instance,
+                &upload.store,
+                &upload.url,
+                &rows::json_column(upload.location_metadata)?,
+                &upload.hash_algo,
+                &Timestamp::now().to_sql(),
+            ],
+        )
+        .map(|_| ())
+    }
+
+    /// Makes the image `active` with its data, and ends the intent.
+    pub fn commit_upload(&self, commit: &Commit<'_>) -> Result<Committed> {
+        let row = self.one(
+            "SELECT image_id, url, location_metadata, hash_algo, committed_at IS NOT NULL \
+             FROM vitrine_uploads WHERE upload_id = ?1",
+            [commit.upload_id],
+            |row| row.try_into().map_err(failed),
+        )?;
+        let Some(row) = row else { return Ok(Committed::Unknown) };
+        let (image_id, url, metadata, hash_algo, committed): (String, String, String, String, bool) = row;
+        if committed {
+            return Ok(Committed::Before);
+        }
+        let now = Timestamp::now().to_sql();
+        let changed = self.execute(
+            "UPDATE images SET status = ?2, size = ?3, virtual_size = ?4, checksum = ?5, os_hash_algo = ?6, \
+             os_hash_value = ?7, updated_at = ?8 WHERE id = ?1 AND deleted = 0 AND status = ?9",
+            &[
+                &image_id,
+                &Status::Active.as_str(),
+                &to_column(commit.size)?,
+                &commit.virtual_size.map(to_column).transpose()?,
+                &commit.checksum,
+                &hash_algo,
+                &commit.hash_value,
+                &now,
+                &Status::Saving.as_str(),
+            ],
+        )?;
+        if changed == 0 {
+            return Ok(Committed::ImageGone);
+        }
+        self.insert_location(&image_id, &url, &metadata, &now)?;
+        self.execute("UPDATE vitrine_uploads SET committed_at = ?2 WHERE upload_id = ?1", &[&commit.upload_id, &now])?;
+        Ok(Committed::Now)
+    }
+
+    /// Ends the intent of an upload whose bytes are removed, and puts its image back to `queued`, without size and
+    /// digests.
+    pub fn abort_upload(&self, upload_id: &str) -> Result<Aborted> {
+        let row = self.one(
+            "SELECT image_id, committed_at IS NOT NULL FROM vitrine_uploads WHERE upload_id = ?1",
+            [upload_id],
+            |row| row.try_into().map_err(failed),
+        )?;
+        let Some(row) = row else { return Ok(Aborted::Unknown) };
+        let (image_id, committed): (String, bool) = row;
+        if committed {
+            return Ok(Aborted::Committed);
+        }
+        self.execute("DELETE FROM vitrine_uploads WHERE upload_id = ?1", &[&upload_id])?;
+        let requeued = self.execute(
+            "UPDATE images SET status = ?2, size = NULL, virtual_size = NULL, checksum = NULL, os_hash_algo = NULL, \
+             os_hash_value = NULL, updated_at = ?3 WHERE id = ?1 AND deleted = 0 AND status = ?4",
+            &[&image_id, &Status::Queued.as_str(), &Timestamp::now().to_sql(), &Status::Saving.as_str()],
+        )?;
+        Ok(if requeued == 0 { Aborted::ImageGone } else { Aborted::Requeued })
+    }
+
+    /// Forgets uploads that were committed before `moment`: nobody repeats their commit any more. How many it were.
+    pub fn forget_committed_uploads(&self, moment: Timestamp) -> Result<usize> {
+        self.execute("DELETE FROM vitrine_uploads WHERE committed_at < ?1", &[&moment.to_sql()])
+    }
+}
+
+fn intent(row: &Row<'_>) -> Result<Intent> {
+    Ok(Intent {
+        upload_id: row.get(0).map_err(failed)?,
+        image_id: row.get(1).map_err(failed)?,
+        instance: row.get(2).map_err(failed)?,
+        store: row.get(3).map_err(failed)?,
+        url: row.get(4).map_err(failed)?,
+        started_at: rows::timestamp(row, 5)?
+            .ok_or_else(|| super::fault::corrupt("vitrine_uploads.started_at", "NULL"))?,
+    })
+}
