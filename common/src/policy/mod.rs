@@ -1,22 +1,21 @@
-//! Who may do what: Glance's policy rules.
+//! Who may do what: Glance's policy rules, and the rule language in which operators change them.
+//!
+//! `parse` reads the language into `rule`'s tree, `yaml` reads policy files, `defaults` is the table of rules with
+//! their built-in texts, `check` puts both together and decides.
+//!
+//! Where this differs from oslo.policy, it denies more: a rule that cannot be understood, that refers to itself in
+//! a circle, or that negates such a rule denies; a part of the caller that is absent matches nothing (there, the
+//! text `None`); [`Policy::enforce`] of a name that does not exist denies. A *reference* to a rule that does not
+//! exist is the default rule, as there, and a warning. `is_admin:True` means that `context_is_admin` held; there,
+//! Glance does not give it to rules at all. Rules that ask a server (`http:`, `https:`) deny for now.
 
-/// The caller as rules see it. All slices are borrowed from an [`Identity`](crate::identity::Identity).
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Credentials<'a> {
-    /// User id.
-    pub user_id: Option<&'a str>,
-    /// Project id.
-    pub project_id: Option<&'a str>,
-    /// The user's domain.
-    pub user_domain_id: Option<&'a str>,
-    /// The project's domain.
-    pub project_domain_id: Option<&'a str>,
-    /// `all` for system-scoped tokens.
-    pub system_scope: Option<&'a str>,
-    /// Roles, lower case.
-    pub roles: &'a [String],
-    /// Roles of the service token, lower case.
-    pub service_roles: &'a [String],
-    /// Whether `context_is_admin` holds.
-    pub is_admin: bool,
-}
+mod check;
+mod credentials;
+pub mod defaults;
+mod parse;
+mod rule;
+mod yaml;
+
+pub use check::{Policy, PolicyError, PolicyWarning};
+pub use credentials::Credentials;
+pub use rule::Target;
