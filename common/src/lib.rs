@@ -4,6 +4,8 @@
 //! policy language, the configuration, HTTP/1.1 grammar and the messages that cross the boundary between the planes.
 #![forbid(unsafe_code)]
 
+pub mod access;
+pub mod authorise;
 pub mod catalog;
 pub mod config;
 pub mod error;

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Identity, Proof};
+use crate::identity::Proof;
 
 /// The version of this protocol. Raised whenever a message changes its meaning.
 pub const VERSION: u32 = 1;
@@ -54,7 +54,8 @@ pub enum ToControl {
         /// The data plane's process: a fresh UUID at each start.
         instance: String,
     },
-    /// Who is the holder of these tokens? Legal at any time. Replied to with [`Identity`].
+    /// Who is the holder of these tokens? Legal at any time. Replied to with
+    /// [`Identity`](crate::identity::Identity).
     Authenticate {
         /// The tokens.
         proof: Proof,

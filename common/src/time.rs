@@ -40,6 +40,11 @@ impl Timestamp {
         self.civil().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
+    /// As HTTP's `Date` wants it: `Fri, 20 Nov 2026 17:50:00 GMT`.
+    pub fn to_http(self) -> String {
+        self.civil().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
     /// As SQLite stores it, always with six digits of fraction: `2026-11-20 17:50:00.414332`.
     pub fn to_sql(self) -> String {
         let civil = self.civil();
@@ -81,6 +86,7 @@ mod tests {
         let at = Timestamp::from_sql("2026-11-20 17:50:00.414332").expect("sql form");
         assert_eq!(at.to_sql(), "2026-11-20 17:50:00.414332");
         assert_eq!(at.to_api(), "2026-11-20T17:50:00Z");
+        assert_eq!(at.to_http(), "Fri, 20 Nov 2026 17:50:00 GMT");
         assert_eq!(Timestamp::from_sql("2026-11-20T17:50:00").expect("bare").to_sql(), "2026-11-20 17:50:00.000000");
     }
 
