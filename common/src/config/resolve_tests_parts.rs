@@ -118,10 +118,10 @@ fn an_account_may_stand_in_another_group_and_must_be_whole() {
             "[keystone_authtoken] project_domain_name",
         ]
     );
-    let old = "auth_plugin = password\nauth_url = http://k\nuser_name = u\npassword = p\ntenant_name = t\ndefault_domain_id = d\ntoken_cache_time = -1\nservice_token_roles = Service, Admin\n";
+    let old = "auth_plugin = password\nauth_url = http://k\nuser_name = u\npassword = hunter2\ntenant_name = t\ndefault_domain_id = d\ntoken_cache_time = -1\nservice_token_roles = Service, Admin\n";
     let auth = keystone(old).unwrap().0.auth.keystone.unwrap();
     let scope = Scope::Project { name: Some("t".into()), id: None, domain_name: None, domain_id: Some("d".into()) };
     assert_eq!((auth.scope, auth.token_cache), (scope, None));
     assert_eq!(auth.service_token_roles, ["service", "admin"]);
-    assert!(!format!("{:?}", auth.credentials).contains("\"p\""));
+    assert!(!format!("{:?}", auth.credentials).contains("hunter2"));
 }

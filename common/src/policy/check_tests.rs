@@ -117,9 +117,12 @@ fn files_stand_over_defaults_and_later_files_over_earlier() {
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     write("policy.yaml", "get_images: 'role:a'\nadd_image: 'role:a'\nown: 'role:a'\n");
     fs::create_dir_all(dir.path().join("policy.d/sub")).unwrap();
-    write("policy.d/2.yaml", "own: 'role:c'\n");
     write("policy.d/1.yaml", "own: 'role:b'\nadd_image: 'role:b'\n");
-    write("policy.d/.3.yaml", "own: 'role:d'\n");
+    // Many, so that no file system lists them in order by chance.
+    for (at, role) in (2..).zip(["x", "y", "z", "v", "w", "t", "u", "c"]) {
+        write(&format!("policy.d/{at}.yaml"), &format!("own: 'role:{role}'\n"));
+    }
+    write("policy.d/.hidden.yaml", "own: 'role:d'\n");
     write("policy.d/sub/4.yaml", "own: 'role:d'\n");
     let options = PolicyFiles { dirs: vec![dir.path().join("policy.d")], ..options(dir.path()) };
     let (policy, warnings) = Policy::load(&options).unwrap();

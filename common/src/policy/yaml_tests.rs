@@ -40,6 +40,7 @@ fn texts_may_be_plain_quoted_or_blocks() {
         ("a: [[\"role:x\"], ['b:c', d:e]]", "[[\"role:x\"], [\"b:c\", \"d:e\"]]"),
         ("a: [role:x,\n  [role:y]\n] # c", "[[\"role:x\"], [\"role:y\"]]"),
         ("a:\n  - role:x\n  - \"role:y\" # c\n- [b:c, d:e]\n", "[[\"role:x\"], [\"role:y\"], [\"b:c\", \"d:e\"]]"),
+        ("a: # c\n  - role:x\n", "[[\"role:x\"]]"),
         ("{\"a\": \"role:x\"}", "role:x"),
         ("{\"a\": [[\"role:x\", \"b:c\"], \"d:e\"]}", "[[\"role:x\", \"b:c\"], [\"d:e\"]]"),
     ] {
