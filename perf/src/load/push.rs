@@ -1,0 +1,114 @@
+//! Uploads: streams that send the same file from the page cache, without a copy, each to an image of its own.
+
+use std::fs::File;
+use std::net::SocketAddr;
+
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+
+use super::{Done, together};
+use crate::error::{During, Error, Result};
+use crate::http::{Connection, Head};
+use crate::images::{self, Image, expect};
+use crate::payload::Payload;
+
+/// How much one call to `sendfile` may send; it ends early only when the socket fails.
+const SLICE: u64 = 64 << 20;
+
+/// Streams ready to upload.
+#[derive(Debug)]
+pub struct Push<'a> {
+    payload: &'a Payload,
+    streams: Vec<Stream>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    connection: Connection,
+    image: Image,
+}
+
+impl<'a> Push<'a> {
+    /// Registers an image for each of `streams` streams.
+    ///
+    /// # Errors
+    /// The server does not answer, or does not create.
+    pub fn prepare(address: SocketAddr, payload: &'a Payload, streams: usize) -> Result<Self> {
+        let prepare = |number| {
+            let mut connection = Connection::to(address);
+            let image = images::create(&mut connection, &format!("perf-push-{number}"))?;
+            Ok(Stream { connection, image })
+        };
+        Ok(Self { payload, streams: (0..streams).map(prepare).collect::<Result<_>>()? })
+    }
+
+    /// Uploads; done when the server has acknowledged every stream.
+    ///
+    /// # Errors
+    /// An upload fails.
+    pub fn run(&mut self) -> Result<Done> {
+        let payload = self.payload;
+        let send = |stream: &mut Stream| stream.send(payload);
+        let (sent, wall) = together(self.streams.iter_mut(), send)?;
+        let requests = sent.len() as u64;
+        Ok(Done { bytes: payload.size.saturating_mul(requests), requests, wall })
+    }
+
+    /// Checks what the server says of each image, and deletes them.
+    ///
+    /// # Errors
+    /// Size or digests are wrong, or an image cannot be deleted.
+    pub fn verify_and_delete(self) -> Result<()> {
+        for mut stream in self.streams {
+            let image = images::show(&mut stream.connection, &stream.image.id)?;
+            images::verify(&image, self.payload.size, &self.payload.digests)?;
+            images::delete(&mut stream.connection, &image.id)?;
+        }
+        Ok(())
+    }
+
+    /// Checks what the server says of the one image and keeps it. Returns its id.
+    ///
+    /// # Errors
+    /// Size or digests are wrong, or there is not exactly one stream.
+    pub fn verify_and_keep(mut self) -> Result<String> {
+        let [stream] = self.streams.as_mut_slice() else {
+            return Err(Error::Setup("only a single upload can be kept".into()));
+        };
+        let image = images::show(&mut stream.connection, &stream.image.id)?;
+        images::verify(&image, self.payload.size, &self.payload.digests)?;
+        Ok(image.id)
+    }
+}
+
+impl Stream {
+    fn send(&mut self, payload: &Payload) -> Result<()> {
+        let target = images::data_target(&self.image.id);
+        let head = format!(
+            "PUT {target} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
+            self.connection.address(),
+            payload.size
+        );
+        self.connection.write(head.as_bytes())?;
+        let answer = match send_all(&payload.file, payload.size, &mut self.connection) {
+            Ok(()) => self.connection.read_head()?,
+            // A server that refuses early says why before it closes.
+            Err(error) => self.connection.read_head().ok().filter(Head::is_refusal).ok_or(error)?,
+        };
+        expect(&mut self.connection, &answer, 204, "upload").map(drop)
+    }
+}
+
+fn send_all(file: &File, size: u64, connection: &mut Connection) -> Result<()> {
+    let socket = connection.stream()?;
+    let mut offset = 0;
+    while offset < size {
+        let slice = usize::try_from((size - offset).min(SLICE)).unwrap_or(usize::MAX);
+        match sendfile(&*socket, file, Some(&mut offset), slice) {
+            Ok(0) => return Err(Error::Setup("the payload shrank while it was sent".into())),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error).during(|| format!("sending byte {offset} of a body")),
+        }
+    }
+    Ok(())
+}
