@@ -1,1 +1,27 @@
-//! stub
+//! The data plane: the front door of the service, and every image byte.
+//!
+//! One thread per core, each with its own listener, its own executor and its own read-only view of the catalog; cores
+//! share nothing that is written per request. The way of a request: [`connection`] reads its head and finds its route;
+//! image data is served by `transfer`, everything else goes to control by `forward`.
+//!
+//! Unsafe code stands in `io/raw.rs` alone.
+
+mod admin;
+mod boot;
+mod connection;
+mod control_client;
+mod forward;
+mod futures;
+pub mod hash;
+mod http;
+mod identity;
+pub mod inspect;
+pub mod io;
+mod metrics;
+mod rpc_server;
+mod shard;
+mod store;
+mod transfer;
+mod uploads;
+
+pub use boot::{StartError, run};
