@@ -101,7 +101,7 @@ impl Inspector {
 
     /// The verdict on a stream that ended after `total_bytes` bytes.
     #[must_use]
-    pub fn finish(self, total_bytes: u64) -> Verdict {
+    pub fn finish(&self, total_bytes: u64) -> Verdict {
         let head = self.head.bytes();
         let findings = [
             qcow2::detect(head),
