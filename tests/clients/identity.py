@@ -1,0 +1,154 @@
+"""A real Identity server for the tests: started on loopback with SQLite, and filled with projects and users."""
+
+import dataclasses
+import os
+import pathlib
+import subprocess
+
+import requests
+
+from processes import Process, free_port, wait_for_http
+
+PASSWORD = "secret"
+REGION = "RegionOne"
+# Seconds that a token of the second instance lives.
+SHORT_LIFE = 5
+
+# User: project and roles there. The roles are listed in full, as Keystone's implied roles would give them.
+USERS = {
+    "admin": ("admin", ["admin", "member", "reader"]),
+    "demo-admin": ("demo", ["admin", "member", "reader"]),
+    "demo-member": ("demo", ["member", "reader"]),
+    "demo-reader": ("demo", ["reader"]),
+    "alt-member": ("alt", ["member", "reader"]),
+    "glance": ("service", ["service", "admin"]),
+}
+
+CONFIG = """\
+[database]
+connection = sqlite:///{home}/keystone.sqlite
+[token]
+expiration = {expiration}
+[fernet_tokens]
+key_repository = {home}/fernet
+[credential]
+key_repository = {home}/credential
+[identity]
+# The cheapest that is allowed: these are no secrets.
+password_hash_rounds = 4
+"""
+
+
+@dataclasses.dataclass
+class Keystone:
+    """A running Identity server."""
+
+    home: pathlib.Path
+    environment: pathlib.Path
+    port: int
+    processes: list[Process] = dataclasses.field(default_factory=list)
+    projects: dict[str, str] = dataclasses.field(default_factory=dict)
+    users: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v3"
+
+    def start(self, image_url: str) -> None:
+        """Starts it and fills it, with `image_url` in the catalog."""
+        for name in ("fernet", "credential"):
+            (self.home / name).mkdir(mode=0o700)
+        config = self.write_config("keystone.conf", 3600)
+        owner = ["--keystone-user", str(os.getuid()), "--keystone-group", str(os.getgid())]
+        self.manage(config, "db_sync")
+        self.manage(config, "fernet_setup", *owner)
+        self.manage(config, "credential_setup", *owner)
+        urls = [word for kind in ("public", "internal", "admin") for word in (f"--bootstrap-{kind}-url", self.url)]
+        self.manage(config, "bootstrap", "--bootstrap-password", PASSWORD, "--bootstrap-region-id", REGION, *urls)
+        self.serve(config, self.port)
+        self.fill(image_url)
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.stop()
+
+    def write_config(self, name: str, expiration: int) -> pathlib.Path:
+        path = self.home / name
+        path.write_text(CONFIG.format(home=self.home, expiration=expiration))
+        return path
+
+    def manage(self, config: pathlib.Path, *arguments: str) -> None:
+        command = [self.environment / "bin/keystone-manage", "--config-file", config, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"keystone-manage {arguments[0]}: {done.stderr}"
+
+    def serve(self, config: pathlib.Path, port: int) -> None:
+        script = pathlib.Path(__file__).with_name("identity_server.py")
+        process = Process(
+            [self.environment / "bin/python", script, str(port)],
+            self.home / f"{config.stem}.log",
+            {"OS_KEYSTONE_CONFIG_FILES": str(config)},
+        )
+        self.processes.append(process)
+        wait_for_http(f"http://127.0.0.1:{port}/v3", process)
+
+    def call(self, method: str, path: str, body: dict | None = None) -> dict:
+        headers = {"X-Auth-Token": self.token("admin", "admin")}
+        reply = requests.request(method, self.url + path, json=body, headers=headers, timeout=30)
+        assert reply.ok, f"{method} {path}: {reply.status_code} {reply.text}"
+        return reply.json() if reply.content else {}
+
+    def fill(self, image_url: str) -> None:
+        listed = self.call("GET", "/roles")["roles"]
+        roles = {role["name"]: role["id"] for role in listed}
+        self.projects = {each["name"]: each["id"] for each in self.call("GET", "/projects")["projects"]}
+        self.users = {each["name"]: each["id"] for each in self.call("GET", "/users")["users"]}
+        for user, (project, names) in USERS.items():
+            if project not in self.projects:
+                made = self.call("POST", "/projects", {"project": {"name": project, "domain_id": "default"}})
+                self.projects[project] = made["project"]["id"]
+            if user not in self.users:
+                new = {"name": user, "password": PASSWORD, "domain_id": "default"}
+                self.users[user] = self.call("POST", "/users", {"user": new})["user"]["id"]
+            for name in names:
+                place = f"/projects/{self.projects[project]}/users/{self.users[user]}"
+                self.call("PUT", f"{place}/roles/{roles[name]}")
+        service = self.call("POST", "/services", {"service": {"type": "image", "name": "glance"}})["service"]
+        for interface in ("public", "internal", "admin"):
+            endpoint = {"service_id": service["id"], "interface": interface, "region_id": REGION, "url": image_url}
+            self.call("POST", "/endpoints", {"endpoint": endpoint})
+
+    def token(self, user: str, project: str | None = None, port: int | None = None) -> str:
+        """A new token of a user, scoped to its project, from the instance on `port`."""
+        who = {"name": user, "domain": {"id": "default"}, "password": PASSWORD}
+        scope = {"project": {"name": project or USERS[user][0], "domain": {"id": "default"}}}
+        body = {"auth": {"identity": {"methods": ["password"], "password": {"user": who}}, "scope": scope}}
+        reply = requests.post(f"http://127.0.0.1:{port or self.port}/v3/auth/tokens", json=body, timeout=30)
+        assert reply.status_code == 201, reply.text
+        return reply.headers["X-Subject-Token"]
+
+    def short_token(self, user: str) -> str:
+        """A token that ends SHORT_LIFE seconds from now: of a second instance on the same keys and database."""
+        port = free_port()
+        self.serve(self.write_config("short.conf", SHORT_LIFE), port)
+        token = self.token(user, port=port)
+        self.processes.pop().stop()
+        return token
+
+    def revoke(self, token: str) -> None:
+        headers = {"X-Auth-Token": token, "X-Subject-Token": token}
+        reply = requests.delete(f"{self.url}/auth/tokens", headers=headers, timeout=30)
+        assert reply.status_code == 204, reply.text
+
+    def client_environment(self, user: str) -> dict[str, str]:
+        """The OS_* variables with which a command-line client acts as a user."""
+        return {
+            "OS_AUTH_URL": self.url,
+            "OS_USERNAME": user,
+            "OS_PASSWORD": PASSWORD,
+            "OS_PROJECT_NAME": USERS[user][0],
+            "OS_USER_DOMAIN_ID": "default",
+            "OS_PROJECT_DOMAIN_ID": "default",
+            "OS_IDENTITY_API_VERSION": "3",
+            "OS_REGION_NAME": REGION,
+        }
