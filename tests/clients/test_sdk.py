@@ -77,7 +77,8 @@ def test_images_are_found_by_name_and_id(image, made):
 
 def test_hidden_images_are_found(image):
     name = f"hidden-{os.urandom(4).hex()}"
-    new = image.create_image(name, disk_format="raw", container_format="bare", is_hidden=True)
+    new = image.create_image(name, disk_format="raw", container_format="bare")
+    image.update_image(new, is_hidden=True)
     assert image.find_image(name).id == new.id
     assert new.id not in [each.id for each in image.images(name=name)]
     image.delete_image(new)

@@ -62,10 +62,18 @@ fn both_planes_are_measured() {
         assert!(name.starts_with("vitrine_") || name.starts_with("process_"), "{name}");
     }
     let moved = |texts: &[&str]| sum(&after, texts) - sum(&before, texts);
-    assert!((moved(&["received_bytes_total"]) - 3_000_000.0).abs() < 1.0, "bytes in\n{}", reply.text());
-    assert!((moved(&["sent_bytes_total"]) - 3_001_000.0).abs() < 1.0, "bytes out\n{}", reply.text());
-    assert!(moved(&["requests_total", "404"]) >= 1.0, "{}", reply.text());
-    assert!(moved(&["requests_total", "206"]) >= 1.0, "{}", reply.text());
+    assert!(
+        (moved(&["vitrine_dataplane_transfer_bytes_total", "direction=\"in\""]) - 3_000_000.0).abs() < 1.0,
+        "bytes in\n{}",
+        reply.text()
+    );
+    assert!(
+        (moved(&["vitrine_dataplane_transfer_bytes_total", "direction=\"out\""]) - 3_001_000.0).abs() < 1.0,
+        "bytes out\n{}",
+        reply.text()
+    );
+    assert!(moved(&["vitrine_dataplane_http_requests_total", "status=\"404\""]) >= 1.0, "{}", reply.text());
+    assert!(moved(&["vitrine_dataplane_http_requests_total", "status=\"206\""]) >= 1.0, "{}", reply.text());
     for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
         for plane in ["control", "dataplane"] {
             let keys = after.keys().filter(|key| key.starts_with(name) && key.contains(plane)).count();

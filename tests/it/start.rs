@@ -41,12 +41,10 @@ fn requests_succeed_from_the_first_moment() {
 
 #[test]
 fn serve_is_what_happens_without_a_command() {
-    let home = tempfile::tempdir().expect("a directory");
-    let port = free_port().to_string();
-    let admin = format!("127.0.0.1:{port}");
-    // The same options without `serve`: the admin port is that of the API, which is refused in one line.
-    let (code, text) = run_to_end(&["--listen", &admin, "--admin-listen", &admin], home.path());
-    assert_eq!(code, Some(2), "{text}");
+    let server = Server::ours(Options { bare: true, ..Options::default() });
+    let id = server.active(b"data");
+    assert!(server.data_dir().ends_with("vitrine-data"));
+    assert_eq!(server.files_of(&id).len(), 1, "the data is in ./vitrine-data");
 }
 
 #[test]

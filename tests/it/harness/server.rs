@@ -43,8 +43,8 @@ pub(crate) struct Server {
 pub(crate) struct Options {
     /// Text of a configuration file.
     pub(crate) config: Option<String>,
-    /// More arguments.
-    pub(crate) args: Vec<String>,
+    /// Without a subcommand and without a data directory: what a newcomer types.
+    pub(crate) bare: bool,
 }
 
 /// The binary under test.
@@ -105,7 +105,7 @@ impl Server {
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             admin: SocketAddr::from(([127, 0, 0, 1], free_port())),
             launcher: None,
-            data: home.path().join("data"),
+            data: home.path().join(if options.bare { "vitrine-data" } else { "data" }),
             log: Arc::default(),
             options,
             home: Some(home),
@@ -126,14 +126,16 @@ impl Server {
         let home = self.home.as_ref().expect("ours").path().to_owned();
         let mut command = binary();
         command.current_dir(&home).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.args(["serve", "--data-dir"]).arg(&self.data);
+        if !self.options.bare {
+            command.args(["serve", "--data-dir"]).arg(&self.data);
+        }
         command.args(["--listen", &self.address.to_string(), "--admin-listen", &self.admin.to_string()]);
         if let Some(config) = &self.options.config {
             let path = home.join("vitrine.conf");
             fs::write(&path, config).expect("writing the configuration");
             command.arg("--config").arg(path);
         }
-        let mut child = command.args(&self.options.args).spawn().expect("starting vitrine");
+        let mut child = command.spawn().expect("starting vitrine");
         let (lines, ready) = mpsc::channel();
         collect(child.stdout.take().expect("piped"), self.log.clone(), Some(lines));
         collect(child.stderr.take().expect("piped"), self.log.clone(), None);
