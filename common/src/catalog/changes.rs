@@ -288,7 +288,7 @@ struct Assignments<'a> {
 }
 
 impl<'a> Assignments<'a> {
-    fn new<'n: 'a>(now: &'n String) -> Self {
+    fn new(now: &'a dyn ToSql) -> Self {
         Assignments { sql: "UPDATE images SET updated_at = ?1".to_owned(), values: vec![now] }
     }
 

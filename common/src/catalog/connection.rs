@@ -175,6 +175,11 @@ impl Reader {
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
+
+    #[cfg(test)]
+    pub(super) fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
 }
 
 /// Ends a read transaction, also when the closure panics.
