@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::http::routes::Route;
 use common::metrics::Exposition;
 
-pub use histogram::Histogram;
+pub(crate) use histogram::Histogram;
 
 /// Statuses that we answer; anything else counts under the last, `0`.
 const STATUSES: [u16; 27] = [
@@ -24,7 +24,7 @@ const NO_ROUTE: usize = Route::ALL.len();
 
 /// Which way the bytes of a transfer go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// From a client: an upload.
     In,
     /// To a client: a download.
@@ -44,7 +44,7 @@ impl Direction {
 
 /// The way of bytes between a store and a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
+pub(crate) enum Path {
     /// Kernel-side copy from the page cache to the socket.
     Sendfile,
     /// Received into buffers, written past the page cache.
@@ -57,7 +57,7 @@ impl Path {
     const ALL: [Path; 3] = [Path::Sendfile, Path::Direct, Path::Buffered];
 
     /// The name in metrics and in the log.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Path::Sendfile => "sendfile",
             Path::Direct => "direct",
@@ -68,7 +68,7 @@ impl Path {
 
 /// Operations of a store that are timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreWork {
+pub(crate) enum StoreWork {
     /// Making the place for an image.
     Create,
     /// Writing one buffer.
@@ -106,7 +106,7 @@ struct StoreCounters {
 
 /// What one core counts. Only that core writes; any thread may read.
 #[derive(Debug)]
-pub struct CoreMetrics {
+pub(crate) struct CoreMetrics {
     requests: Vec<[AtomicU64; STATUSES.len()]>,
     stores: Vec<StoreCounters>,
     in_flight: [AtomicI64; 2],
@@ -122,7 +122,7 @@ pub struct CoreMetrics {
 
 impl CoreMetrics {
     /// Counters at zero for `stores` stores.
-    pub fn new(stores: usize) -> Self {
+    pub(crate) fn new(stores: usize) -> Self {
         CoreMetrics {
             requests: (0..=NO_ROUTE).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect(),
             stores: (0..stores).map(|_| StoreCounters::default()).collect(),
@@ -138,26 +138,26 @@ impl CoreMetrics {
     }
 
     /// Notes that the calling thread is this core.
-    pub fn this_thread(&self) {
+    pub(crate) fn this_thread(&self) {
         self.thread.store(i64::from(rustix::thread::gettid().as_raw_nonzero().get()), Relaxed);
     }
 
     /// A request was answered; `None`: it never named an endpoint.
-    pub fn request(&self, route: Option<Route>, status: u16) {
+    pub(crate) fn request(&self, route: Option<Route>, status: u16) {
         let row = route.map_or(NO_ROUTE, |route| route as usize);
         let column = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
         self.requests[row][column].fetch_add(1, Relaxed);
     }
 
     /// Bytes moved between a store and a client.
-    pub fn bytes(&self, store: usize, direction: Direction, path: Path, count: u64) {
+    pub(crate) fn bytes(&self, store: usize, direction: Direction, path: Path, count: u64) {
         if let Some(counters) = self.stores.get(store) {
             counters.bytes[direction as usize][path as usize].fetch_add(count, Relaxed);
         }
     }
 
     /// A store worked for `took`.
-    pub fn store_work(&self, store: usize, work: StoreWork, took: Duration) {
+    pub(crate) fn store_work(&self, store: usize, work: StoreWork, took: Duration) {
         if let Some(counters) = self.stores.get(store) {
             let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
             counters.work_nanoseconds[work as usize].fetch_add(nanoseconds, Relaxed);
@@ -166,37 +166,37 @@ impl CoreMetrics {
     }
 
     /// A transfer runs until the guard is dropped.
-    pub fn transfer(&self, direction: Direction) -> InFlight<'_> {
+    pub(crate) fn transfer(&self, direction: Direction) -> InFlight<'_> {
         self.in_flight[direction as usize].fetch_add(1, Relaxed);
         InFlight { metrics: self, direction, begun: std::time::Instant::now() }
     }
 
     /// The first byte of a download left `took` after its request was read.
-    pub fn first_byte(&self, took: Duration) {
+    pub(crate) fn first_byte(&self, took: Duration) {
         self.first_byte.observe(took);
     }
 
     /// The catalog answered a read in `took`.
-    pub fn catalog(&self, took: Duration) {
+    pub(crate) fn catalog(&self, took: Duration) {
         self.catalog.observe(took);
     }
 
     /// A client connected; the connection lasts until the guard is dropped.
-    pub fn connection(&self) -> Connected<'_> {
+    pub(crate) fn connection(&self) -> Connected<'_> {
         self.accepted.fetch_add(1, Relaxed);
         self.connections.fetch_add(1, Relaxed);
         Connected(self)
     }
 
     /// A client was turned away because there are too many connections.
-    pub fn refused(&self) {
+    pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
     }
 }
 
 /// A running transfer; see [`CoreMetrics::transfer`].
 #[derive(Debug)]
-pub struct InFlight<'a> {
+pub(crate) struct InFlight<'a> {
     metrics: &'a CoreMetrics,
     direction: Direction,
     begun: std::time::Instant,
@@ -211,7 +211,7 @@ impl Drop for InFlight<'_> {
 
 /// An open connection; see [`CoreMetrics::connection`].
 #[derive(Debug)]
-pub struct Connected<'a>(&'a CoreMetrics);
+pub(crate) struct Connected<'a>(&'a CoreMetrics);
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {
@@ -220,7 +220,7 @@ impl Drop for Connected<'_> {
 }
 
 /// Writes what all cores counted, added up. `stores`: the ids, in the order of their indexes.
-pub fn expose(out: &mut Exposition, cores: &[std::sync::Arc<CoreMetrics>], stores: &[String]) {
+pub(crate) fn expose(out: &mut Exposition, cores: &[std::sync::Arc<CoreMetrics>], stores: &[String]) {
     requests(out, cores);
     transfers(out, cores, stores);
     store_work(out, cores, stores);

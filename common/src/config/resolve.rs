@@ -8,7 +8,7 @@ use super::options::{self, State};
 use super::problem::{Problem, Warning};
 use super::resolved::{
     Api, Auth, Config, Control, Database, Dataplane, Driver, Flavor, Health, Listen, Logging, Overrides, Paths,
-    PolicyFiles, SendPath,
+    PolicyFiles,
 };
 use super::settings::{Environment, Settings};
 use super::{resolve_keystone, resolve_stores};
@@ -19,8 +19,6 @@ pub(super) const DEFAULT_DATA_DIR: &str = "vitrine-data";
 pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9293);
 /// File of the catalog in the data directory.
 const CATALOG_FILE: &str = "catalog.sqlite";
-/// Upload buffers are a multiple of this many bytes, for direct writes.
-const BUFFER_ALIGNMENT: usize = 4096;
 /// The flavors of Glance's shipped pipelines: what they authenticate, and whether they want the image cache.
 const FLAVORS: [(&str, Flavor, bool); 6] = [
     ("", Flavor::None, false),
@@ -135,6 +133,7 @@ fn api(settings: &Settings<'_>) -> Api {
         container_formats: settings.list("image_format", "container_formats"),
         disk_formats: settings.list("image_format", "disk_formats"),
         require_image_format_match: settings.bool("image_format", "require_image_format_match"),
+        gpt_safety_checks_nonfatal: settings.list("image_format", "gpt_safety_checks_nonfatal"),
     }
 }
 
@@ -262,11 +261,6 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
     let idle = settings.int(GROUP, "idle_timeout_seconds");
     let socket_timeout = settings.int("DEFAULT", "client_socket_timeout");
     let idle = idle.or(socket_timeout).and_then(|seconds| u64::try_from(seconds).ok());
-    let upload_buffer_bytes = count("upload_buffer_bytes");
-    if !upload_buffer_bytes.is_multiple_of(BUFFER_ALIGNMENT) {
-        let accepted = format!("a multiple of {BUFFER_ALIGNMENT}");
-        settings.bad(GROUP, &[GROUP], "upload_buffer_bytes", &upload_buffer_bytes.to_string(), &accepted);
-    }
     Dataplane {
         driver: if word("driver") == "epoll" { Driver::Epoll } else { Driver::Uring },
         cores: positive(cores.or(workers)),
@@ -282,17 +276,11 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         send_stall: seconds("send_stall_seconds"),
         metadata_body_bytes_max: count("metadata_body_bytes_max"),
         upload_buffers_count: count("upload_buffers_count"),
-        upload_buffer_bytes,
+        uploads_max: count("uploads_max"),
         upload_direct_io: settings.bool(GROUP, "upload_direct_io"),
         hash_threads: positive(settings.int(GROUP, "hash_threads")),
         offload_threads: count("offload_threads"),
         send_buffer_bytes: positive(settings.int(GROUP, "send_buffer_bytes")),
-        send_path: match word("send_path").as_str() {
-            "sendfile" => SendPath::Sendfile,
-            "splice" => SendPath::Splice,
-            "copy" => SendPath::Copy,
-            _ => SendPath::Auto,
-        },
         drain: seconds("drain_seconds"),
     }
 }

@@ -99,7 +99,7 @@ fn without_a_file_everything_is_embedded() {
     assert_eq!(config.dataplane.cores, None);
     assert_eq!(config.dataplane.request_head_bytes_max, 16384);
     assert_eq!(config.dataplane.idle_timeout, Some(Duration::from_secs(900)));
-    assert_eq!(config.dataplane.upload_buffer_bytes, 262_144);
+    assert_eq!(config.dataplane.uploads_max, 512);
     assert_eq!(config.control.retry_after_seconds, 1);
 }
 
@@ -250,7 +250,7 @@ enable_proxy_headers_parsing = True
 fn all_problems_are_reported_at_once_with_their_place() {
     let found = problems(
         "[DEFAULT]\nbind_port = 70000\ndebug = y\nno separator\napi_limit_max = 5 # pages\nenabled_import_methods = a,b\n\
-         [dataplane]\nsend_path = fast\nupload_buffer_bytes = 5000\n[paste_deploy]\nflavor = kerberos\n",
+         [dataplane]\ndriver = fast\nuploads_max = 0\n[paste_deploy]\nflavor = kerberos\n",
     );
     for expected in [
         "0.conf:4: neither a group header nor `key = value`",
@@ -258,8 +258,8 @@ fn all_problems_are_reported_at_once_with_their_place() {
         "0.conf:3: [DEFAULT] debug = y: accepted is true, 1, on, yes, false, 0, off or no",
         "0.conf:5: [DEFAULT] api_limit_max = 5 # pages: accepted is a whole number from 1 to 1000000",
         "0.conf:6: [DEFAULT] enabled_import_methods = a,b: accepted is a list in brackets: [a, b]",
-        "0.conf:8: [dataplane] send_path = fast: accepted is auto, sendfile, splice, copy",
-        "0.conf:9: [dataplane] upload_buffer_bytes = 5000: accepted is a multiple of 4096",
+        "0.conf:8: [dataplane] driver = fast: accepted is uring, epoll",
+        "0.conf:9: [dataplane] uploads_max = 0: accepted is a whole number from 1 to 1048576",
         "0.conf:11: [paste_deploy] flavor = kerberos: accepted is empty, keystone, caching, cachemanagement, \
          keystone+caching, keystone+cachemanagement",
     ] {

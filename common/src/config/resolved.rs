@@ -122,6 +122,8 @@ pub struct Api {
     pub disk_formats: Vec<String>,
     /// Whether uploaded data must be of the image's disk format.
     pub require_image_format_match: bool,
+    /// Checks of partition tables whose failure is only logged.
+    pub gpt_safety_checks_nonfatal: Vec<String>,
 }
 
 /// All stores. There is at least one, and `default` names one of them.
@@ -345,19 +347,6 @@ pub enum Driver {
     Epoll,
 }
 
-/// How image files reach the socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SendPath {
-    /// The cheapest that works.
-    Auto,
-    /// `sendfile(2)`.
-    Sendfile,
-    /// Through a pipe.
-    Splice,
-    /// Read into buffers, then sent.
-    Copy,
-}
-
 /// The data plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataplane {
@@ -389,8 +378,8 @@ pub struct Dataplane {
     pub metadata_body_bytes_max: usize,
     /// Buffers of one upload.
     pub upload_buffers_count: usize,
-    /// Bytes of one such buffer, a multiple of 4096.
-    pub upload_buffer_bytes: usize,
+    /// Uploads received at a time, over all cores.
+    pub uploads_max: usize,
     /// Whether image files are written past the page cache.
     pub upload_direct_io: bool,
     /// Threads that compute checksums; `None`: one per core.
@@ -399,8 +388,6 @@ pub struct Dataplane {
     pub offload_threads: usize,
     /// Kernel send buffer of a connection in bytes; `None`: the system's choice.
     pub send_buffer_bytes: Option<usize>,
-    /// How image files reach the socket.
-    pub send_path: SendPath,
     /// Longest time for transfers in flight to end when stopping.
     pub drain: Duration,
 }

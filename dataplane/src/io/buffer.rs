@@ -79,6 +79,11 @@ impl Buffer {
         count
     }
 
+    /// Keeps the first `len` bytes of what is filled.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Empties the buffer.
     pub fn clear(&mut self) {
         self.len = 0;
@@ -140,6 +145,12 @@ impl Frozen {
     /// The bytes with the zeroes that fill their last page.
     pub(super) fn padded(&self) -> &[u8] {
         &self.0.block()[..self.0.len.next_multiple_of(PAGE_BYTES)]
+    }
+}
+
+impl AsRef<[u8]> for Frozen {
+    fn as_ref(&self) -> &[u8] {
+        self
     }
 }
 

@@ -13,7 +13,7 @@ const DURATION: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 3
 
 /// Times by bucket.
 #[derive(Debug)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     bounds: &'static [f64],
     /// One more than bounds: the last takes what lies beyond them.
     buckets: Vec<AtomicU64>,
@@ -22,12 +22,12 @@ pub struct Histogram {
 
 impl Histogram {
     /// For latencies: 0.1 ms to 2.5 s.
-    pub fn latency() -> Self {
+    pub(crate) fn latency() -> Self {
         Self::new(LATENCY)
     }
 
     /// For whole transfers: 1 ms to 2 h.
-    pub fn duration() -> Self {
+    pub(crate) fn duration() -> Self {
         Self::new(DURATION)
     }
 
@@ -37,7 +37,7 @@ impl Histogram {
     }
 
     /// Counts `took`.
-    pub fn observe(&self, took: Duration) {
+    pub(crate) fn observe(&self, took: Duration) {
         let seconds = took.as_secs_f64();
         let index = self.bounds.iter().position(|bound| seconds <= *bound).unwrap_or(self.bounds.len());
         self.buckets[index].fetch_add(1, Relaxed);
@@ -45,26 +45,26 @@ impl Histogram {
     }
 
     /// Upper bounds of the buckets, in seconds; the last bucket has none.
-    pub fn bounds(&self) -> &'static [f64] {
+    pub(crate) fn bounds(&self) -> &'static [f64] {
         self.bounds
     }
 
     /// How many times fell into the bucket of this index, not cumulative.
-    pub fn bucket(&self, index: usize) -> u64 {
+    pub(crate) fn bucket(&self, index: usize) -> u64 {
         self.buckets.get(index).map_or(0, |bucket| bucket.load(Relaxed))
     }
 
     /// The sum of all times, in seconds.
-    pub fn sum_seconds(&self) -> f64 {
+    pub(crate) fn sum_seconds(&self) -> f64 {
         Duration::from_nanos(self.sum_nanoseconds.load(Relaxed)).as_secs_f64()
     }
 }
 
 /// One series of a histogram: its labels and the parts that are added up.
-pub type Series<'a> = (&'a [(&'a str, &'a str)], Vec<&'a Histogram>);
+pub(crate) type Series<'a> = (&'a [(&'a str, &'a str)], Vec<&'a Histogram>);
 
 /// Writes a whole family of histograms.
-pub fn expose(out: &mut Exposition, name: &'static str, help: &str, series: &[Series<'_>]) {
+pub(crate) fn expose(out: &mut Exposition, name: &'static str, help: &str, series: &[Series<'_>]) {
     out.family(name, "histogram", help);
     for (labels, parts) in series {
         let Some(first) = parts.first() else { continue };

@@ -85,6 +85,13 @@ pub(super) const ROWS: &[Row] = &[
         "uploaded data must be of the image's disk format",
     )
     .default("true"),
+    Row::new(
+        "image_format",
+        "gpt_safety_checks_nonfatal",
+        Kind::List,
+        "checks of partition tables whose failure is only logged, such as `mbr`",
+    )
+    .default(""),
     Row::new("paste_deploy", "flavor", Kind::Str, "authentication: empty = none, `keystone` = tokens").default(""),
     database(
         "connection",

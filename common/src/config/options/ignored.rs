@@ -99,7 +99,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
         &["enforce_secure_rbac", "owner_is_tenant"],
     ),
     ignored("image_format", FORMAT_PLUGINS, &["vmdk_allowed_types"]),
-    ignored("image_format", "every partition table check counts", &["gpt_safety_checks_nonfatal"]),
     ignored("task", TASKS, &["task_time_to_live", "task_executor", "work_dir"]),
     ignored("taskflow_executor", TASKS, &["engine_mode", "max_workers", "conversion_format"]),
     ignored("wsgi", PYTHON, &["task_pool_threads", "python_interpreter"]),

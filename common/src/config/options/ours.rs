@@ -78,16 +78,16 @@ pub(super) const ROWS: &[Row] = &[
         DATAPLANE,
         "upload_buffers_count",
         Kind::Int(2, 256),
-        "buffers of one upload: how far receiving may run ahead of hashing and writing",
+        "buffers of 256 KiB of one upload: how far receiving may run ahead of hashing and writing",
     )
     .default("4"),
     Row::new(
         DATAPLANE,
-        "upload_buffer_bytes",
-        Kind::Int(PAGE, 64 * MIB),
-        "bytes of one upload buffer, a multiple of 4096",
+        "uploads_max",
+        Kind::Int(1, 1 << 20),
+        "uploads received at a time, over all cores; further ones wait for their turn",
     )
-    .default("262144"),
+    .default("512"),
     Row::new(
         DATAPLANE,
         "upload_direct_io",
@@ -111,13 +111,6 @@ pub(super) const ROWS: &[Row] = &[
         "kernel send buffer of a client connection; 0 = the system's own choice",
     )
     .default("1048576"),
-    Row::new(
-        DATAPLANE,
-        "send_path",
-        Kind::Choice(&["auto", "sendfile", "splice", "copy"]),
-        "how image files reach the socket; auto picks the cheapest that works",
-    )
-    .default("auto"),
     Row::new(
         DATAPLANE,
         "drain_seconds",

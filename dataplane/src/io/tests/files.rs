@@ -22,6 +22,13 @@ fn write_pattern(path: &Path, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// Bytes that this thread has made the kernel fetch from a disk, readahead included.
+fn fetched_by_this_thread() -> u64 {
+    let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("read_bytes: ")).unwrap();
+    line.parse().unwrap()
+}
+
 fn drop_from_cache(path: &Path) {
     let file = std::fs::File::open(path).unwrap();
     file.sync_all().unwrap();
@@ -96,9 +103,12 @@ fn a_cold_file_is_filled_ahead_off_the_core() {
             received
         });
         let progress = Progress::new();
+        let before = fetched_by_this_thread();
         conn.send_file(&file, 0..bytes.len() as u64, &progress).await.unwrap();
+        let fetched = fetched_by_this_thread() - before;
         drop(conn);
         assert!(joined(reader).await == bytes);
+        assert!(fetched < 1 << 20, "{driver}: the core itself read {fetched} bytes");
         assert_eq!(residency(file.shared(), 0, last).unwrap(), Residency::Warm);
     });
 }

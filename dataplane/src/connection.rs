@@ -1,0 +1,182 @@
+//! A client's connection: request after request until one of us ends it.
+
+use std::io;
+use std::rc::Rc;
+
+use common::Error;
+use common::error::Kind;
+use common::http::head::{Head, Limits};
+use common::http::routes::{self, Resolution, Route};
+use common::identity::Proof;
+
+use crate::forward::{self, Failure};
+use crate::futures::{Either, race};
+use crate::http::body::Body;
+use crate::http::input::{Input, NoRequest, Patience};
+use crate::http::{reply, request_id};
+use crate::io::Conn;
+use crate::shard::Shard;
+use crate::transfer::{download, upload};
+
+/// A request on its way through the data plane.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    /// Its head.
+    pub(crate) head: &'a Head,
+    /// Under which it is logged and answered.
+    pub(crate) id: String,
+    /// Whether the connection may take another request afterwards.
+    pub(crate) keep: bool,
+}
+
+impl Request<'_> {
+    /// `Accept`, which shapes error bodies.
+    pub(crate) fn accept(&self) -> Option<&str> {
+        self.head.header(&http::header::ACCEPT)
+    }
+
+    /// The caller's tokens.
+    pub(crate) fn proof(&self) -> Proof {
+        Proof {
+            token: self.head.header_named("x-auth-token").map(str::to_owned),
+            service_token: self.head.header_named("x-service-token").map(str::to_owned),
+        }
+    }
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered {
+    /// The status that was sent.
+    pub(crate) status: u16,
+    /// Whether another request may follow on the connection.
+    pub(crate) keep: bool,
+}
+
+/// Serves `conn` to its end.
+pub(crate) async fn serve(shard: Rc<Shard>, conn: Conn) {
+    let _connected = shard.metrics.connection();
+    let limits = limits(&shard);
+    let patience = Patience { idle: shard.config.dataplane.idle_timeout, head: shard.config.dataplane.head_timeout };
+    let mut input = Input::new(&conn);
+    loop {
+        let next = match next_request(&shard, &mut input, &limits, patience).await {
+            Some(next) => next,
+            None => return,
+        };
+        let answered = match next {
+            Ok(head) => match answer(&shard, &head, &mut input).await {
+                Ok(answered) => answered,
+                Err(error) => {
+                    tracing::debug!("connection of {:?} lost: {error}", conn.peer_addr());
+                    conn.abort();
+                    return;
+                }
+            },
+            Err(error) => refuse(&shard, &conn, &error).await,
+        };
+        if !answered.keep {
+            input.linger().await;
+            return;
+        }
+    }
+}
+
+/// The next request, or what is wrong with it; `None` once the connection is over.
+async fn next_request(
+    shard: &Shard,
+    input: &mut Input<'_>,
+    limits: &Limits,
+    patience: Patience,
+) -> Option<Result<Head, Error>> {
+    if shard.draining.get() && input.bytes().is_empty() {
+        return None;
+    }
+    let drained = async {
+        while !shard.draining.get() {
+            shard.changed.wait().await;
+        }
+    };
+    match race(input.next(limits, patience), drained).await {
+        Either::First(Ok(head)) => Some(Ok(head)),
+        Either::First(Err(NoRequest::Refused(error))) => Some(Err(error)),
+        Either::First(Err(NoRequest::Ended)) | Either::Second(()) => None,
+    }
+}
+
+pub(crate) fn limits(shard: &Shard) -> Limits {
+    let config = &shard.config.dataplane;
+    Limits {
+        head_bytes_max: config.request_head_bytes_max,
+        header_count_max: config.request_header_count_max,
+        // A target may fill half of the head: the rest is for the headers.
+        target_bytes_max: config.request_head_bytes_max / 2,
+    }
+}
+
+/// Answers what is not a request; the connection cannot be trusted afterwards.
+async fn refuse(shard: &Shard, conn: &Conn, error: &Error) -> Answered {
+    let status = error.status().as_u16();
+    shard.metrics.request(None, status);
+    let _ = reply::send_error(conn, error, None, None, false).await;
+    Answered { status, keep: false }
+}
+
+async fn answer(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result<Answered> {
+    let request = Request {
+        id: request_id::of(head, shard.config.api.request_id_length_max),
+        keep: head.keep_alive && shard.config.dataplane.http_keepalive && !shard.draining.get(),
+        head,
+    };
+    let resolution = routes::resolve(&head.method, &head.path, request.accept(), shard.offered);
+    let mut body = Body::new(head.body);
+    let answered = match &resolution {
+        Resolution::Found(Route::DownloadImage, params) => {
+            download::answer(shard, &request, &params[0], input, &mut body).await?
+        }
+        Resolution::Found(Route::UploadImage, params) => {
+            upload::answer(shard, &request, &params[0], input, &mut body).await?
+        }
+        _ => forwarded(shard, &request, input, &mut body).await?,
+    };
+    let route = match resolution {
+        Resolution::Found(route, _) | Resolution::WrongMethod { route, .. } => Some(route),
+        Resolution::NotFound | Resolution::Undecodable => None,
+    };
+    shard.metrics.request(route, answered.status);
+    Ok(Answered { keep: answered.keep && body.is_done(), ..answered })
+}
+
+async fn forwarded(
+    shard: &Shard,
+    request: &Request<'_>,
+    input: &mut Input<'_>,
+    body: &mut Body,
+) -> io::Result<Answered> {
+    match forward::ask(shard, request.head, &request.id, input, body).await {
+        Ok(response) => {
+            let status = response.status.as_u16();
+            forward::relay(shard, response, input, request.keep).await?;
+            Ok(Answered { status, keep: request.keep })
+        }
+        Err(Failure::Answer(error)) => answer_error(request, input.conn(), &error, body).await,
+        Err(Failure::Lost(error)) => Err(error),
+    }
+}
+
+/// Answers `error`; the connection is kept only if nothing of the request is left on it.
+pub(crate) async fn answer_error(
+    request: &Request<'_>,
+    conn: &Conn,
+    error: &Error,
+    body: &Body,
+) -> io::Result<Answered> {
+    if let (Kind::Internal | Kind::Unavailable, Some(cause)) = (error.kind, &error.cause) {
+        tracing::error!(request_id = request.id, "{}: {cause}", error.message);
+    }
+    let keep = request.keep && body.is_done();
+    // A 401 comes from the layer in front of the one that gives requests their id.
+    let id = (error.kind != Kind::Unauthenticated).then_some(request.id.as_str());
+    reply::send_error(conn, error, request.accept(), id, keep).await?;
+    Ok(Answered { status: error.status().as_u16(), keep })
+}

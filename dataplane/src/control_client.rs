@@ -1,0 +1,218 @@
+//! Requests to the control plane over its unix socket: RPC messages and forwarded API requests.
+//!
+//! Each core keeps a few idle connections. A connection that control closed meanwhile is seen before it is used; once a
+//! request was sent, nothing is ever sent twice.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::error::Kind;
+use common::rpc::{self, Envelope, ToControl};
+use common::{Error, Result};
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+
+use crate::io::{Conn, timeout};
+
+/// Idle connections that a core keeps.
+const IDLE_CONNECTIONS_MAX: usize = 32;
+
+/// Bytes received at a time.
+const RECEIVE_BYTES: usize = 64 * 1024;
+
+/// Bytes of the largest head of a response of control.
+const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Header fields of a response of control.
+const RESPONSE_HEADERS_MAX: usize = 64;
+
+/// Bytes of the largest reply to an RPC message; metrics are the largest.
+const REPLY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// A core's way to control.
+#[derive(Debug)]
+pub(crate) struct ControlClient {
+    socket: PathBuf,
+    idle: RefCell<Vec<Conn>>,
+    /// Longest wait for an answer.
+    timeout: Duration,
+    /// What clients are told in `Retry-After` while control is away, seconds.
+    retry_after_seconds: u64,
+}
+
+/// The head of control's response, and what arrived of its body with it.
+#[derive(Debug)]
+pub(crate) struct Response {
+    /// Its status.
+    pub(crate) status: StatusCode,
+    /// Its header fields, names in lower case, without those of the connection.
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    /// Bytes of the body that were not received yet.
+    left: u64,
+    /// Bytes of the body that were.
+    pub(crate) begun: Vec<u8>,
+    conn: Conn,
+    reusable: bool,
+}
+
+impl ControlClient {
+    pub(crate) fn new(socket: PathBuf, timeout: Duration, retry_after_seconds: u64) -> Self {
+        ControlClient { socket, idle: RefCell::new(Vec::new()), timeout, retry_after_seconds }
+    }
+
+    /// Sends an RPC message and reads its reply.
+    ///
+    /// # Errors
+    /// Control's own error, or 503 when it is away.
+    pub(crate) async fn call<R: DeserializeOwned>(&self, message: ToControl) -> Result<R> {
+        let body = serde_json::to_vec(&Envelope::new(message)).map_err(Error::internal)?;
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: vitrine\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            rpc::PATH,
+            body.len()
+        );
+        let mut response = self.exchange(head.as_bytes(), &body).await?;
+        let reply = response.collect(REPLY_BYTES_MAX).await.map_err(|error| self.away(&error))?;
+        let status = response.status;
+        self.give_back(response);
+        if status == StatusCode::OK {
+            serde_json::from_slice(&reply).map_err(|error| Error::internal(format!("reply of control: {error}")))
+        } else {
+            Err(serde_json::from_slice(&reply).unwrap_or_else(|_| Error::internal(format!("control answered {status}"))))
+        }
+    }
+
+    /// Sends a request and reads the head of its response.
+    ///
+    /// # Errors
+    /// 503 when control is away or does not answer in time.
+    pub(crate) async fn exchange(&self, head: &[u8], body: &[u8]) -> Result<Response> {
+        let work = async {
+            let conn = match self.take_idle() {
+                Some(conn) => conn,
+                None => Conn::connect_unix(&self.socket).await?,
+            };
+            conn.send_parts(&[head, body]).await?;
+            read_response(conn).await
+        };
+        match timeout(self.timeout, work).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.away(&error)),
+            Err(elapsed) => Err(self.away(&elapsed.into())),
+        }
+    }
+
+    /// Keeps the connection of a response whose body was read for the next request.
+    pub(crate) fn give_back(&self, response: Response) {
+        let mut idle = self.idle.borrow_mut();
+        if response.reusable && response.left == 0 && idle.len() < IDLE_CONNECTIONS_MAX {
+            idle.push(response.conn);
+        }
+    }
+
+    fn take_idle(&self) -> Option<Conn> {
+        loop {
+            let conn = self.idle.borrow_mut().pop()?;
+            if !conn.is_closed_by_peer() {
+                return Some(conn);
+            }
+        }
+    }
+
+    fn away(&self, error: &io::Error) -> Error {
+        Error::unavailable("The control plane is restarting. Try again.", self.retry_after_seconds).caused_by(error)
+    }
+}
+
+/// Whether `error` says that control is away, so that the same message may succeed a little later.
+pub(crate) fn is_away(error: &Error) -> bool {
+    error.kind == Kind::Unavailable
+}
+
+impl Response {
+    /// Receives more of the body; `None` at its end.
+    pub(crate) async fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if !self.begun.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.begun)));
+        }
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let (result, bytes) = self.conn.recv(Vec::with_capacity(RECEIVE_BYTES)).await;
+        let count = result? as u64;
+        if count == 0 || count > self.left {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= count;
+        Ok(Some(bytes))
+    }
+
+    /// Bytes of the whole body, as announced.
+    pub(crate) fn length(&self) -> u64 {
+        self.begun.len() as u64 + self.left
+    }
+
+    async fn collect(&mut self, bytes_max: u64) -> io::Result<Vec<u8>> {
+        if self.length() > bytes_max {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the reply is too large"));
+        }
+        let mut collected = Vec::new();
+        while let Some(bytes) = self.receive().await? {
+            collected.extend_from_slice(&bytes);
+        }
+        Ok(collected)
+    }
+}
+
+async fn read_response(conn: Conn) -> io::Result<Response> {
+    let mut bytes = Vec::with_capacity(RECEIVE_BYTES);
+    loop {
+        let result;
+        (result, bytes) = conn.recv(bytes).await;
+        if result? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some((status, headers, used)) = parse_response(&bytes)? {
+            return assemble(conn, status, headers, bytes.split_off(used));
+        }
+        if bytes.len() > RESPONSE_HEAD_BYTES_MAX {
+            return Err(malformed("the head is too long"));
+        }
+        bytes.reserve(RECEIVE_BYTES);
+    }
+}
+
+type Fields = Vec<(String, Vec<u8>)>;
+
+fn parse_response(bytes: &[u8]) -> io::Result<Option<(StatusCode, Fields, usize)>> {
+    let mut fields = [httparse::EMPTY_HEADER; RESPONSE_HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut fields);
+    let used = match response.parse(bytes) {
+        Ok(httparse::Status::Complete(used)) => used,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(malformed(&error.to_string())),
+    };
+    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(|| malformed("no status"))?;
+    let headers = response.headers.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect();
+    Ok(Some((status, headers, used)))
+}
+
+fn assemble(conn: Conn, status: StatusCode, mut headers: Fields, begun: Vec<u8>) -> io::Result<Response> {
+    let value = |name: &str| headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_slice());
+    let reusable = !value("connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+    let length = match value("content-length") {
+        Some(value) => std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok()),
+        None if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED => Some(0),
+        None => None,
+    };
+    let length = length.ok_or_else(|| malformed("no length"))?;
+    let left = length.checked_sub(begun.len() as u64).ok_or_else(|| malformed("more than its length"))?;
+    headers.retain(|(name, _)| !["connection", "content-length", "date", "transfer-encoding"].contains(&name.as_str()));
+    Ok(Response { status, headers, left, begun, conn, reusable })
+}
+
+fn malformed(problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("response of control: {problem}"))
+}

@@ -1,0 +1,158 @@
+//! Everything that is not image data: handed to control as it came, and control's answer handed back.
+
+use std::io;
+
+use common::error::Kind;
+use common::http::head::{Body as Framing, Head};
+use common::rpc;
+use common::{Error, Result};
+use http::header;
+
+use crate::control_client::Response;
+use crate::shard::Shard;
+use crate::http::body::{Body, BodyError};
+use crate::http::input::Input;
+use crate::http::reply::ReplyHead;
+
+/// Headers that end at this hop, or that we write ourselves.
+const NOT_FORWARDED: [&str; 11] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "expect",
+];
+
+/// Headers by which an authenticating proxy would tell who the caller is. We are the first to look: a client's own are
+/// dropped, in every mode.
+fn claims_identity(name: &str) -> bool {
+    const PREFIXES: [&str; 9] = [
+        "x-identity-", "x-user", "x-project", "x-tenant", "x-role", "x-service-", "x-domain", "x-is-admin", "x-system-",
+    ];
+    name != "x-service-token" && PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a client's header is passed on to control.
+fn is_forwarded(name: &str) -> bool {
+    // A header with an underscore could be taken for the dashed one by a careless reader behind us.
+    !name.contains('_')
+        && !NOT_FORWARDED.contains(&name)
+        && !claims_identity(name)
+        && name != "x-openstack-request-id"
+        && name != rpc::FORWARDED_FOR
+}
+
+/// Reads the whole body, sends the request to control and reads the head of the answer.
+///
+/// # Errors
+/// 400 and 413 for the body, 503 when control is away.
+pub(crate) async fn ask(
+    shard: &Shard,
+    head: &Head,
+    request_id: &str,
+    input: &mut Input<'_>,
+    body: &mut Body,
+) -> Result<Response, Failure> {
+    if head.expects_continue && head.body != Framing::None {
+        input.conn().send_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(Failure::Lost)?;
+    }
+    let limits = &shard.config.dataplane;
+    let content = body.collect(input, limits.metadata_body_bytes_max, limits.head_timeout).await?;
+    let text = request_head(head, request_id, input, content.len());
+    Ok(shard.control.exchange(&text, &content).await?)
+}
+
+/// Why a forwarded request has no answer of control.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// We answer this.
+    Answer(Error),
+    /// The client is gone.
+    Lost(io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Answer(error)
+    }
+}
+
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Malformed(error) => Failure::Answer(error),
+            BodyError::Lost(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Failure::Answer(Error::new(Kind::RequestTimeout, "The request body took too long."))
+            }
+            BodyError::Lost(error) => Failure::Lost(error),
+        }
+    }
+}
+
+fn request_head(head: &Head, request_id: &str, input: &Input<'_>, length: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(1024);
+    text.extend_from_slice(format!("{} {} HTTP/1.1\r\n", head.method, head.target()).as_bytes());
+    if !head.headers.contains_key(header::HOST) {
+        text.extend_from_slice(b"host: localhost\r\n");
+    }
+    for (name, value) in head.headers.iter().filter(|(name, _)| is_forwarded(name.as_str())) {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    let client = input.conn().peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
+    let framing = match head.body {
+        // Whether there was a body matters to control, also when it turned out to be empty.
+        Framing::None if !head.headers.contains_key(header::CONTENT_LENGTH) => String::new(),
+        _ => format!("content-length: {length}\r\n"),
+    };
+    let ours = format!("x-openstack-request-id: {request_id}\r\n{}: {client}\r\n{framing}\r\n", rpc::FORWARDED_FOR);
+    text.extend_from_slice(ours.as_bytes());
+    text
+}
+
+/// Sends control's answer to the client.
+///
+/// # Errors
+/// When either side breaks; the connection is closed then, and the client sees that the answer is not whole.
+pub(crate) async fn relay(shard: &Shard, mut response: Response, input: &Input<'_>, keep: bool) -> io::Result<()> {
+    let mut head = ReplyHead::new(response.status);
+    for (name, value) in &response.headers {
+        head = head.header(name, String::from_utf8_lossy(value));
+    }
+    // To HEAD there is no body, and control says so with a length of 0.
+    head = head.header("content-length", response.length()).connection(keep);
+    let first = response.receive().await?.unwrap_or_default();
+    input.conn().send_parts(&[&head.finish(), &first]).await?;
+    while let Some(bytes) = response.receive().await? {
+        input.conn().send_all(&bytes).await?;
+    }
+    shard.control.give_back(response);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_is_never_taken_from_a_client() {
+        for name in [
+            "x-identity-status", "x-service-identity-status", "x-user-id", "x-user", "x-user-domain-id", "x-project-id",
+            "x-tenant-id", "x-tenant", "x-roles", "x-role", "x-service-roles", "x-service-catalog", "x-domain-id",
+            "x-is-admin-project", "x-system-scope", "x_roles", "x-vitrine-client", "x-openstack-request-id",
+        ] {
+            assert!(!is_forwarded(name), "{name}");
+        }
+        for name in ["x-auth-token", "x-service-token", "accept", "content-type", "host", "x-image-meta-store"] {
+            assert!(is_forwarded(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What control asks of us, on `dataplane.sock`. Served by the first core.
+
+use std::rc::Rc;
+
+use common::error::Kind;
+use common::http::head::{Head, Limits};
+use common::rpc::{self, DataplaneStatus, Done, Envelope, ToDataplane};
+use common::{Error, Result};
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::http::body::{Body, BodyError};
+use crate::http::input::{Input, Patience};
+use crate::http::reply;
+use crate::io::Conn;
+use crate::shard::Shard;
+
+/// Bounds of a request of control.
+const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, header_count_max: 32, target_bytes_max: 1024 };
+
+/// Bytes of the largest message.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Serves one connection of control.
+pub(crate) async fn serve(shard: Rc<Shard>, conn: Conn) {
+    // The socket's mode keeps others out; this keeps out whoever got at it before the mode was set.
+    let ours = rustix::process::geteuid().as_raw();
+    if !conn.peer_uid().is_ok_and(|uid| uid == ours || uid == 0) {
+        tracing::warn!("a process of another user was refused at {}", rpc::DATAPLANE_SOCKET);
+        return;
+    }
+    let mut input = Input::new(&conn);
+    let head_timeout = shard.config.dataplane.head_timeout;
+    while let Ok(head) = input.next(&LIMITS, Patience { idle: None, head: head_timeout }).await {
+        let mut body = Body::new(head.body);
+        let answer = match body.collect(&mut input, MESSAGE_BYTES_MAX, head_timeout).await {
+            Ok(content) => handle(&shard, &head, &content).await,
+            Err(BodyError::Malformed(error)) => Err(error),
+            Err(BodyError::Lost(_)) => return,
+        };
+        let sent = match answer {
+            Ok(reply) => reply::send_text(&conn, StatusCode::OK, "application/json", &reply, head.keep_alive).await,
+            Err(error) => {
+                let text = serde_json::to_vec(&error).unwrap_or_default();
+                reply::send_text(&conn, error.status(), "application/json", &text, head.keep_alive).await
+            }
+        };
+        if sent.is_err() || !head.keep_alive {
+            return;
+        }
+    }
+}
+
+async fn handle(shard: &Shard, head: &Head, content: &[u8]) -> Result<Vec<u8>> {
+    if (head.method.as_str(), head.path.as_str()) != ("POST", rpc::PATH) {
+        return Err(Error::not_found(format!("This socket answers POST {} only.", rpc::PATH)));
+    }
+    let malformed = |error| Error::bad_request(format!("The message is not known: {error}"));
+    let version = serde_json::from_slice::<Envelope<serde_json::Value>>(content).map_err(malformed)?.version;
+    if version != rpc::VERSION {
+        let message = format!("This data plane speaks version {} of the RPC, not {version}.", rpc::VERSION);
+        return Err(Error::new(Kind::Conflict, message));
+    }
+    let envelope: Envelope<ToDataplane> = serde_json::from_slice(content).map_err(malformed)?;
+    match envelope.message {
+        ToDataplane::Status => reply(&DataplaneStatus {
+            instance: shard.shared.instance.clone(),
+            uploads: shard.shared.uploads.running(),
+        }),
+        ToDataplane::Remove { store, url, upload_id } => {
+            remove(shard, &store, &url, upload_id.as_deref()).await?;
+            reply(&Done {})
+        }
+        ToDataplane::CancelUpload { upload_id } => {
+            shard.shared.uploads.cancel(&upload_id);
+            reply(&Done {})
+        }
+    }
+}
+
+async fn remove(shard: &Shard, store: &str, url: &str, upload_id: Option<&str>) -> Result<()> {
+    if upload_id.is_some_and(|id| shard.shared.uploads.is_running(id)) {
+        return Err(Error::conflict("That upload still runs."));
+    }
+    let stores = &shard.shared.stores;
+    let Some(store) = stores.holding(Some(store), url) else {
+        return Err(Error::not_found(format!("No store {store} is configured.")));
+    };
+    Ok(store.remove(url, upload_id, &shard.metrics).await?)
+}
+
+fn reply<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(Error::internal)
+}

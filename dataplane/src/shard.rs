@@ -1,0 +1,151 @@
+//! What one core has: its own connections to everything, its own counters, nothing that another core writes.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use common::authorise::Authority;
+use common::catalog::{Queries, Reader};
+use common::config::{Config, Flavor};
+use common::http::routes::Offered;
+use common::{Error, Result};
+
+use crate::control_client::ControlClient;
+use crate::hash::Pool;
+use crate::identity::Identities;
+use crate::io::{Frozen, MailSender, Notify, Semaphore};
+use crate::metrics::CoreMetrics;
+use crate::store::Stores;
+use crate::uploads::{CoreEvent, Uploads};
+
+/// What all cores share. Nothing in it is written per request, let alone per buffer.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) authority: Authority,
+    /// This process, for control: a fresh UUID.
+    pub(crate) instance: String,
+    pub(crate) stores: Stores,
+    pub(crate) hashes: Pool<Frozen>,
+    pub(crate) uploads: Uploads,
+    /// The counters of all cores, for the scrape.
+    pub(crate) metrics: Vec<Arc<CoreMetrics>>,
+}
+
+/// One core.
+pub(crate) struct Shard {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) control: ControlClient,
+    pub(crate) identities: Identities,
+    pub(crate) metrics: Arc<CoreMetrics>,
+    /// Which versions of the API stand in paths.
+    pub(crate) offered: Offered,
+    /// Turns for uploads: with the buffers of one upload they bound the core's memory.
+    pub(crate) upload_turns: Semaphore,
+    /// Open connections of clients on this core.
+    pub(crate) connections: Cell<usize>,
+    /// Set once we are stopping: connections end with their present request.
+    pub(crate) draining: Cell<bool>,
+    /// Wakes connections that wait for a request when draining begins, and the drain when a connection ends.
+    pub(crate) changed: Notify,
+    /// Where other threads reach this core.
+    mail: MailSender<CoreEvent>,
+    cancellations: RefCell<HashMap<String, Rc<Cancellation>>>,
+    catalog: OnceCell<Reader>,
+}
+
+impl Shard {
+    /// The core `index`, on its own thread. `mail`: where other threads reach it.
+    pub(crate) fn new(index: usize, shared: &Arc<Shared>, mail: MailSender<CoreEvent>) -> Rc<Self> {
+        let config = Arc::clone(&shared.config);
+        let socket = config.paths.data_dir.join(common::rpc::CONTROL_SOCKET);
+        let fixed = match config.auth.flavor {
+            Flavor::None => Some(common::identity::Identity::everybody()),
+            Flavor::Keystone => None,
+        };
+        let cache_time = config.auth.keystone.as_ref().and_then(|keystone| keystone.token_cache);
+        Rc::new(Shard {
+            index,
+            control: ControlClient::new(socket, config.control.rpc_timeout, config.control.retry_after_seconds),
+            identities: Identities::new(fixed, cache_time),
+            metrics: Arc::clone(&shared.metrics[index]),
+            offered: Offered { multi_store: config.stores.multi, cache: false },
+            upload_turns: Semaphore::new((config.dataplane.uploads_max / shared.metrics.len().max(1)).max(1)),
+            connections: Cell::new(0),
+            draining: Cell::new(false),
+            changed: Notify::new(),
+            mail,
+            cancellations: RefCell::default(),
+            catalog: OnceCell::new(),
+            shared: Arc::clone(shared),
+            config,
+        })
+    }
+
+    /// Reads the catalog inline: a few indexed look-ups in memory that is mapped already, cheaper than a hop.
+    ///
+    /// # Errors
+    /// 503 while the catalog is not there.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Queries<'_>) -> Result<T>) -> Result<T> {
+        let reader = match self.catalog.get() {
+            Some(reader) => reader,
+            None => {
+                let reader = Reader::open(&self.config.database.sqlite).map_err(|error| {
+                    let retry = self.config.control.retry_after_seconds;
+                    Error::unavailable("The catalog is not available.", retry).caused_by(error)
+                })?;
+                self.catalog.get_or_init(|| reader)
+            }
+        };
+        let begun = Instant::now();
+        let result = reader.read(read);
+        self.metrics.catalog(begun.elapsed());
+        result
+    }
+}
+
+/// Uploads of this core.
+impl Shard {
+    /// Notes a running upload, here for its cancellation and in [`Shared`] for control.
+    pub(crate) fn begin_upload(&self, upload_id: &str) {
+        self.cancellations.borrow_mut().insert(upload_id.to_owned(), Rc::new(Cancellation::default()));
+        self.shared.uploads.begin(upload_id, self.mail.clone());
+    }
+
+    /// Forgets it.
+    pub(crate) fn end_upload(&self, upload_id: &str) {
+        self.cancellations.borrow_mut().remove(upload_id);
+        self.shared.uploads.end(upload_id);
+    }
+
+    /// Stops the upload, if it runs here.
+    pub(crate) fn cancel_upload(&self, upload_id: &str) {
+        if let Some(cancellation) = self.cancellations.borrow().get(upload_id) {
+            cancellation.cancelled.set(true);
+            cancellation.changed.notify();
+        }
+    }
+
+    /// Waits until the upload is to stop.
+    pub(crate) async fn upload_cancelled(&self, upload_id: &str) {
+        let cancellation = self.cancellations.borrow().get(upload_id).cloned();
+        match cancellation {
+            Some(cancellation) => {
+                while !cancellation.cancelled.get() {
+                    cancellation.changed.wait().await;
+                }
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Whether an upload is to stop.
+#[derive(Debug, Default)]
+pub(crate) struct Cancellation {
+    cancelled: Cell<bool>,
+    changed: Notify,
+}

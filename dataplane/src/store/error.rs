@@ -1,0 +1,59 @@
+//! What can go wrong in a store, and what a client is told of it.
+
+use std::io;
+
+use common::Error;
+use common::error::Kind;
+use rustix::io::Errno;
+
+/// A failed operation of a store.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// Nothing lies there.
+    #[error("no object there")]
+    NotFound,
+    /// Something lies there already.
+    #[error("an object is there already")]
+    Exists,
+    /// No space, or a quota of the file system.
+    #[error("no space: {0}")]
+    Full(io::Error),
+    /// The store does not let us.
+    #[error("not permitted: {0}")]
+    Denied(io::Error),
+    /// The URI is not one of this store.
+    #[error("not a place of this store: {0}")]
+    Foreign(String),
+    /// Anything else.
+    #[error("{0}")]
+    Broken(io::Error),
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::NOTDIR) => StoreError::NotFound,
+            Some(Errno::EXIST) => StoreError::Exists,
+            Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => StoreError::Full(error),
+            Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => StoreError::Denied(error),
+            _ => StoreError::Broken(error),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    /// As Glance answers an upload. Paths and the system's words go to the log only.
+    fn from(error: StoreError) -> Self {
+        let answer = match &error {
+            StoreError::NotFound => Error::not_found("The image data could not be found in its store."),
+            StoreError::Exists => Error::conflict("The store already holds data for this image."),
+            StoreError::Full(_) => Error::new(Kind::TooLarge, "Image storage media is full."),
+            StoreError::Denied(_) => Error::new(Kind::Unavailable, "Insufficient permissions on image storage media."),
+            StoreError::Foreign(_) => {
+                Error::new(Kind::Unavailable, "The image data lies in a store that is not configured here.")
+            }
+            StoreError::Broken(_) => Error::new(Kind::Internal, common::error::INTERNAL_TEXT),
+        };
+        answer.caused_by(error)
+    }
+}

@@ -1,0 +1,226 @@
+//! Images as files in directories of this machine, where Glance's own file driver puts them.
+//!
+//! Source of the layout: glance_store's filesystem driver: `<datadir>/<image id>`, URI `file://` and the absolute path
+//! without encoding. Unlike it, an image is written as `.<image id>.<upload id>.part` and linked to its name when it is
+//! durable: no half-written file ever bears an image's name, and an existing one is never overwritten.
+
+use std::fs::{self, File as StdFile, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use common::config::{self, DataDir};
+
+use super::{Placement, Source, StoreError};
+use crate::io::{CreateOptions, File, Frozen, Offload};
+
+/// Schemes of URIs that we read; the first is the one that control writes.
+const SCHEMES: [&str; 2] = ["file://", "filesystem://"];
+
+/// Permission bits of a new file, before the umask: what a plain `open` asks for.
+const DEFAULT_MODE: u32 = 0o666;
+
+/// The driver.
+#[derive(Debug)]
+pub(crate) struct FileStore {
+    dirs: Vec<DataDir>,
+    file_mode: Option<u32>,
+    thin: bool,
+}
+
+/// An image that is being written.
+#[derive(Debug)]
+pub(crate) struct FileWriter {
+    file: File,
+    unfinished: PathBuf,
+    finished: PathBuf,
+    file_mode: Option<u32>,
+    thin: bool,
+}
+
+impl FileStore {
+    pub(crate) fn new(config: &config::FileStore) -> Self {
+        FileStore { dirs: config.dirs.clone(), file_mode: config.file_mode, thin: config.thin_provisioning }
+    }
+
+    /// Makes the directories.
+    pub(crate) fn prepare(&self) -> Result<(), String> {
+        self.dirs.iter().try_for_each(|dir| {
+            fs::create_dir_all(&dir.path).map_err(|error| {
+                format!("filesystem_store_datadir {} cannot be made: {error}; name another or permit it", dir.path.display())
+            })
+        })
+    }
+
+    /// Whether `url` is a file right in one of our directories.
+    pub(crate) fn holds(&self, url: &str) -> bool {
+        self.path(url).is_ok()
+    }
+
+    /// The path of `url`. Only plain names right in a configured directory exist for us: no URI leads anywhere else.
+    fn path(&self, url: &str) -> Result<PathBuf, StoreError> {
+        let foreign = || StoreError::Foreign(url.to_owned());
+        let path = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme)).ok_or_else(foreign)?;
+        let path = Path::new(path);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(foreign()) };
+        let ours = self.dirs.iter().find(|dir| dir.path == parent).ok_or_else(foreign)?;
+        Ok(ours.path.join(name))
+    }
+
+    pub(crate) async fn open(&self, url: &str) -> Result<Source, StoreError> {
+        let file = File::open(self.path(url)?).await?;
+        let size = file.len()?;
+        Ok(Source::File { file, size })
+    }
+
+    pub(crate) async fn create(&self, placement: Placement<'_>) -> Result<FileWriter, StoreError> {
+        let finished = self.path(placement.url)?;
+        let unfinished = unfinished_name(&finished, placement.upload_id);
+        let options = CreateOptions {
+            direct: placement.direct,
+            // Holes cannot be left in what is allocated already.
+            preallocate: placement.size.filter(|_| !self.thin),
+            mode: DEFAULT_MODE,
+        };
+        let file = File::create(unfinished.clone(), options).await?;
+        Ok(FileWriter { file, unfinished, finished, file_mode: self.file_mode, thin: self.thin })
+    }
+
+    pub(crate) async fn remove(&self, url: &str, upload_id: Option<&str>) -> Result<(), StoreError> {
+        let finished = self.path(url)?;
+        let unfinished = upload_id.map(|id| unfinished_name(&finished, id));
+        let paths = std::iter::once(finished).chain(unfinished).collect();
+        Ok(Offload::current().run(move || remove_blocking(paths)).await?)
+    }
+
+    pub(crate) async fn discard(&self, url: &str, upload_id: &str) -> Result<(), StoreError> {
+        let paths = vec![unfinished_name(&self.path(url)?, upload_id)];
+        Ok(Offload::current().run(move || remove_blocking(paths)).await?)
+    }
+}
+
+impl FileWriter {
+    pub(crate) fn is_direct(&self) -> bool {
+        self.file.is_direct()
+    }
+
+    pub(crate) async fn write(&self, bytes: Frozen, offset: u64) -> Result<(), StoreError> {
+        if self.thin && bytes.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        self.file.write_at(bytes, offset).await.0?;
+        Ok(())
+    }
+
+    /// Data first, then the name, then the directory: whatever instant the machine stops at, the name stands for all of
+    /// the data or does not exist.
+    pub(crate) async fn commit(&self, size: u64) -> Result<(), StoreError> {
+        self.file.finish(size).await?;
+        let (unfinished, finished, mode) = (self.unfinished.clone(), self.finished.clone(), self.file_mode);
+        Offload::current().run(move || publish_blocking(&unfinished, &finished, mode)).await?;
+        Ok(())
+    }
+}
+
+/// The name of an image while it is being written: a dot keeps it out of sight, and the id of the upload lets a later
+/// process remove just this.
+fn unfinished_name(finished: &Path, upload_id: &str) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(finished.file_name().unwrap_or_default());
+    name.push(format!(".{upload_id}.part"));
+    finished.with_file_name(name)
+}
+
+fn publish_blocking(unfinished: &Path, finished: &Path, mode: Option<u32>) -> io::Result<()> {
+    if let Some(mode) = mode {
+        fs::set_permissions(unfinished, Permissions::from_mode(mode))?;
+    }
+    // Unlike rename(2), link(2) never replaces what is there.
+    fs::hard_link(unfinished, finished)?;
+    let settled = fs::remove_file(unfinished).and_then(|()| sync_directory_of(finished));
+    if settled.is_err() {
+        let _ = fs::remove_file(finished);
+    }
+    settled
+}
+
+/// Removes files of one directory, durably; those that are not there are removed already.
+fn remove_blocking(paths: Vec<PathBuf>) -> io::Result<()> {
+    let mut removed = None;
+    for path in paths {
+        match fs::remove_file(&path) {
+            Ok(()) => removed = Some(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    removed.map_or(Ok(()), |path| sync_directory_of(&path))
+}
+
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    StdFile::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(dir: &Path) -> FileStore {
+        FileStore {
+            dirs: vec![DataDir { path: dir.to_owned(), priority: 0 }],
+            file_mode: None,
+            thin: false,
+        }
+    }
+
+    #[test]
+    fn no_uri_leads_out_of_the_directories() {
+        let store = store(Path::new("/data/images"));
+        assert_eq!(store.path("file:///data/images/abc").expect("ours"), Path::new("/data/images/abc"));
+        assert_eq!(store.path("filesystem:///data/images/abc").expect("ours"), Path::new("/data/images/abc"));
+        for url in [
+            "file:///data/images2/abc",
+            "file:///data/images/../secret",
+            "file:///data/images/a/b",
+            "file:///data/images/..",
+            "file:///data/images",
+            "file:///etc/passwd",
+            "FILE:///data/images/abc",
+            "/data/images/abc",
+            "rbd://a/b/c/d",
+            "",
+        ] {
+            assert!(matches!(store.path(url), Err(StoreError::Foreign(_))), "{url}");
+        }
+    }
+
+    #[test]
+    fn publishing_never_replaces() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (unfinished, finished) = (dir.path().join(".a.u.part"), dir.path().join("a"));
+        fs::write(&unfinished, b"new").expect("writes");
+        fs::write(&finished, b"old").expect("writes");
+        let error = publish_blocking(&unfinished, &finished, None).expect_err("exists");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&finished).expect("reads"), b"old");
+        fs::remove_file(&finished).expect("removes");
+        publish_blocking(&unfinished, &finished, Some(0o600)).expect("publishes");
+        assert_eq!(fs::read(&finished).expect("reads"), b"new");
+        assert_eq!(fs::metadata(&finished).expect("is there").permissions().mode() & 0o777, 0o600);
+        assert!(!unfinished.exists());
+    }
+
+    #[test]
+    fn removing_takes_both_names_and_is_repeatable() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let finished = dir.path().join("a");
+        let unfinished = unfinished_name(&finished, "u");
+        for _ in 0..2 {
+            remove_blocking(vec![finished.clone(), unfinished.clone()]).expect("removes nothing");
+        }
+        fs::write(&unfinished, b"x").expect("writes");
+        fs::write(&finished, b"x").expect("writes");
+        remove_blocking(vec![finished, unfinished]).expect("removes");
+        assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 0);
+    }
+}

@@ -1,0 +1,187 @@
+//! Where image bytes lie: one small contract, one driver per kind of store.
+//!
+//! A driver gives a [`Source`] for reading and a [`Writer`] for writing. What a writer was given becomes visible at its
+//! commit and not before; a writer that is dropped without one leaves at most an unfinished object under its
+//! temporary name, which [`Store::remove`] finds by the upload's id.
+
+mod error;
+mod file;
+
+use std::time::Instant;
+
+use common::config::{StoreConfig, StoreKind};
+
+pub(crate) use error::StoreError;
+use file::{FileStore, FileWriter};
+
+use crate::io::{File, Frozen};
+use crate::metrics::{CoreMetrics, Path, StoreWork};
+
+/// All stores of this server.
+#[derive(Debug)]
+pub(crate) struct Stores {
+    list: Vec<Store>,
+}
+
+/// One store.
+#[derive(Debug)]
+pub(crate) struct Store {
+    id: String,
+    /// Its place in the metrics.
+    pub(crate) index: usize,
+    driver: Driver,
+}
+
+#[derive(Debug)]
+enum Driver {
+    File(FileStore),
+}
+
+/// An image that is open for reading.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A local file, whose ranges the kernel sends by itself.
+    File {
+        /// The open file.
+        file: File,
+        /// Its length in bytes.
+        size: u64,
+    },
+}
+
+/// A place that is being written.
+#[derive(Debug)]
+pub(crate) struct Writer<'a> {
+    store: &'a Store,
+    metrics: &'a CoreMetrics,
+    file: FileWriter,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placement<'a> {
+    /// The store URI under which it will be found.
+    pub(crate) url: &'a str,
+    /// The upload, which names the unfinished object.
+    pub(crate) upload_id: &'a str,
+    /// Bytes that will come, where known.
+    pub(crate) size: Option<u64>,
+    /// Whether to write past the page cache.
+    pub(crate) direct: bool,
+}
+
+impl Stores {
+    pub(crate) fn new(configs: &[StoreConfig]) -> Self {
+        let list = configs
+            .iter()
+            .enumerate()
+            .map(|(index, config)| {
+                let driver = match &config.kind {
+                    StoreKind::File(file) => Driver::File(FileStore::new(file)),
+                };
+                Store { id: config.id.clone(), index, driver }
+            })
+            .collect();
+        Stores { list }
+    }
+
+    /// The ids, in the order of the metrics' indexes.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.list.iter().map(|store| store.id.clone()).collect()
+    }
+
+    /// The store named `id`.
+    pub(crate) fn by_id(&self, id: &str) -> Option<&Store> {
+        self.list.iter().find(|store| store.id == id)
+    }
+
+    /// The store that holds `url`: the one that the location names, or, for a location of a single-store time, the one
+    /// whose places look like it.
+    pub(crate) fn holding(&self, named: Option<&str>, url: &str) -> Option<&Store> {
+        named.and_then(|id| self.by_id(id)).or_else(|| {
+            self.list.iter().find(|store| match &store.driver {
+                Driver::File(file) => file.holds(url),
+            })
+        })
+    }
+
+    /// Makes the directories that drivers need.
+    ///
+    /// # Errors
+    /// One line with the cause and the option to change.
+    pub(crate) fn prepare(&self) -> Result<(), String> {
+        self.list.iter().try_for_each(|store| match &store.driver {
+            Driver::File(file) => file.prepare().map_err(|problem| format!("store {}: {problem}", store.id)),
+        })
+    }
+}
+
+impl Store {
+    /// Opens the image at `url` for reading.
+    pub(crate) async fn open(&self, url: &str, metrics: &CoreMetrics) -> Result<Source, StoreError> {
+        let begun = Instant::now();
+        let Driver::File(driver) = &self.driver;
+        let opened = driver.open(url).await;
+        metrics.store_work(self.index, StoreWork::Open, begun.elapsed());
+        opened
+    }
+
+    /// Begins to write an image.
+    pub(crate) async fn create<'a>(
+        &'a self,
+        placement: Placement<'_>,
+        metrics: &'a CoreMetrics,
+    ) -> Result<Writer<'a>, StoreError> {
+        let begun = Instant::now();
+        let Driver::File(driver) = &self.driver;
+        let file = driver.create(placement).await;
+        metrics.store_work(self.index, StoreWork::Create, begun.elapsed());
+        Ok(Writer { store: self, metrics, file: file? })
+    }
+
+    /// Removes what the upload `upload_id` left unfinished, and nothing else. Nothing there is fine.
+    pub(crate) async fn discard(&self, url: &str, upload_id: &str, metrics: &CoreMetrics) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let Driver::File(driver) = &self.driver;
+        let removed = driver.discard(url, upload_id).await;
+        metrics.store_work(self.index, StoreWork::Remove, begun.elapsed());
+        removed
+    }
+
+    /// Removes what lies at `url`, and what the upload `upload_id` left unfinished there. Nothing there is fine.
+    pub(crate) async fn remove(
+        &self,
+        url: &str,
+        upload_id: Option<&str>,
+        metrics: &CoreMetrics,
+    ) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let Driver::File(driver) = &self.driver;
+        let removed = driver.remove(url, upload_id).await;
+        metrics.store_work(self.index, StoreWork::Remove, begun.elapsed());
+        removed
+    }
+}
+
+impl Writer<'_> {
+    /// The way the bytes take, for metrics and the log.
+    pub(crate) fn path(&self) -> Path {
+        if self.file.is_direct() { Path::Direct } else { Path::Buffered }
+    }
+
+    /// Writes `bytes` at `offset`. All pieces but the last are whole buffers.
+    pub(crate) async fn write(&self, bytes: Frozen, offset: u64) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let written = self.file.write(bytes, offset).await;
+        self.metrics.store_work(self.store.index, StoreWork::Write, begun.elapsed());
+        written
+    }
+
+    /// Makes the `size` bytes that were written durable and visible. They stay invisible on an error.
+    pub(crate) async fn commit(&self, size: u64) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let committed = self.file.commit(size).await;
+        self.metrics.store_work(self.store.index, StoreWork::Commit, begun.elapsed());
+        committed
+    }
+}

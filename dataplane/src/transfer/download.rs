@@ -1,0 +1,200 @@
+//! `GET /v2/images/{image}/file`: decide, find the data, let the kernel send it.
+//!
+//! Nothing is decided after the first byte has left: a failure from then on breaks the connection, so that the client
+//! sees that its image is not whole.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use common::http::head;
+use common::http::range::{self, ByteRange};
+use common::identity::Identity;
+use common::model::{Image, Location, Status};
+use common::access::find_visible;
+use common::{Error, Result};
+use http::{StatusCode, header};
+
+use crate::connection::{Answered, Request, answer_error};
+use crate::http::body::Body;
+use crate::http::input::Input;
+use crate::http::reply::ReplyHead;
+use crate::io::{Conn, File, MinRate, Progress, with_min_rate};
+use crate::metrics::{Direction, Path};
+use crate::shard::Shard;
+use crate::store::{Source, Store, StoreError};
+
+/// What a download comes to.
+enum Decision<'a> {
+    /// Send this.
+    Data(Box<Delivery<'a>>),
+    /// The image has no data.
+    Empty,
+}
+
+/// Data that is ready to be sent.
+struct Delivery<'a> {
+    store: &'a Store,
+    file: File,
+    size: u64,
+    range: Option<ByteRange>,
+    checksum: Option<String>,
+}
+
+/// Answers a download.
+///
+/// # Errors
+/// When the connection broke.
+pub(crate) async fn answer(
+    shard: &Shard,
+    request: &Request<'_>,
+    image_id: &str,
+    input: &mut Input<'_>,
+    body: &mut Body,
+) -> io::Result<Answered> {
+    let begun = Instant::now();
+    let conn = input.conn();
+    match decide(shard, request, image_id).await {
+        Ok(Decision::Data(delivery)) => send(shard, request, image_id, conn, *delivery, begun).await,
+        Ok(Decision::Empty) => {
+            let head = ReplyHead::new(StatusCode::NO_CONTENT)
+                .header("Content-Length", 0)
+                .header("x-openstack-request-id", &request.id)
+                .connection(request.keep);
+            conn.send_all(&head.finish()).await?;
+            Ok(Answered { status: 204, keep: request.keep })
+        }
+        Err(error) => answer_error(request, conn, &error, body).await,
+    }
+}
+
+async fn decide<'a>(shard: &'a Shard, request: &Request<'_>, image_id: &str) -> Result<Decision<'a>> {
+    let caller = shard.identities.identify(request.proof(), &shard.control).await?;
+    if request.head.body != head::Body::None {
+        return Err(Error::bad_request("A body is not expected with this request."));
+    }
+    let image = shard.read(|catalog| permitted(shard, catalog, &caller, image_id))?;
+    if image.locations.is_empty() {
+        return Ok(Decision::Empty);
+    }
+    let Some((store, source)) = open_first(shard, &image).await? else { return Ok(Decision::Empty) };
+    let Source::File { file, size: stored } = source;
+    let size = image.size.unwrap_or(stored);
+    if stored < size {
+        return Err(Error::internal(format!("image {image_id}: its store has {stored} of {size} bytes")));
+    }
+    let field = |name| request.head.header(&name);
+    let range = range::wanted(field(header::RANGE), field(header::CONTENT_RANGE), size)?;
+    Ok(Decision::Data(Box::new(Delivery { store, file, size, range, checksum: image.checksum })))
+}
+
+/// The image, if the caller may download it now.
+fn permitted(
+    shard: &Shard,
+    catalog: &common::catalog::Queries<'_>,
+    caller: &Identity,
+    image_id: &str,
+) -> Result<Image> {
+    let (image, is_member) = find_visible(catalog, caller, image_id)?;
+    shard.shared.authority.enforce_image("download_image", caller, &image, is_member)?;
+    if image.status == Status::Deactivated && !caller.is_admin {
+        let message = "The requested image has been deactivated. Image data download is forbidden.";
+        return Err(Error::forbidden(message));
+    }
+    Ok(image)
+}
+
+/// The first location that can be opened, by store weight. `None` where no store has the data.
+async fn open_first<'a>(shard: &'a Shard, image: &Image) -> Result<Option<(&'a Store, Source)>> {
+    let mut failure = None;
+    for location in by_weight(shard, &image.locations) {
+        let opened = match shard.shared.stores.holding(location.store(), &location.url) {
+            Some(store) => store.open(&location.url, &shard.metrics).await.map(|source| (store, source)),
+            None => Err(StoreError::Foreign(location.url.clone())),
+        };
+        match opened {
+            Ok(found) => return Ok(Some(found)),
+            Err(StoreError::NotFound) => tracing::warn!("image {}: its data is not in its store", image.id),
+            Err(error) => failure = Some(error),
+        }
+    }
+    failure.map_or(Ok(None), |error| Err(error.into()))
+}
+
+fn by_weight<'i>(shard: &Shard, locations: &'i [Location]) -> Vec<&'i Location> {
+    let weight = |location: &&Location| {
+        let store = shard.config.stores.list.iter().find(|store| Some(store.id.as_str()) == location.store());
+        std::cmp::Reverse(store.map_or(0, |store| store.weight))
+    };
+    let mut sorted: Vec<&Location> = locations.iter().collect();
+    sorted.sort_by_key(weight);
+    sorted
+}
+
+async fn send(
+    shard: &Shard,
+    request: &Request<'_>,
+    image_id: &str,
+    conn: &Conn,
+    delivery: Delivery<'_>,
+    begun: Instant,
+) -> io::Result<Answered> {
+    let _running = shard.metrics.transfer(Direction::Out);
+    let span = delivery.range.map_or(0..delivery.size, |range| range.start..range.end);
+    let (status, head) = reply_head(request, &delivery, span.end - span.start);
+    let progress = Progress::new();
+    conn.set_cork(true)?;
+    conn.send_all(&head).await?;
+    shard.metrics.first_byte(begun.elapsed());
+    let stall = shard.config.dataplane.send_stall;
+    let sent = with_stall_limit(&progress, stall, conn.send_file(&delivery.file, span, &progress)).await;
+    shard.metrics.bytes(delivery.store.index, Direction::Out, Path::Sendfile, progress.get());
+    tracing::info!(
+        request_id = request.id,
+        status = status.as_u16(),
+        bytes = progress.get(),
+        milliseconds = begun.elapsed().as_millis(),
+        path = Path::Sendfile.label(),
+        outcome = if sent.is_ok() { "sent" } else { "cut" },
+        "download of image {image_id}"
+    );
+    sent?;
+    conn.set_cork(false)?;
+    Ok(Answered { status: status.as_u16(), keep: request.keep })
+}
+
+/// Cuts a transfer of which the client takes nothing for as long as `stall`.
+async fn with_stall_limit(
+    progress: &Progress,
+    stall: Duration,
+    transfer: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    if stall.is_zero() {
+        return transfer.await;
+    }
+    with_min_rate(progress, MinRate { bytes: 1, period: stall }, transfer).await
+}
+
+fn reply_head(request: &Request<'_>, delivery: &Delivery<'_>, length: u64) -> (StatusCode, Vec<u8>) {
+    let status = if delivery.range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let mut head = ReplyHead::new(status).header("Content-Type", "application/octet-stream");
+    if let Some(checksum) = &delivery.checksum {
+        head = head.header("Content-MD5", checksum);
+    }
+    if let Some(range) = delivery.range {
+        head = head.header("Content-Range", range.content_range(delivery.size));
+    }
+    let head = head.header("Content-Length", length).header("x-openstack-request-id", &request.id);
+    (status, head.connection(request.keep).finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_store_is_a_503_without_its_path() {
+        let error: Error = StoreError::Foreign("file:///secret/x".into()).into();
+        assert_eq!(error.kind, common::error::Kind::Unavailable);
+        assert!(!error.message.contains("secret"), "{}", error.message);
+    }
+}

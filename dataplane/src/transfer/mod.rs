@@ -1,0 +1,5 @@
+//! Image bytes between clients and stores.
+
+pub(crate) mod download;
+pub(crate) mod receive;
+pub(crate) mod upload;

@@ -1,0 +1,193 @@
+//! One pass over the bytes of an upload: received into a buffer, and from that same buffer hashed, inspected and
+//! written. A byte is never copied on the way.
+
+use std::num::NonZeroUsize;
+
+use common::Error;
+use common::error::Kind;
+use common::rpc::UploadTicket;
+
+use crate::futures::try_both;
+use crate::hash::{Algorithm, Pool, Stream};
+use crate::http::body::{Body, BodyError};
+use crate::http::input::Input;
+use crate::inspect::Inspector;
+use crate::io::{BUFFER_BYTES, Buffer, BufferPool, Frozen, MailSender, Mailbox, Progress, mailbox};
+use crate::store::{StoreError, Writer};
+
+/// What the bytes of an upload came to.
+pub(crate) struct Received {
+    /// How many there were.
+    pub(crate) size: u64,
+    /// MD5, hexadecimal.
+    pub(crate) checksum: String,
+    /// The ticket's digest, hexadecimal.
+    pub(crate) hash_value: String,
+    /// What they look like, where somebody asked.
+    pub(crate) inspector: Option<Inspector>,
+}
+
+/// Why an upload ended early.
+#[derive(Debug)]
+pub(crate) enum Interrupted {
+    /// The client went away or broke the framing.
+    Client(BodyError),
+    /// More or fewer bytes than promised or allowed.
+    Size(Error),
+    /// The store failed.
+    Store(StoreError),
+    /// The machine failed.
+    Broken(std::io::Error),
+}
+
+impl From<StoreError> for Interrupted {
+    fn from(error: StoreError) -> Self {
+        Interrupted::Store(error)
+    }
+}
+
+impl From<BodyError> for Interrupted {
+    fn from(error: BodyError) -> Self {
+        Interrupted::Client(error)
+    }
+}
+
+impl From<std::io::Error> for Interrupted {
+    fn from(error: std::io::Error) -> Self {
+        Interrupted::Broken(error)
+    }
+}
+
+/// The two digests of one upload, each a stream of its own so that two workers share them.
+struct Digests {
+    md5: Stream<Frozen>,
+    other: Stream<Frozen>,
+    sender: MailSender<(Which, String)>,
+    home: Mailbox<(Which, String)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Md5,
+    Other,
+}
+
+impl Digests {
+    fn new(pool: &Pool<Frozen>, algorithm: Algorithm, depth: NonZeroUsize) -> std::io::Result<Self> {
+        let (sender, seed) = mailbox(2)?;
+        let home = seed.attach()?;
+        Ok(Digests { md5: pool.open(Algorithm::Md5, depth), other: pool.open(algorithm, depth), sender, home })
+    }
+
+    fn submit(&mut self, bytes: &Frozen) -> Result<(), Interrupted> {
+        let submitted = self.md5.submit(bytes.clone()).and_then(|()| self.other.submit(bytes.clone()));
+        submitted.map_err(|error| Interrupted::Broken(std::io::Error::other(error)))
+    }
+
+    /// Both digests, once the last buffer is hashed.
+    async fn finish(self) -> Result<(String, String), Interrupted> {
+        let closed = |error| Interrupted::Broken(std::io::Error::other(error));
+        for (which, stream) in [(Which::Md5, self.md5), (Which::Other, self.other)] {
+            let sender = self.sender.clone();
+            // Never full: it has room for both.
+            stream.finish(move |digest| drop(sender.post((which, digest)))).map_err(closed)?;
+        }
+        let (first, second) = (self.home.recv().await, self.home.recv().await);
+        Ok(if first.0 == Which::Md5 { (first.1, second.1) } else { (second.1, first.1) })
+    }
+}
+
+/// Receives the whole body into `writer`. `buffers`: how many of [`BUFFER_BYTES`] may be on their way at once.
+///
+/// # Errors
+/// [`Interrupted`]; what was written stays with the writer.
+pub(crate) async fn receive(
+    ticket: &UploadTicket,
+    algorithm: Algorithm,
+    buffers: NonZeroUsize,
+    hashes: &Pool<Frozen>,
+    writer: &Writer<'_>,
+    (input, body): (&mut Input<'_>, &mut Body),
+    progress: &Progress,
+) -> Result<Received, Interrupted> {
+    let pool = BufferPool::new(buffers.get())?;
+    let mut digests = Digests::new(hashes, algorithm, buffers)?;
+    let mut inspector = (ticket.container_format == "bare").then(Inspector::new);
+    let mut size = 0;
+    let mut ready: Option<(Frozen, u64)> = None;
+    loop {
+        // The next buffer arrives while the one before it is written.
+        let next = fill(&pool, input, body, progress);
+        let (buffer, ()) = try_both(next, write(writer, ready.take())).await?;
+        if buffer.is_empty() {
+            break;
+        }
+        let offset = size;
+        size += buffer.len() as u64;
+        check_size(ticket, size)?;
+        if let Some(inspector) = &mut inspector {
+            inspector.feed(&buffer);
+        }
+        let last = buffer.len() < BUFFER_BYTES;
+        let frozen = buffer.freeze();
+        digests.submit(&frozen)?;
+        ready = Some((frozen, offset));
+        if last {
+            write(writer, ready.take()).await?;
+            break;
+        }
+    }
+    check_complete(ticket, size)?;
+    let (checksum, hash_value) = digests.finish().await?;
+    Ok(Received { size, checksum, hash_value, inspector })
+}
+
+/// A full buffer, or what is left of the body.
+async fn fill(
+    pool: &BufferPool,
+    input: &mut Input<'_>,
+    body: &mut Body,
+    progress: &Progress,
+) -> Result<Buffer, Interrupted> {
+    let mut buffer = pool.get().await;
+    while buffer.room() > 0 {
+        let result;
+        (result, buffer) = body.receive(input, buffer).await;
+        match result? {
+            0 => break,
+            count => progress.add(count as u64),
+        }
+    }
+    Ok(buffer)
+}
+
+async fn write(writer: &Writer<'_>, ready: Option<(Frozen, u64)>) -> Result<(), Interrupted> {
+    match ready {
+        Some((bytes, offset)) => Ok(writer.write(bytes, offset).await?),
+        None => Ok(()),
+    }
+}
+
+fn check_size(ticket: &UploadTicket, size: u64) -> Result<(), Interrupted> {
+    if let Some(expected) = ticket.expected_size
+        && size > expected
+    {
+        let message = format!("Size exceeds: expected {expected} bytes, got {size} bytes");
+        return Err(Interrupted::Size(Error::bad_request(message)));
+    }
+    if size > ticket.size_max {
+        let message = "The incoming image is too large: The provided image is too large.";
+        return Err(Interrupted::Size(Error::new(Kind::TooLarge, message)));
+    }
+    Ok(())
+}
+
+fn check_complete(ticket: &UploadTicket, size: u64) -> Result<(), Interrupted> {
+    match ticket.expected_size {
+        Some(expected) if size < expected => {
+            let message = format!("Size mismatch: expected {expected} bytes, got {size} bytes");
+            Err(Interrupted::Size(Error::bad_request(message)))
+        }
+        _ => Ok(()),
+    }
+}
