@@ -17,5 +17,6 @@ mod download;
 mod harness;
 mod http;
 mod metrics;
+mod slow;
 mod start;
 mod upload;
