@@ -33,11 +33,33 @@ const REST: Duration = Duration::from_millis(300);
 /// How long metadata is asked for before the first measured round.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+/// How often a turn of Glance's is taken again after a failure of its own: with several writers on SQLite it answers 500
+/// ("database is locked") now and then.
+const GLANCE_RETRIES: usize = 5;
+/// By how much each of Glance's uploads begins after the one before, for the same reason: begun at once, they nearly always
+/// collide. Little beside the many seconds that they take; the clock runs from the first.
+const GLANCE_STAGGER: Duration = Duration::from_millis(100);
+
+/// Kinds of work, to choose from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Group {
+    /// Image data out.
+    Download,
+    /// Image data in.
+    Upload,
+    /// One image's record.
+    Show,
+    /// The records of many images.
+    List,
+}
+
 /// What to compare, and how.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The servers, in the order of their turns.
     pub servers: Vec<Kind>,
+    /// The work to do; all of it if empty.
+    pub groups: Vec<Group>,
     /// Vitrine's binary.
     pub vitrine: PathBuf,
     /// nginx's binary.
@@ -58,6 +80,12 @@ pub struct Plan {
     pub busy_ok: bool,
     /// Whether idle cores are kept from sleeping.
     pub keep_awake: bool,
+}
+
+impl Plan {
+    fn wants(&self, scenario: Scenario) -> bool {
+        self.groups.is_empty() || self.groups.contains(&scenario.group())
+    }
 }
 
 /// A piece of work.
@@ -96,8 +124,17 @@ impl Scenario {
         }
     }
 
+    fn group(self) -> Group {
+        match self {
+            Self::Pull { .. } => Group::Download,
+            Self::Push { .. } => Group::Upload,
+            Self::Show => Group::Show,
+            Self::List => Group::List,
+        }
+    }
+
     fn suits(self, server: Kind) -> bool {
-        matches!(self, Self::Pull { .. }) || server.has_images_api()
+        self.group() == Group::Download || server.has_images_api()
     }
 }
 
@@ -165,9 +202,9 @@ fn measure_all(plan: &Plan, work: &Work, say: &mut impl FnMut(&str)) -> Result<V
     let bench = Bench { plan, upload: &upload, awake };
     let mut turns: Vec<(Scenario, Kind, Turn)> = Vec::new();
     for round in 1..=plan.rounds {
-        for scenario in Scenario::ALL {
+        for scenario in Scenario::ALL.into_iter().filter(|scenario| plan.wants(*scenario)) {
             for contender in contenders.iter().filter(|contender| scenario.suits(contender.server.kind)) {
-                let turn = bench.take_turn(scenario, contender)?;
+                let turn = bench.take_turn_or_retry(scenario, contender, say)?;
                 let (name, kind) = (scenario.name(), contender.server.kind);
                 say(&format!("round {round}: {name}, {kind}: {:.3} at {:.6} CPU", turn.rate, turn.server_cpu));
                 turns.push((scenario, kind, turn));
@@ -189,7 +226,7 @@ fn prepare(plan: &Plan, work: &Work, kind: Kind, image: &Payload) -> Result<Cont
             return Ok(Contender { server, data: nginx::TARGET.to_owned(), records: Vec::new() });
         }
     };
-    let mut push = Push::prepare(server.address, image, 1)?;
+    let mut push = Push::prepare(server.address, image, 1, Duration::ZERO)?;
     push.run()?;
     let id = push.verify_and_keep()?;
     server.share(&source, image.size)?;
@@ -218,6 +255,23 @@ fn warm_up(contender: &Contender, image: &Payload) -> Result<()> {
 }
 
 impl Bench<'_> {
+    fn take_turn_or_retry(
+        &self,
+        scenario: Scenario,
+        contender: &Contender,
+        say: &mut impl FnMut(&str),
+    ) -> Result<Turn> {
+        let server = &contender.server;
+        let mut left = if server.kind == Kind::Glance { GLANCE_RETRIES } else { 0 };
+        loop {
+            match self.take_turn(scenario, contender) {
+                Err(error) if left > 0 => say(&format!("{}: once more, after: {error}", server.kind)),
+                other => return other.map_err(|error| server.explain(&error)),
+            }
+            left -= 1;
+        }
+    }
+
     fn take_turn(&self, scenario: Scenario, contender: &Contender) -> Result<Turn> {
         // What an earlier turn has left to be written must not be paid by this one.
         rustix::fs::sync();
@@ -232,7 +286,8 @@ impl Bench<'_> {
                 Ok(used.turn(&done, gib(done.bytes), None))
             }
             Scenario::Push { streams } => {
-                let mut push = Push::prepare(server.address, self.upload, streams)?;
+                let stagger = if server.kind == Kind::Glance { GLANCE_STAGGER } else { Duration::ZERO };
+                let mut push = Push::prepare(server.address, self.upload, streams, stagger)?;
                 let (done, used) = self.watched(server, || push.run())?;
                 push.verify_and_delete()?;
                 Ok(used.turn(&done, gib(done.bytes), None))

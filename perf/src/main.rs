@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use perf::compare::{self, Plan};
+use perf::compare::{self, Group, Plan};
 use perf::error::During;
 use perf::report::Report;
 use perf::servers::Kind;
@@ -39,6 +39,9 @@ struct Compare {
     /// Servers to compare, in the order of their turns.
     #[arg(long, value_delimiter = ',', default_value = "vitrine,nginx,nginx-nopush,glance", value_name = "NAMES")]
     servers: Vec<Kind>,
+    /// Kinds of work to do [default: all].
+    #[arg(long, value_delimiter = ',', value_name = "KINDS")]
+    only: Vec<Group>,
     /// Vitrine's binary.
     #[arg(long, default_value = "target/release/vitrine", value_name = "FILE")]
     vitrine: PathBuf,
@@ -92,6 +95,7 @@ fn run(arguments: Compare) -> Result<()> {
     let absolute = |path: &Path| std::path::absolute(path).during(|| path.display().to_string());
     let plan = Plan {
         servers: arguments.servers,
+        groups: arguments.only,
         vitrine: absolute(&arguments.vitrine)?,
         nginx: arguments.nginx,
         glance: absolute(&arguments.glance)?,

@@ -153,6 +153,12 @@ impl Server {
         fs::rename(&link, copy).during(|| copy.display().to_string())
     }
 
+    /// Adds to a failed measurement what the server has said last.
+    #[must_use]
+    pub fn explain(&self, error: &Error) -> Error {
+        self.failure(&format!("failed a measurement: {error}"))
+    }
+
     fn failure(&self, what: &str) -> Error {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::sendfile;
 use rustix::io::Errno;
@@ -20,6 +22,7 @@ const SLICE: u64 = 64 << 20;
 pub struct Push<'a> {
     payload: &'a Payload,
     streams: Vec<Stream>,
+    stagger: Duration,
 }
 
 #[derive(Debug)]
@@ -29,17 +32,17 @@ struct Stream {
 }
 
 impl<'a> Push<'a> {
-    /// Registers an image for each of `streams` streams.
+    /// Registers an image for each of `streams` streams, each of which will begin `stagger` after the one before.
     ///
     /// # Errors
     /// The server does not answer, or does not create.
-    pub fn prepare(address: SocketAddr, payload: &'a Payload, streams: usize) -> Result<Self> {
+    pub fn prepare(address: SocketAddr, payload: &'a Payload, streams: usize, stagger: Duration) -> Result<Self> {
         let prepare = |number| {
             let mut connection = Connection::to(address);
             let image = images::create(&mut connection, &format!("perf-push-{number}"))?;
             Ok(Stream { connection, image })
         };
-        Ok(Self { payload, streams: (0..streams).map(prepare).collect::<Result<_>>()? })
+        Ok(Self { payload, streams: (0..streams).map(prepare).collect::<Result<_>>()?, stagger })
     }
 
     /// Uploads; done when the server has acknowledged every stream.
@@ -47,9 +50,11 @@ impl<'a> Push<'a> {
     /// # Errors
     /// An upload fails.
     pub fn run(&mut self) -> Result<Done> {
-        let payload = self.payload;
-        let send = |stream: &mut Stream| stream.send(payload);
-        let (sent, wall) = together(self.streams.iter_mut(), send)?;
+        let (payload, stagger) = (self.payload, self.stagger);
+        let (sent, wall) = together(self.streams.iter_mut().zip(0..), |(stream, number): (&mut Stream, u32)| {
+            thread::sleep(stagger.saturating_mul(number));
+            stream.send(payload)
+        })?;
         let requests = sent.len() as u64;
         Ok(Done { bytes: payload.size.saturating_mul(requests), requests, wall })
     }

@@ -15,6 +15,8 @@ use crate::error::{During, Error, Result};
 /// How long a request of Glance's waits for the database's lock, in seconds: several uploads end at once, and SQLite
 /// has one writer.
 const LOCK_WAIT_SECONDS: u32 = 60;
+/// How long uWSGI waits for the next bytes of a request, in seconds.
+const SILENCE_SECONDS: u32 = 60;
 /// Largest chunk of a request body that uWSGI takes, in bytes: its default of 1 MiB is too small for Glance's client.
 const CHUNK_MAX: u32 = 16 << 20;
 
@@ -81,6 +83,7 @@ fn uwsgi(home: &Path, directory: &Path, address: SocketAddr, processes: usize) -
     command.args(["--http-socket", &address.to_string(), "--add-header", "Connection: close"]);
     command.args(["--master", "--die-on-term", "--enable-threads", "--thunder-lock", "--disable-logging"]);
     command.args(["--processes", &processes.to_string(), "--chunked-input-limit", &CHUNK_MAX.to_string()]);
+    command.args(["--socket-timeout", &SILENCE_SECONDS.to_string()]);
     command.args(["--buffer-size", "65535"]).arg("--virtualenv").arg(home);
     command
 }
