@@ -42,6 +42,15 @@ pub(crate) struct ControlClient {
     retry_after_seconds: u64,
 }
 
+/// What follows the head of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A body of the announced length.
+    WithBody,
+    /// Nothing, whatever length is announced: the answer to `HEAD`.
+    HeadOnly,
+}
+
 /// The head of control's response, and what arrived of its body with it.
 #[derive(Debug)]
 pub(crate) struct Response {
@@ -73,7 +82,7 @@ impl ControlClient {
             rpc::PATH,
             body.len()
         );
-        let mut response = self.exchange(head.as_bytes(), &body).await?;
+        let mut response = self.exchange(head.as_bytes(), &body, Answer::WithBody).await?;
         let reply = response.collect(REPLY_BYTES_MAX).await.map_err(|error| self.away(&error))?;
         let status = response.status;
         self.give_back(response);
@@ -88,14 +97,14 @@ impl ControlClient {
     ///
     /// # Errors
     /// 503 when control is away or does not answer in time.
-    pub(crate) async fn exchange(&self, head: &[u8], body: &[u8]) -> Result<Response> {
+    pub(crate) async fn exchange(&self, head: &[u8], body: &[u8], answer: Answer) -> Result<Response> {
         let work = async {
             let conn = match self.take_idle() {
                 Some(conn) => conn,
                 None => Conn::connect_unix(&self.socket).await?,
             };
             conn.send_parts(&[head, body]).await?;
-            read_response(conn).await
+            read_response(conn, answer).await
         };
         match timeout(self.timeout, work).await {
             Ok(Ok(response)) => Ok(response),
@@ -166,7 +175,7 @@ impl Response {
     }
 }
 
-async fn read_response(conn: Conn) -> io::Result<Response> {
+async fn read_response(conn: Conn, answer: Answer) -> io::Result<Response> {
     let mut bytes = Vec::with_capacity(RECEIVE_BYTES);
     loop {
         let result;
@@ -175,7 +184,7 @@ async fn read_response(conn: Conn) -> io::Result<Response> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if let Some((status, headers, used)) = parse_response(&bytes)? {
-            return assemble(conn, status, headers, bytes.split_off(used));
+            return assemble(conn, status, headers, bytes.split_off(used), answer);
         }
         if bytes.len() > RESPONSE_HEAD_BYTES_MAX {
             return Err(malformed("the head is too long"));
@@ -199,10 +208,17 @@ fn parse_response(bytes: &[u8]) -> io::Result<Option<(StatusCode, Fields, usize)
     Ok(Some((status, headers, used)))
 }
 
-fn assemble(conn: Conn, status: StatusCode, mut headers: Fields, begun: Vec<u8>) -> io::Result<Response> {
+fn assemble(
+    conn: Conn,
+    status: StatusCode,
+    mut headers: Fields,
+    begun: Vec<u8>,
+    answer: Answer,
+) -> io::Result<Response> {
     let value = |name: &str| headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_slice());
     let reusable = !value("connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
     let length = match value("content-length") {
+        _ if answer == Answer::HeadOnly => Some(0),
         Some(value) => std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok()),
         None if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED => Some(0),
         None => None,

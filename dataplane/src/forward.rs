@@ -8,7 +8,7 @@ use common::rpc;
 use common::{Error, Result};
 use http::header;
 
-use crate::control_client::Response;
+use crate::control_client::{Answer, Response};
 use crate::shard::Shard;
 use crate::http::body::{Body, BodyError};
 use crate::http::input::Input;
@@ -65,7 +65,8 @@ pub(crate) async fn ask(
     let limits = &shard.config.dataplane;
     let content = body.collect(input, limits.metadata_body_bytes_max, limits.head_timeout).await?;
     let text = request_head(head, request_id, input, content.len());
-    Ok(shard.control.exchange(&text, &content).await?)
+    let answer = if head.method == "HEAD" { Answer::HeadOnly } else { Answer::WithBody };
+    Ok(shard.control.exchange(&text, &content, answer).await?)
 }
 
 /// Why a forwarded request has no answer of control.
