@@ -56,6 +56,14 @@ pub enum OpenError {
         /// Number of migrations that we know.
         known: i64,
     },
+    /// A thread for the catalog cannot be started.
+    #[error("cannot start a thread for the catalog {path}: {source}")]
+    Thread {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The database engine's own complaint.
     #[error("cannot open the catalog {path}: {source}")]
     Engine {

@@ -1,7 +1,7 @@
 //! Uploads: the intent before bytes move, the commit after they are durable.
 //!
 //! The row of an upload is its intent as long as `committed_at` is empty: its image is in `saving` and bytes may lie at
-//! its place. A committed upload is remembered for a while, so that a commit whose answer was lost can be repeated.
+//! its place. A doomed upload can only be aborted: somebody is about to remove its bytes. A committed upload is remembered for a while, so that a commit whose answer was lost can be repeated.
 
 use rusqlite::Row;
 use serde_json::{Map, Value};
@@ -30,6 +30,8 @@ pub struct NewUpload<'a> {
     pub location_metadata: &'a Map<String, Value>,
     /// Name of the digest beside MD5.
     pub hash_algo: &'a str,
+    /// The project whose storage quota the data counts for.
+    pub quota_project: Option<&'a str>,
 }
 
 /// An upload that was opened and neither committed nor aborted: bytes may lie at `url`.
@@ -45,6 +47,10 @@ pub struct Intent {
     pub store: String,
     /// The place, as a store URI.
     pub url: String,
+    /// The project whose storage quota the data counts for.
+    pub quota_project: Option<String>,
+    /// Whether it was given up: it cannot be committed any more.
+    pub doomed: bool,
     /// When it was opened.
     pub started_at: Timestamp,
 }
@@ -74,7 +80,7 @@ pub enum Committed {
     /// The image was deleted, or taken out of `saving`, while the data came. The intent stays: the bytes must be
     /// removed, then the upload aborted.
     ImageGone,
-    /// No such upload: it was aborted or never opened. Its bytes must be removed.
+    /// No such upload: it was given up, aborted or never opened. Its bytes must be removed.
     Unknown,
 }
 
@@ -91,7 +97,7 @@ pub enum Aborted {
     Committed,
 }
 
-const INTENT_COLUMNS: &str = "upload_id, image_id, instance, store, url, started_at";
+const INTENT_COLUMNS: &str = "upload_id, image_id, instance, store, url, quota_project, doomed, started_at";
 
 impl Queries<'_> {
     /// The open upload `upload_id`.
@@ -132,8 +138,8 @@ impl Changes<'_> {
         self.set_status(upload.image_id, &[Status::Queued], Status::Saving)?;
         self.execute(
             "INSERT INTO vitrine_uploads \
-             (upload_id, image_id, instance, store, url, location_metadata, hash_algo, started_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+             (upload_id, image_id, instance, store, url, location_metadata, hash_algo, quota_project, started_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             &[
                 &upload.upload_id,
                 &upload.image_id,
@@ -142,6 +148,7 @@ impl Changes<'_> {
                 &upload.url,
                 &rows::json_column(upload.location_metadata)?,
                 &upload.hash_algo,
+                &upload.quota_project,
                 &Timestamp::now().to_sql(),
             ],
         )
@@ -152,7 +159,7 @@ impl Changes<'_> {
     pub fn commit_upload(&self, commit: &Commit<'_>) -> Result<Committed> {
         let row = self.one(
             "SELECT image_id, url, location_metadata, hash_algo, committed_at IS NOT NULL \
-             FROM vitrine_uploads WHERE upload_id = ?1",
+             FROM vitrine_uploads WHERE upload_id = ?1 AND doomed = 0",
             [commit.upload_id],
             |row| row.try_into().map_err(failed),
         )?;
@@ -183,6 +190,16 @@ impl Changes<'_> {
         self.insert_location(&image_id, &url, &metadata, &now)?;
         self.execute("UPDATE vitrine_uploads SET committed_at = ?2 WHERE upload_id = ?1", &[&commit.upload_id, &now])?;
         Ok(Committed::Now)
+    }
+
+    /// Gives the open upload up: from now on it cannot be committed, so that its bytes may be removed. `false` when it is
+    /// not open any more. Repeating it is harmless.
+    pub fn doom_upload(&self, upload_id: &str) -> Result<bool> {
+        let changed = self.execute(
+            "UPDATE vitrine_uploads SET doomed = 1 WHERE upload_id = ?1 AND committed_at IS NULL",
+            &[&upload_id],
+        )?;
+        Ok(changed > 0)
     }
 
     /// Ends the intent of an upload whose bytes are removed, and puts its image back to `queued`, without size and
@@ -220,7 +237,9 @@ fn intent(row: &Row<'_>) -> Result<Intent> {
         instance: row.get(2).map_err(failed)?,
         store: row.get(3).map_err(failed)?,
         url: row.get(4).map_err(failed)?,
-        started_at: rows::timestamp(row, 5)?
+        quota_project: row.get(5).map_err(failed)?,
+        doomed: row.get(6).map_err(failed)?,
+        started_at: rows::timestamp(row, 7)?
             .ok_or_else(|| super::fault::corrupt("vitrine_uploads.started_at", "NULL"))?,
     })
 }

@@ -22,6 +22,8 @@ CREATE TABLE vitrine_uploads (
     url TEXT NOT NULL,
     location_metadata TEXT NOT NULL,
     hash_algo TEXT NOT NULL,
+    quota_project TEXT,
+    doomed INTEGER NOT NULL DEFAULT 0,
     started_at TEXT NOT NULL,
     committed_at TEXT
 );

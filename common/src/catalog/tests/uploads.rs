@@ -19,6 +19,7 @@ fn open(fixture: &Fixture, upload_id: &str, metadata: &Map<String, Value>) -> Re
         url: "file:///images/1",
         location_metadata: metadata,
         hash_algo: "sha512",
+        quota_project: Some("p1"),
     };
     fixture.catalog.write(|tx| tx.open_upload(&upload))
 }
@@ -138,6 +139,24 @@ fn an_abort_requeues_and_may_be_repeated() {
 }
 
 #[test]
+fn a_doomed_upload_can_only_be_aborted() {
+    let fixture = ready();
+    open(&fixture, "u1", &Map::new()).expect("opens");
+    let doom = |fixture: &Fixture| fixture.catalog.write(|tx| tx.doom_upload("u1")).expect("answers");
+    assert!(doom(&fixture) && doom(&fixture));
+    assert!(fixture.catalog.queries().upload("u1").expect("reads").expect("still known").doomed);
+    let fixture = crash(&fixture);
+    assert_eq!(commit(&fixture, "u1"), Committed::Unknown, "its bytes may be gone");
+    assert_eq!(fixture.image(&uuid(1)).expect("there").status, Status::Saving, "until they are, surely");
+    assert_eq!(abort(&fixture, "u1"), Aborted::Requeued);
+    assert!(!doom(&fixture));
+    open(&fixture, "u1", &Map::new()).expect("opens");
+    commit(&fixture, "u1");
+    assert!(!doom(&fixture), "a committed upload is nobody's to give up");
+    assert_eq!(commit(&fixture, "u1"), Committed::Before);
+}
+
+#[test]
 fn an_abort_after_the_commit_is_refused() {
     let fixture = ready();
     open(&fixture, "u1", &Map::new()).expect("opens");
@@ -187,6 +206,7 @@ fn uploads_are_told_apart_by_instance_and_forgotten_after_a_while() {
 enum Event {
     Commit,
     Abort,
+    Doom,
     Delete,
     Crash,
     Reopen,
@@ -197,11 +217,11 @@ enum Event {
 /// removal, or they were removed before an abort.
 #[test]
 fn every_interleaving_keeps_the_promises() {
-    use Event::{Abort, Commit, Crash, Delete, Reopen};
-    const EVENTS: [Event; 5] = [Commit, Abort, Delete, Crash, Reopen];
+    use Event::{Abort, Commit, Crash, Delete, Doom, Reopen};
+    const EVENTS: [Event; 6] = [Commit, Abort, Doom, Delete, Crash, Reopen];
     let fresh = ready();
     for code in 0..EVENTS.len().pow(4) {
-        let events = [code % 5, code / 5 % 5, code / 25 % 5, code / 125].map(|index| EVENTS[index]);
+        let events = [code % 6, code / 6 % 6, code / 36 % 6, code / 216].map(|index| EVENTS[index]);
         let mut fixture = crash(&fresh);
         // Waiting for the disk would not change what is tested here.
         fixture.execute("PRAGMA synchronous = OFF");
@@ -209,10 +229,12 @@ fn every_interleaving_keeps_the_promises() {
         let mut acknowledged = false;
         let mut bytes_removed = false;
         let mut deleted = false;
+        let mut doomed = false;
         for event in events {
             match event {
                 Commit => {
                     let outcome = commit(&fixture, "u1");
+                    assert!(!doomed || outcome == Committed::Unknown, "bytes may be gone: {events:?}");
                     acknowledged |= outcome == Committed::Now;
                     assert_eq!(outcome == Committed::Before, acknowledged && outcome != Committed::Now, "{events:?}");
                 }
@@ -221,6 +243,7 @@ fn every_interleaving_keeps_the_promises() {
                     Aborted::Requeued | Aborted::ImageGone => bytes_removed = true,
                     Aborted::Unknown => assert!(bytes_removed, "{events:?}"),
                 },
+                Doom => doomed |= fixture.catalog.write(|tx| tx.doom_upload("u1")).expect("answers"),
                 Delete => deleted |= fixture.catalog.write(|tx| tx.delete_image(&uuid(1))).is_ok(),
                 Crash => fixture = crash(&fixture),
                 Reopen => {

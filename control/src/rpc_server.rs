@@ -1,0 +1,76 @@
+//! Messages of the data plane. What they mean stands in [`common::rpc`].
+
+use std::sync::Arc;
+
+use common::authorise::Authority;
+use common::config::Config;
+use common::rpc::{Done, MetricsText, ToControl};
+use common::{Error, Result};
+use prometheus::Registry;
+use serde::Serialize;
+
+use crate::auth::Authenticator;
+use crate::db::Db;
+use crate::uploads::{Uploads, request};
+
+/// What messages are answered with.
+#[derive(Clone)]
+pub(crate) struct RpcContext {
+    authority: Arc<Authority>,
+    authenticator: Arc<Authenticator>,
+    uploads: Uploads,
+    registry: Registry,
+}
+
+impl RpcContext {
+    /// Also starts the task that clears up after dead uploads; so this must be called inside a runtime. Messages may be
+    /// handled at once. The metrics of `registry` are what [`ToControl::Metrics`] is answered with.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        db: Db,
+        authority: Arc<Authority>,
+        authenticator: Arc<Authenticator>,
+        registry: Registry,
+    ) -> Self {
+        let uploads = Uploads::new(config, db, &registry);
+        tokio::spawn(uploads.clone().reap());
+        RpcContext { authority, authenticator, uploads, registry }
+    }
+
+    /// Uploads under way and bytes to remove.
+    pub(crate) fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+}
+
+/// Does what `message` asks; the reply as JSON.
+///
+/// # Errors
+/// Those of the message's meaning; see [`ToControl`].
+pub(crate) async fn handle(context: &RpcContext, message: ToControl) -> Result<serde_json::Value> {
+    match message {
+        ToControl::Hello { instance } => {
+            context.uploads.hello(instance).await?;
+            reply(&Done {})
+        }
+        ToControl::Authenticate { proof } => reply(&context.authenticator.identify(&proof).await?),
+        ToControl::OpenUpload(message) => {
+            let caller = context.authenticator.identify(&message.proof).await?;
+            let wanted = request::decode(&message)?;
+            reply(&context.uploads.open(&message, wanted, caller, context.authority.clone()).await?)
+        }
+        ToControl::CommitUpload(message) => {
+            context.uploads.commit(message).await?;
+            reply(&Done {})
+        }
+        ToControl::AbortUpload { upload_id, reason } => {
+            context.uploads.abort(upload_id, &reason).await?;
+            reply(&Done {})
+        }
+        ToControl::Metrics => reply(&MetricsText { text: common::metrics::encode(&context.registry) }),
+    }
+}
+
+fn reply<T: Serialize>(value: &T) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(Error::internal)
+}

@@ -1,0 +1,287 @@
+//! Uploads as control sees them: permission, commit, abort; and the bytes that nobody owns any more.
+//!
+//! An upload is recorded before its bytes move and stays on record until an image owns them or they are removed. What a
+//! crash leaves on record, [`reaper`] clears up.
+
+mod metrics;
+mod place;
+mod quota;
+mod reaper;
+pub(crate) mod request;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use common::authorise::Authority;
+use common::catalog::{Aborted, Changes, Commit, Committed, DeletedImage, NewUpload};
+use common::config::{Config, StoreConfig};
+use common::identity::Identity;
+use common::model::{Image, Status};
+use common::rpc::{CommitUpload, Done, OpenUpload, ToDataplane, UploadTicket};
+use common::time::Timestamp;
+use common::{Error, Kind, Result};
+use prometheus::Registry;
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::app::Seen;
+use crate::dataplane_client::DataplaneClient;
+use crate::db::Db;
+use metrics::Metrics;
+use request::Wanted;
+
+/// Uploads under way and bytes to remove. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Uploads {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Arc<Config>,
+    db: Db,
+    dataplane: DataplaneClient,
+    metrics: Metrics,
+    /// Wakes the reaper.
+    work: Notify,
+    /// The data plane that said hello last.
+    greeted: Mutex<Option<String>>,
+    /// When this control plane began: uploads on record from before are known to the data plane or to nobody.
+    began: Timestamp,
+}
+
+impl Uploads {
+    /// Uploads into the catalog `db`; figures go to `registry`. Starts nothing.
+    pub(crate) fn new(config: Arc<Config>, db: Db, registry: &Registry) -> Self {
+        let dataplane = DataplaneClient::new(
+            &config.paths.data_dir,
+            config.control.rpc_timeout,
+            config.control.retry_after_seconds,
+        );
+        let shared = Shared {
+            config,
+            db,
+            dataplane,
+            metrics: Metrics::register(registry),
+            work: Notify::new(),
+            greeted: Mutex::new(None),
+            began: Timestamp::now(),
+        };
+        Uploads { shared: Arc::new(shared) }
+    }
+
+    /// A data plane began. Uploads of others can never be committed after this; their bytes are removed as soon as it
+    /// answers.
+    pub(crate) async fn hello(&self, instance: String) -> Result<()> {
+        *self.greeted() = Some(instance.clone());
+        let abandoned = self.shared.db.write(move |catalog| {
+            let abandoned = catalog.uploads_of_other_instances(&instance)?;
+            for upload in &abandoned {
+                catalog.doom_upload(&upload.upload_id)?;
+            }
+            Ok(abandoned.len())
+        });
+        let abandoned = abandoned.await?;
+        if abandoned > 0 {
+            tracing::info!("{abandoned} uploads of an earlier data plane will be undone");
+        }
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Lets an upload begin: the image is `saving` and the intent on record when this returns.
+    ///
+    /// # Errors
+    /// In Glance's order: 400 for an unknown store, 404, 403, 409 for the status, 400 for formats that are not set, 413
+    /// for quotas. 503 for a data plane that control does not know.
+    pub(crate) async fn open(
+        &self,
+        message: &OpenUpload,
+        wanted: Wanted,
+        caller: Identity,
+        authority: Arc<Authority>,
+    ) -> Result<UploadTicket> {
+        self.require_greeted(&message.instance)?;
+        let config = self.shared.config.clone();
+        let (image_id, instance) = (message.image_id.clone(), message.instance.clone());
+        let store = place::store(&config.stores, message.store.as_deref())?.clone();
+        let opened = self.shared.db.write(move |catalog| {
+            let seen = Seen::find(catalog, &authority, &caller, &image_id)?;
+            seen.require(&authority, "upload_image", &caller)?;
+            let (disk_format, container_format) = ready(&seen.image)?;
+            let project = caller.project_id.as_deref();
+            let api = &config.api;
+            let size_max = quota::allowance(catalog, project, api.user_storage_quota, api.image_size_max, wanted.size)?;
+            let ticket = UploadTicket {
+                upload_id: Uuid::new_v4().to_string(),
+                store: store.id.clone(),
+                url: place::url(&store, &seen.image.id, wanted.size)?,
+                expected_size: wanted.size,
+                size_max,
+                hash_algo: api.hashing_algorithm.clone(),
+                disk_format,
+                container_format,
+            };
+            let metadata = location_metadata(config.stores.multi, &store);
+            record(catalog, &ticket, &seen.image.id, &instance, project, &metadata)?;
+            Ok(ticket)
+        });
+        let ticket = opened.await?;
+        self.shared.metrics.opened.inc();
+        tracing::info!(
+            request = message.request_id,
+            upload = ticket.upload_id,
+            image = message.image_id,
+            "upload begins"
+        );
+        Ok(ticket)
+    }
+
+    /// Makes the image active. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// 410 when the image was deleted meanwhile, 409 for an upload that was given up, 413 when the quota is used up by
+    /// now: the data plane must then remove the bytes and abort. After a 503 nobody knows: it must ask again, or leave
+    /// everything to control.
+    pub(crate) async fn commit(&self, message: CommitUpload) -> Result<()> {
+        let config = self.shared.config.clone();
+        let upload_id = message.upload_id.clone();
+        let outcome = self.shared.db.write(move |catalog| {
+            let Some(intent) = catalog.upload(&message.upload_id)? else {
+                return Ok((commit(catalog, &message)?, String::new()));
+            };
+            let (quota, size_max) = (config.api.user_storage_quota, config.api.image_size_max);
+            // Uploads of unknown size may have run side by side.
+            quota::allowance(catalog, intent.quota_project.as_deref(), quota, size_max, Some(message.size))?;
+            Ok((commit(catalog, &message)?, intent.image_id))
+        });
+        match outcome.await? {
+            (Committed::Now, image_id) => {
+                self.shared.metrics.committed.inc();
+                tracing::info!(upload = upload_id, image = image_id, "upload is committed");
+                Ok(())
+            }
+            (Committed::Before, _) => Ok(()),
+            (Committed::ImageGone, image_id) => Err(Error::new(
+                Kind::Gone,
+                format!(
+                    "Image {image_id} could not be found after upload. The image may have been deleted during the \
+                     upload, cleaning up the chunks uploaded."
+                ),
+            )),
+            (Committed::Unknown, _) => Err(Error::conflict("The upload was given up by the server. Try again.")),
+        }
+    }
+
+    /// The upload failed and its bytes are removed. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// 409 for a committed upload.
+    pub(crate) async fn abort(&self, upload_id: String, reason: &str) -> Result<()> {
+        let id = upload_id.clone();
+        match self.shared.db.write(move |catalog| catalog.abort_upload(&id)).await? {
+            Aborted::Requeued | Aborted::ImageGone => {
+                self.shared.metrics.aborted.inc();
+                tracing::info!(upload = upload_id, "upload is aborted: {reason}");
+                Ok(())
+            }
+            Aborted::Unknown => Ok(()),
+            Aborted::Committed => {
+                tracing::error!(upload = upload_id, "the data plane aborts a committed upload: {reason}");
+                Err(Error::conflict("The upload is committed."))
+            }
+        }
+    }
+
+    /// Does at once, without waiting for it, what the deletion of an image left to do. What fails is done later.
+    pub(crate) fn after_delete(&self, deleted: DeletedImage) {
+        if deleted.removals.is_empty() && deleted.uploads.is_empty() {
+            return;
+        }
+        let uploads = self.clone();
+        tokio::spawn(async move {
+            for upload in deleted.uploads {
+                let cancel = ToDataplane::CancelUpload { upload_id: upload.upload_id };
+                if let Err(error) = uploads.shared.dataplane.call::<Done>(cancel).await {
+                    // It will hear of it when it commits.
+                    tracing::warn!("an upload of a deleted image is not cancelled: {error}");
+                }
+            }
+            for removal in deleted.removals {
+                uploads.remove(removal).await;
+            }
+        });
+    }
+
+    fn require_greeted(&self, instance: &str) -> Result<()> {
+        // After a restart of control the running data plane has no reason to greet again.
+        if self.greeted().as_deref().is_some_and(|greeted| greeted != instance) {
+            let retry_after_seconds = self.shared.config.control.retry_after_seconds;
+            return Err(Error::unavailable("The data plane is being replaced. Try again.", retry_after_seconds)
+                .caused_by(format_args!("instance {instance} was followed by another one")));
+        }
+        Ok(())
+    }
+
+    fn greeted(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.shared.greeted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Refuses images that take no data; their formats otherwise.
+fn ready(image: &Image) -> Result<(String, String)> {
+    if image.status != Status::Queued {
+        let (from, to) = (image.status, Status::Saving);
+        return Err(Error::conflict(format!("Image status transition from {from} to {to} is not allowed")));
+    }
+    let given = |format: &Option<String>| format.clone().filter(|format| !format.is_empty());
+    match (given(&image.disk_format), given(&image.container_format)) {
+        (Some(disk), Some(container)) => Ok((disk, container)),
+        (disk, container) => {
+            let missing = match (disk, container) {
+                (None, None) => "Properties disk_format, container_format",
+                (None, _) => "Property disk_format",
+                _ => "Property container_format",
+            };
+            Err(Error::bad_request(format!("{missing} must be set prior to saving data.")))
+        }
+    }
+}
+
+/// Metadata of the location to come: which store it is in, where there are several.
+fn location_metadata(multi: bool, store: &StoreConfig) -> Map<String, Value> {
+    let entry = multi.then(|| ("store".to_owned(), Value::from(store.id.clone())));
+    entry.into_iter().collect()
+}
+
+fn record(
+    catalog: &Changes<'_>,
+    ticket: &UploadTicket,
+    image_id: &str,
+    instance: &str,
+    quota_project: Option<&str>,
+    location_metadata: &Map<String, Value>,
+) -> Result<()> {
+    catalog.open_upload(&NewUpload {
+        upload_id: &ticket.upload_id,
+        image_id,
+        instance,
+        store: &ticket.store,
+        url: &ticket.url,
+        location_metadata,
+        hash_algo: &ticket.hash_algo,
+        quota_project,
+    })
+}
+
+fn commit(catalog: &Changes<'_>, message: &CommitUpload) -> Result<Committed> {
+    catalog.commit_upload(&Commit {
+        upload_id: &message.upload_id,
+        size: message.size,
+        virtual_size: message.virtual_size,
+        checksum: &message.checksum,
+        hash_value: &message.hash_value,
+    })
+}
+
+#[cfg(test)]
+mod tests;
