@@ -24,6 +24,8 @@ use crate::stats::Summary;
 /// Least amount of data in one measured download, in bytes. CPU time is counted in ticks of 10 ms; this many bytes
 /// take more than a hundred of them.
 const PULL_MIN: u64 = 8 * GIB;
+/// How often the start is timed.
+const RESTARTS: usize = 5;
 /// Images that are shown and listed.
 const IMAGES: usize = 100;
 /// Connections that ask for metadata.
@@ -171,10 +173,11 @@ pub fn run(plan: &Plan, mut say: impl FnMut(&str)) -> Result<Report> {
         machine.require_idle()?;
     }
     let work = Work::make(plan.work.clone())?;
-    let outcome = measure_all(plan, &work, &mut say);
+    let outcome = measure_all(plan, &work, &mut say).and_then(|rows| Ok((rows, restarts(plan, &work, &mut say)?)));
     drop(work);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Report { machine, finished: now.as_secs(), method: method(plan), rows: outcome? })
+    let (rows, start_ms) = outcome?;
+    Ok(Report { machine, finished: now.as_secs(), method: method(plan), rows, start_ms })
 }
 
 /// What every turn needs.
@@ -252,6 +255,17 @@ fn warm_up(contender: &Contender, image: &Payload) -> Result<()> {
         Ask::new(address, &[images::list_target(IMAGES)], ASKERS, WARM_UP)?.run()?;
     }
     Ok(())
+}
+
+/// How long Vitrine takes to start on the database that the run has left, if it was one of the servers.
+fn restarts(plan: &Plan, work: &Work, say: &mut impl FnMut(&str)) -> Result<Option<Summary>> {
+    if !plan.servers.contains(&Kind::Vitrine) {
+        return Ok(None);
+    }
+    say("vitrine: starting on an existing database");
+    let directory = work.0.join(Kind::Vitrine.name());
+    let start = |_| Ok(vitrine::restart(&plan.vitrine, &directory)?.as_secs_f64() * 1e3);
+    Ok(Summary::of(&(0..RESTARTS).map(start).collect::<Result<Vec<_>>>()?))
 }
 
 impl Bench<'_> {

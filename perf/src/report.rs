@@ -71,6 +71,8 @@ pub struct Report {
     pub method: String,
     /// The figures, grouped by scenario.
     pub rows: Vec<Row>,
+    /// Milliseconds from the start of Vitrine's process to its ready line, with an existing database.
+    pub start_ms: Option<Summary>,
 }
 
 impl Report {
@@ -100,11 +102,15 @@ impl Report {
             last = Some(&row.scenario);
         }
         let disturbed = self.rows.iter().map(|row| row.foreign.max).fold(0.0, f64::max);
+        let start = self.start_ms.map(|start| {
+            format!("vitrine starts on an existing database in {} ms {}\n\n", figure(start.median), spread(&start))
+        });
         format!(
-            "{}\n{}\n\n{}\nMedians of the rounds; ratios are to the better of the nginx rows. Others used up to {:.0} % of the machine during a measurement.\n",
+            "{}\n{}\n\n{}\n{}Medians of the rounds; ratios are to the better of the nginx rows. Others used up to {:.0} % of the machine during a measurement.\n",
             self.machine.line(),
             self.method,
             align(&lines),
+            start.unwrap_or_default(),
             disturbed * 100.0
         )
     }
@@ -223,6 +229,7 @@ mod tests {
             finished: 1,
             method: "so".into(),
             rows: vec![row("vitrine", 6.0, 0.15), row("nginx", 3.0, 0.3), row("glance", 2.0, 0.6)],
+            start_ms: Some(same(123.0)),
         }
     }
 
@@ -237,6 +244,7 @@ mod tests {
         let glance = words("glance  ");
         assert_eq!(glance[0], "glance", "a scenario is named once: {text}");
         assert_eq!(glance[glance.len() - 6..], ["0.667", "2.00", "-", "-", "-", "1234"]);
+        assert!(text.contains("existing database in 123 ms"), "{text}");
         assert!(text.contains("up to 25 % of the machine"), "{text}");
     }
 

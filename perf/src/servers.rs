@@ -169,21 +169,26 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let processes = cpu::members(self.child.id()).unwrap_or_default();
-        // A signal that does not arrive means that the process has ended.
-        signal(self.child.id(), Signal::TERM);
-        let begin = Instant::now();
-        while begin.elapsed() < STOP_MAX {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            thread::sleep(PAUSE);
-        }
-        for pid in processes {
-            signal(pid, Signal::KILL);
-        }
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
+}
+
+/// Asks a server to end, and ends all its processes if it does not.
+fn end(child: &mut Child) {
+    let processes = cpu::members(child.id()).unwrap_or_default();
+    // A signal that does not arrive means that the process has ended.
+    signal(child.id(), Signal::TERM);
+    let begin = Instant::now();
+    while begin.elapsed() < STOP_MAX {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        thread::sleep(PAUSE);
+    }
+    for pid in processes {
+        signal(pid, Signal::KILL);
+    }
+    let _ = child.wait();
 }
 
 fn signal(pid: u32, signal: Signal) {
