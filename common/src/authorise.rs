@@ -1,0 +1,125 @@
+//! What a caller may do with an image: the policy's rules, and what a refusal looks like. Called by both planes.
+
+use crate::identity::Identity;
+use crate::model::Image;
+use crate::model::visibility::is_visible;
+use crate::policy::{Policy, Target};
+use crate::{Error, Result};
+
+/// What a client reads when something is not there, or not for it to see.
+pub const NOT_FOUND_TEXT: &str = "The resource could not be found.";
+
+/// Rules under which, with the older defaults in force, only the owner and administrators may act.
+const OWNERS_RULES: [&str; 6] =
+    ["modify_image", "delete_image", "upload_image", "deactivate", "reactivate", "delete_image_location"];
+
+/// Decides by the policy's rules.
+#[derive(Debug)]
+pub struct Authority {
+    policy: Policy,
+    /// With the older defaults, which mostly allow everything, ownership is asked for beside the rules.
+    checks_owner: bool,
+}
+
+impl Authority {
+    /// Decides by `policy`; `enforce_new_defaults` is the option of that name.
+    pub fn new(policy: Policy, enforce_new_defaults: bool) -> Self {
+        Authority { policy, checks_owner: !enforce_new_defaults }
+    }
+
+    /// Whether ownership is asked for beside the rules.
+    pub fn checks_owner(&self) -> bool {
+        self.checks_owner
+    }
+
+    /// The rules themselves.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Refuses unless `rule` holds for `target`.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn enforce(&self, rule: &str, caller: &Identity, target: &dyn Target) -> Result<()> {
+        if self.policy.enforce(rule, &caller.credentials(), target) { Ok(()) } else { Err(not_authorized(rule)) }
+    }
+
+    /// Refuses unless the caller can see the image by its id at all, before any rule.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn require_visible(&self, caller: &Identity, image: &Image, is_member: bool) -> Result<()> {
+        if is_visible(image, caller, is_member) { Ok(()) } else { Err(no_image(&image.id)) }
+    }
+
+    /// Whether `rule` holds for `image`. `is_member`: the caller's project is a member of the image.
+    pub fn allows(&self, rule: &str, caller: &Identity, image: &Image, is_member: bool) -> bool {
+        let project = caller.project_id.as_deref().filter(|_| is_member);
+        let target = ImageTarget { image, member: project };
+        self.policy.enforce(rule, &caller.credentials(), &target)
+    }
+
+    /// Refuses unless `rule` holds for `image`. An image that the caller may not get is not there for it.
+    ///
+    /// # Errors
+    /// 404 if `get_image` fails, else 403.
+    pub fn enforce_image(&self, rule: &str, caller: &Identity, image: &Image, is_member: bool) -> Result<()> {
+        if !self.allows(rule, caller, image, is_member) {
+            if rule == "get_image" || !self.allows("get_image", caller, image, is_member) {
+                return Err(Error::not_found(NOT_FOUND_TEXT));
+            }
+            return Err(not_authorized(rule));
+        }
+        let is_owner = caller.is_project(image.owner.as_deref());
+        if self.checks_owner && OWNERS_RULES.contains(&rule) && !caller.is_admin && !is_owner {
+            return Err(Error::forbidden("You do not own this image"));
+        }
+        Ok(())
+    }
+}
+
+/// The error for an image that is not there, or not for the caller to see.
+pub fn no_image(id: &str) -> Error {
+    Error::not_found(format!("No image found with ID {id}"))
+}
+
+/// The error of a rule that does not hold.
+pub fn not_authorized(rule: &str) -> Error {
+    Error::forbidden(format!("You are not authorized to complete {rule} action."))
+}
+
+/// An image as rules see it: the keys that Glance's target has, and the extra properties.
+struct ImageTarget<'a> {
+    image: &'a Image,
+    /// The caller's project, where it is a member.
+    member: Option<&'a str>,
+}
+
+impl Target for ImageTarget<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        fn or_none(value: Option<&str>) -> Option<&str> {
+            Some(value.unwrap_or("None"))
+        }
+        fn boolean(value: bool) -> Option<&'static str> {
+            Some(if value { "True" } else { "False" })
+        }
+        let image = self.image;
+        match key {
+            "id" | "image_id" => Some(&image.id),
+            "owner" | "project_id" => or_none(image.owner.as_deref()),
+            "member" | "member_id" => or_none(self.member),
+            "visibility" => Some(image.visibility.as_str()),
+            "status" => Some(image.status.as_str()),
+            "name" => or_none(image.name.as_deref()),
+            "protected" => boolean(image.protected),
+            "os_hidden" => boolean(image.hidden),
+            "disk_format" => or_none(image.disk_format.as_deref()),
+            "container_format" => or_none(image.container_format.as_deref()),
+            "checksum" => or_none(image.checksum.as_deref()),
+            "os_hash_algo" => or_none(image.os_hash_algo.as_deref()),
+            "os_hash_value" => or_none(image.os_hash_value.as_deref()),
+            _ => image.property(key),
+        }
+    }
+}
