@@ -63,8 +63,8 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     watch_signals(sender.clone())?;
     let mut launcher = Launcher {
         options: options.clone(),
-        control: Slot::new(Plane::Control),
-        dataplane: Slot::new(Plane::Dataplane),
+        control: Slot::new(),
+        dataplane: Slot::new(),
         sender,
         announced: false,
         stop_by: None,
@@ -102,7 +102,6 @@ fn watch_signals(sender: Sender<Event>) -> Result<(), Failure> {
 
 /// A plane and what is known of its process.
 struct Slot {
-    plane: Plane,
     pid: Option<Pid>,
     /// Held open: its end tells the plane that we are gone.
     _stdin: Option<ChildStdin>,
@@ -114,9 +113,8 @@ struct Slot {
 }
 
 impl Slot {
-    fn new(plane: Plane) -> Self {
+    fn new() -> Self {
         Slot {
-            plane,
             pid: None,
             _stdin: None,
             started: Instant::now(),
