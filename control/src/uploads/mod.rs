@@ -105,7 +105,7 @@ impl Uploads {
         let (image_id, instance) = (message.image_id.clone(), message.instance.clone());
         let store = place::store(&config.stores, message.store.as_deref())?.clone();
         let opened = self.shared.db.write(move |catalog| {
-            let seen = Seen::find(catalog, &authority, &caller, &image_id)?;
+            let seen = Seen::find(catalog, &caller, &image_id)?;
             seen.require(&authority, "upload_image", &caller)?;
             let (disk_format, container_format) = ready(&seen.image)?;
             let project = caller.project_id.as_deref();

@@ -96,7 +96,7 @@ impl Uploads {
         }
     }
 
-    async fn try_undo(&self, intent: Intent) -> Result<()> {
+    pub(super) async fn try_undo(&self, intent: Intent) -> Result<()> {
         let Intent { upload_id, image_id, store, url, .. } = intent;
         let id = upload_id.clone();
         if !self.shared.db.write(move |catalog| catalog.doom_upload(&id)).await? {
