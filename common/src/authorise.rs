@@ -2,7 +2,6 @@
 
 use crate::identity::Identity;
 use crate::model::Image;
-use crate::model::visibility::is_visible;
 use crate::policy::{Policy, Target};
 use crate::{Error, Result};
 
@@ -43,14 +42,6 @@ impl Authority {
     /// 403.
     pub fn enforce(&self, rule: &str, caller: &Identity, target: &dyn Target) -> Result<()> {
         if self.policy.enforce(rule, &caller.credentials(), target) { Ok(()) } else { Err(not_authorized(rule)) }
-    }
-
-    /// Refuses unless the caller can see the image by its id at all, before any rule.
-    ///
-    /// # Errors
-    /// 404.
-    pub fn require_visible(&self, caller: &Identity, image: &Image, is_member: bool) -> Result<()> {
-        if is_visible(image, caller, is_member) { Ok(()) } else { Err(no_image(&image.id)) }
     }
 
     /// Whether `rule` holds for `image`. `is_member`: the caller's project is a member of the image.

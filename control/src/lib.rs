@@ -1,1 +1,25 @@
-//! stub
+//! The control plane of Vitrine: the Image API, policy, and the only writer of the catalog.
+//!
+//! | Module | What is there |
+//! |---|---|
+//! | `server` | the socket, one request at a time: HTTP to `api`, messages to `rpc_server` |
+//! | `api` | the REST API: decode, call `app`, encode; one module per resource |
+//! | `app` | authorise, decide, call the catalog; no HTTP, no SQL |
+//! | `auth` | who is calling: nobody asked, or Keystone |
+//! | `db` | the catalog's connections and the one writer |
+//! | `uploads`, `rpc_server` | what the data plane asks: uploads, identities, metrics |
+//! | `dataplane_client` | what we ask of the data plane |
+//! | `metrics` | Prometheus |
+#![forbid(unsafe_code)]
+
+mod api;
+mod app;
+pub mod auth;
+mod dataplane_client;
+mod db;
+mod metrics;
+mod rpc_server;
+mod server;
+mod uploads;
+
+pub use server::{StartError, run};

@@ -1,0 +1,78 @@
+//! `/v2/info/…`.
+
+use common::Result;
+use common::config::{StoreConfig, StoreKind};
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::call::Call;
+use super::reply::Reply;
+
+/// The import methods that work: none yet.
+pub(crate) fn import_methods() -> &'static [&'static str] {
+    &[]
+}
+
+/// `GET /v2/info/import`
+pub(crate) fn import(call: &Call<'_>) -> Result<Reply> {
+    call.refuse_body()?;
+    // Installers compare the description as a text.
+    let methods = json!({"description": "Import methods available.", "type": "array", "value": import_methods()});
+    Ok(Reply::json(StatusCode::OK, &json!({"import-methods": methods})))
+}
+
+/// `GET /v2/info/stores`
+pub(crate) fn stores(call: &Call<'_>) -> Result<Reply> {
+    call.refuse_body()?;
+    let default = &call.app().config.stores.default;
+    let stores: Vec<Value> = call.app().stores()?.iter().map(|one| Value::Object(store(one, default))).collect();
+    Ok(Reply::json(StatusCode::OK, &json!({"stores": stores})))
+}
+
+/// `GET /v2/info/stores/detail`
+pub(crate) fn stores_detail(call: &Call<'_>) -> Result<Reply> {
+    call.refuse_body()?;
+    let default = &call.app().config.stores.default;
+    let detail = |one: &StoreConfig| {
+        let mut view = store(one, default);
+        let (kind, properties) = kind(&one.kind);
+        view.insert("type".to_owned(), json!(kind));
+        view.insert("properties".to_owned(), properties);
+        view.insert("weight".to_owned(), json!(one.weight));
+        Value::Object(view)
+    };
+    let stores: Vec<Value> = call.app().stores_detail(call.caller)?.iter().map(detail).collect();
+    Ok(Reply::json(StatusCode::OK, &json!({"stores": stores})))
+}
+
+/// `GET /v2/info/usage`: there are no limits to compare with.
+pub(crate) fn usage() -> Reply {
+    Reply::json(StatusCode::OK, &json!({"usage": {}}))
+}
+
+/// A store as everybody sees it. Flags are texts, and absent when they do not hold.
+fn store(store: &StoreConfig, default: &str) -> Map<String, Value> {
+    let mut view = Map::new();
+    view.insert("id".to_owned(), json!(store.id));
+    if let Some(description) = &store.description {
+        view.insert("description".to_owned(), json!(description));
+    }
+    if store.id == default {
+        view.insert("default".to_owned(), json!("true"));
+    }
+    view
+}
+
+/// The name of a kind of store, and what its operator set.
+fn kind(kind: &StoreKind) -> (&'static str, Value) {
+    match kind {
+        StoreKind::File(file) => (
+            "file",
+            json!({
+                "data_dir": file.dirs.first().map(|dir| dir.path.to_string_lossy()),
+                "chunk_size": file.chunk_bytes,
+                "thin_provisioning": file.thin_provisioning,
+            }),
+        ),
+    }
+}

@@ -1,0 +1,67 @@
+//! What the service does: authorise, decide, call the catalog. No HTTP in here, and no SQL.
+
+pub(crate) mod actions;
+pub(crate) mod fields;
+pub(crate) mod images;
+pub(crate) mod info;
+pub(crate) mod members;
+pub(crate) mod patch;
+pub(crate) mod quota;
+pub(crate) mod tags;
+
+use std::sync::Arc;
+
+use common::access::find_visible;
+use common::authorise::Authority;
+use common::catalog::Queries;
+use common::config::Config;
+use common::identity::Identity;
+use common::model::Image;
+use common::{Error, Kind, Result};
+
+use crate::db::Db;
+use crate::uploads::Uploads;
+
+/// The application: everything that a request works with.
+#[derive(Clone)]
+pub(crate) struct App {
+    /// The configuration.
+    pub(crate) config: Arc<Config>,
+    /// The policy.
+    pub(crate) authority: Arc<Authority>,
+    /// The catalog.
+    pub(crate) db: Db,
+    /// Uploads under way and bytes to remove.
+    pub(crate) uploads: Uploads,
+}
+
+/// An image that the caller can see.
+pub(crate) struct Seen {
+    /// The image.
+    pub(crate) image: Image,
+    /// Whether the caller's project is a member of it.
+    pub(crate) is_member: bool,
+}
+
+impl Seen {
+    /// Finds image `id`, if `caller` can see it.
+    ///
+    /// # Errors
+    /// 404 "No image found with ID …" if it is not there or hidden from the caller.
+    pub(crate) fn find(catalog: &Queries<'_>, caller: &Identity, id: &str) -> Result<Seen> {
+        find_visible(catalog, caller, id).map(|(image, is_member)| Seen { image, is_member })
+    }
+
+    /// Refuses unless `rule` holds for the image.
+    ///
+    /// # Errors
+    /// 403, or 404 when the caller may not even get the image.
+    pub(crate) fn require(&self, authority: &Authority, rule: &str, caller: &Identity) -> Result<()> {
+        authority.enforce_image(rule, caller, &self.image, self.is_member)
+    }
+}
+
+/// The same failure with another text, if it is of this kind.
+pub(crate) fn reworded(error: Error, kind: Kind, text: impl FnOnce() -> String) -> Error {
+    if error.kind == kind { Error { message: text(), ..error } } else { error }
+}

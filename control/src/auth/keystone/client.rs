@@ -1,0 +1,185 @@
+//! HTTP to Keystone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::config::{KeystoneAuth, ServiceCredentials};
+use common::time::Timestamp;
+use common::{Error, Result};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::sync::Mutex;
+
+use super::tls;
+use super::wire::{self, Token};
+
+/// What clients read while Keystone does not answer.
+pub(super) const AWAY_TEXT: &str = "The Identity service is not available at this time.";
+
+/// When they may try again, in seconds.
+pub(super) const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// Bytes of the largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Longest wait for an answer when the configuration sets none.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Our own token is renewed so long before it ends.
+const RENEW_BEFORE_SECONDS: i64 = 120;
+
+const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
+
+/// The client, with the token of our own that it needs.
+pub(super) struct Client {
+    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    options: Arc<KeystoneAuth>,
+    own: Mutex<Option<OwnToken>>,
+}
+
+#[derive(Clone)]
+struct OwnToken {
+    value: HeaderValue,
+    /// Seconds since 1970.
+    expires_at: i64,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Client {
+    /// A client as configured. Connects when it is first used.
+    ///
+    /// # Errors
+    /// A certificate or key file that cannot be used.
+    pub(super) fn new(options: Arc<KeystoneAuth>) -> Result<Self> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(options.connect_timeout.unwrap_or(TIMEOUT)));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls::client_config(&options)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Client { http, options, own: Mutex::new(None) })
+    }
+
+    /// What stands behind `token`; `None` if Keystone does not know it.
+    ///
+    /// # Errors
+    /// 503 while Keystone does not answer, or does not accept ourselves.
+    pub(super) async fn validate(&self, token: &str, allow_expired: bool) -> Result<Option<Token>> {
+        let Ok(mut subject) = HeaderValue::try_from(token) else { return Ok(None) };
+        subject.set_sensitive(true);
+        let query = if allow_expired { "?nocatalog&allow_expired=1" } else { "?nocatalog" };
+        let path = format!("/v3/auth/tokens{query}");
+        // A second time with a new token of our own, when the old one was revoked.
+        for attempt in 0..2 {
+            let own = self.own_token(attempt > 0).await?;
+            let headers = [(AUTH_TOKEN, own), (SUBJECT_TOKEN, subject.clone())];
+            let answer = self.request(Method::GET, &path, &headers, Bytes::new()).await?;
+            match answer.status {
+                StatusCode::OK => return wire::token(&answer.body).map(Some),
+                StatusCode::NOT_FOUND => return Ok(None),
+                StatusCode::UNAUTHORIZED => {}
+                status => return Err(away(format!("validation answered {status}"))),
+            }
+        }
+        Err(away("our own token is not accepted".to_owned()))
+    }
+
+    /// Our own token; `renew`: another one than the last.
+    async fn own_token(&self, renew: bool) -> Result<HeaderValue> {
+        if let ServiceCredentials::Token(token) = &self.options.credentials {
+            return secret_header(token.expose());
+        }
+        // Held while asking, so that one token is asked for at a time.
+        let mut own = self.own.lock().await;
+        let now = Timestamp::now().as_seconds();
+        if let Some(token) = own.as_ref().filter(|token| !renew && token.expires_at - RENEW_BEFORE_SECONDS > now) {
+            return Ok(token.value.clone());
+        }
+        let fresh = self.authenticate().await?;
+        *own = Some(fresh.clone());
+        Ok(fresh.value)
+    }
+
+    async fn authenticate(&self) -> Result<OwnToken> {
+        let request = wire::authentication(&self.options.credentials, &self.options.scope)
+            .ok_or_else(|| Error::internal("no credentials for Keystone"))?;
+        let json = HeaderValue::from_static("application/json");
+        let body = Bytes::from(request.to_string());
+        let answer = self.request(Method::POST, "/v3/auth/tokens?nocatalog", &[(CONTENT_TYPE, json)], body).await?;
+        if answer.status != StatusCode::CREATED {
+            return Err(away(format!("the service user's authentication answered {}", answer.status)));
+        }
+        let value = answer.headers.get(SUBJECT_TOKEN).ok_or_else(|| away("no X-Subject-Token".to_owned()))?;
+        let mut value = value.clone();
+        value.set_sensitive(true);
+        Ok(OwnToken { value, expires_at: wire::token(&answer.body)?.expires_at })
+    }
+
+    /// Asks, and asks again after failures to connect or to answer.
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Bytes,
+    ) -> Result<Answer> {
+        let mut tries = self.options.request_retries.saturating_add(1);
+        loop {
+            tries -= 1;
+            let wait = self.options.connect_timeout.unwrap_or(TIMEOUT);
+            let once = self.request_once(method.clone(), path, headers, body.clone());
+            let outcome = tokio::time::timeout(wait, once).await;
+            match outcome.unwrap_or_else(|_| Err(away(format!("no answer within {wait:?}")))) {
+                Ok(answer) if !answer.status.is_server_error() || tries == 0 => return Ok(answer),
+                Err(error) if tries == 0 => return Err(error),
+                _ => {}
+            }
+        }
+    }
+
+    async fn request_once(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Bytes,
+    ) -> Result<Answer> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.options.auth_url))
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, concat!("vitrine/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(body)).map_err(away)?;
+        let response = self.http.request(request).await.map_err(away)?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(away)?.to_bytes();
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
+    }
+}
+
+fn away(cause: impl std::fmt::Display) -> Error {
+    Error::unavailable(AWAY_TEXT, RETRY_AFTER_SECONDS).caused_by(cause)
+}
+
+fn secret_header(text: &str) -> Result<HeaderValue> {
+    let mut value = HeaderValue::try_from(text).map_err(|_| away("our own token cannot stand in a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,72 @@
+//! Who is calling.
+
+mod keystone;
+mod noauth;
+
+use std::sync::Arc;
+
+use common::config::Config;
+use common::identity::{Identity, Proof};
+use common::policy::Policy;
+use common::{Error, Kind, Result};
+
+use keystone::Keystone;
+
+/// What a caller without a valid token reads.
+const UNAUTHENTICATED_TEXT: &str = "This server could not verify that you are authorized to access the document you \
+     requested. Either you supplied the wrong credentials (e.g., bad password), or your browser does not understand \
+     how to supply the credentials required.";
+
+/// Turns what a request brings along into who sends it.
+pub struct Authenticator {
+    source: Source,
+    policy: Policy,
+    allow_anonymous: bool,
+}
+
+/// Where identities come from.
+enum Source {
+    /// Everybody is the administrator of one project.
+    None,
+    /// Keystone's tokens.
+    Keystone(Box<Keystone>),
+}
+
+impl Authenticator {
+    /// As `config` says. `policy` decides who is an administrator.
+    ///
+    /// # Errors
+    /// A certificate or key file that cannot be used; the message names it.
+    pub fn new(config: &Config, policy: Policy) -> Result<Self> {
+        let source = match &config.auth.keystone {
+            None => Source::None,
+            Some(options) => Source::Keystone(Box::new(Keystone::new(Arc::new(options.clone()))?)),
+        };
+        Ok(Authenticator { source, policy, allow_anonymous: config.auth.allow_anonymous_access })
+    }
+
+    /// The holder of `proof`.
+    ///
+    /// # Errors
+    /// 401 without a valid token, 403 for a token whose scope is not a project, 503 while Keystone does not answer.
+    pub async fn identify(&self, proof: &Proof) -> Result<Identity> {
+        let Source::Keystone(keystone) = &self.source else { return Ok(noauth::identity()) };
+        let identity = match keystone.identify(proof).await {
+            Err(error) if error.kind == Kind::Unauthenticated && self.allow_anonymous => Identity::default(),
+            outcome => outcome?,
+        };
+        let is_admin = self.policy.is_admin(&identity.credentials());
+        Ok(Identity { is_admin, ..identity })
+    }
+}
+
+/// Whether this is nobody: allowed by `allow_anonymous_access`, and only to read.
+pub(crate) fn is_anonymous(caller: &Identity) -> bool {
+    caller.user_id.is_empty() && caller.project_id.is_none() && caller.roles.is_empty()
+}
+
+/// The error for a missing or bad token; `keystone` is Keystone's address for clients.
+fn unauthenticated(keystone: &str) -> Error {
+    Error::new(Kind::Unauthenticated, UNAUTHENTICATED_TEXT)
+        .header("WWW-Authenticate", format!("Keystone uri=\"{keystone}\""))
+}
