@@ -119,8 +119,9 @@ impl Db {
     async fn answered<T>(&self, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
         let outcome = answer.await.unwrap_or_else(|_| Err(Error::internal("a question to the catalog panicked")));
         outcome.map_err(|error| match error.kind {
-            Kind::Unavailable => Error { headers: Vec::new(), ..error }
-                .header("Retry-After", self.retry_after_seconds.to_string()),
+            Kind::Unavailable => {
+                Error { headers: Vec::new(), ..error }.header("Retry-After", self.retry_after_seconds.to_string())
+            }
             _ => error,
         })
     }

@@ -292,7 +292,7 @@ async fn a_deleted_image_is_not_committed_and_its_upload_is_cancelled() {
     world.fake().uploads.push(ticket.upload_id.clone());
     world.delete().await;
     wait_for(async || !world.fake().cancelled.is_empty()).await;
-    assert_eq!(world.fake().cancelled, [ticket.upload_id.clone()]);
+    assert_eq!(world.fake().cancelled, std::slice::from_ref(&ticket.upload_id));
     let error = world.uploads.commit(data(&ticket, 3)).await.expect_err("gone");
     assert_eq!(error.kind, Kind::Gone);
     assert!(error.message.starts_with(&format!("Image {IMAGE} could not be found after upload.")), "{error}");
