@@ -418,7 +418,8 @@ mod tests {
     #[test]
     fn sorting_comes_in_two_forms() {
         use Dir::{Asc, Desc};
-        let cases: [(&str, &[(SortKey, Dir)], Dir); 7] = [
+        type Case<'a> = (&'a str, &'a [(SortKey, Dir)], Dir);
+        let cases: [Case<'_>; 7] = [
             ("", &[(SortKey::CreatedAt, Desc)], Desc),
             ("sort_dir=asc", &[(SortKey::CreatedAt, Asc)], Asc),
             ("sort_key=name&sort_key=size&sort_dir=asc", &[(SortKey::Name, Asc), (SortKey::Size, Asc)], Asc),

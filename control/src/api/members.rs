@@ -50,7 +50,8 @@ pub(crate) async fn update(call: &Call<'_>) -> Result<Reply> {
 pub(crate) async fn remove(call: &Call<'_>) -> Result<Reply> {
     call.refuse_body()?;
     call.app().remove_member(call.caller, call.param(0)?, call.param(1)?).await?;
-    Ok(Reply::no_content())
+    // Unlike all other 204s of the original, this one has no content type.
+    Ok(Reply::bare(StatusCode::NO_CONTENT))
 }
 
 fn decode_member(body: &Value) -> Result<String> {

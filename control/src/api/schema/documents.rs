@@ -29,7 +29,7 @@ impl Documents {
         Documents {
             images: collection("images", &image, true).to_string(),
             members: collection("members", &member, false).to_string(),
-            tasks: collection("tasks", &task(true), true).to_string(),
+            tasks: collection("tasks", &task(true), false).to_string(),
             task: task(false).to_string(),
             member: member.to_string(),
             image: image.to_string(),
