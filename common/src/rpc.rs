@@ -48,8 +48,9 @@ impl<M> Envelope<M> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToControl {
-    /// First message of a data plane, before it accepts a client. Control undoes every upload that was left by an
-    /// earlier instance before it answers. Replied to with [`Done`].
+    /// First message of a data plane, before it accepts a client. When it is answered no upload of an earlier instance
+    /// can be committed any more; control has their bytes removed by [`ToDataplane::Remove`] as soon as this one
+    /// answers. Replied to with [`Done`].
     Hello {
         /// The data plane's process: a fresh UUID at each start.
         instance: String,
