@@ -52,22 +52,21 @@ fn send_file_to_a_slow_reader_is_whole_and_holds_no_other_task_up() {
         socket2::SockRef::from(&client).set_recv_buffer_size(32 * 1024).unwrap();
         let reader = std::thread::spawn(move || {
             let mut received = Vec::new();
-            let mut piece = vec![0; 64 * 1024];
+            let mut piece = vec![0; 16 * 1024];
             loop {
                 match client.read(&mut piece).unwrap() {
                     0 => return received,
                     count => received.extend_from_slice(&piece[..count]),
                 }
-                std::thread::sleep(Duration::from_micros(500));
+                std::thread::sleep(Duration::from_millis(2));
             }
         });
-        let worst = Rc::new(std::cell::Cell::new(Duration::ZERO));
-        let measured = Rc::clone(&worst);
+        let ticks = Rc::new(std::cell::Cell::new(0));
+        let counted = Rc::clone(&ticks);
         drop(spawn(async move {
             loop {
-                let started = Instant::now();
                 sleep(Duration::from_millis(1)).await;
-                measured.set(measured.get().max(started.elapsed()));
+                counted.set(counted.get() + 1);
             }
         }));
         let file = File::open(&path).await.unwrap();
@@ -79,7 +78,7 @@ fn send_file_to_a_slow_reader_is_whole_and_holds_no_other_task_up() {
         drop(conn);
         let received = joined(reader).await;
         assert!(received[..4] == *b"head" && received[4..] == bytes[7..], "{} bytes came", received.len());
-        assert!(worst.get() < Duration::from_millis(500), "a timer was {:?} late", worst.get());
+        assert!(ticks.get() > 20, "a timer came {} times during a transfer of half a second", ticks.get());
     });
 }
 
@@ -134,6 +133,27 @@ fn a_file_that_shrank_is_an_error_never_padding() {
     });
 }
 
+/// Cut while its head is on the way: the slice had been looked at when the file was still whole.
+#[test]
+fn a_file_that_is_cut_during_the_send_ends_it_with_an_error() {
+    on_both(|_| async {
+        let directory = on_disk();
+        let path = directory.path().join("cut");
+        let length = write_pattern(&path, 30_000_000).len() as u64;
+        let (conn, mut client) = connected().await;
+        conn.set_send_buffer(32 * 1024).unwrap();
+        socket2::SockRef::from(&client).set_recv_buffer_size(32 * 1024).unwrap();
+        let file = File::open(&path).await.unwrap();
+        let send = spawn(async move { conn.send_file(&file, 0..length, &Progress::new()).await });
+        sleep(Duration::from_millis(20)).await;
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(4096).unwrap();
+        let reader = std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()));
+        let error = send.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+        assert!(joined(reader).await.unwrap_or(0) < length);
+    });
+}
+
 #[test]
 fn a_reader_that_stops_is_cut_and_one_that_goes_on_is_not() {
     on_both(|_| async {
@@ -147,11 +167,13 @@ fn a_reader_that_stops_is_cut_and_one_that_goes_on_is_not() {
         let started = Instant::now();
         let cut = with_min_rate(&progress, floor, conn.send_file(&file, 0..bytes.len() as u64, &progress)).await;
         assert_eq!(cut.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
         drop((conn, client));
         let (conn, mut client) = connected().await;
         let reader = std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()).unwrap());
         let progress = Progress::new();
+        // Long enough that a busy machine is not taken for a stopped reader.
+        let floor = MinRate { bytes: 1, period: Duration::from_secs(5) };
         with_min_rate(&progress, floor, conn.send_file(&file, 0..bytes.len() as u64, &progress)).await.unwrap();
         drop(conn);
         assert_eq!(joined(reader).await, bytes.len() as u64);
