@@ -115,12 +115,10 @@ impl Report {
         )
     }
 
-    /// The best rate and the lowest CPU cost of other servers of `family` in the scenario of `row`.
+    /// The best rate and the lowest CPU cost of servers of `family` in the scenario of `row`, which is not one of them.
     fn best(&self, row: &Row, family: &[Kind]) -> (Option<&Summary>, Option<&Summary>) {
-        let member = |other: &&Row| {
-            let kin = family.iter().any(|kind| kind.name() == other.server);
-            kin && other.scenario == row.scenario && other.server != row.server
-        };
+        let kin = |row: &Row| family.iter().any(|kind| kind.name() == row.server);
+        let member = |other: &&Row| kin(other) && other.scenario == row.scenario && !kin(row);
         let others = || self.rows.iter().filter(member);
         let rate = others().map(|other| &other.rate).max_by(|a, b| a.median.total_cmp(&b.median));
         let cost = others().map(|other| &other.server_cpu).min_by(|a, b| a.median.total_cmp(&b.median));
