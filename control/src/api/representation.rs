@@ -95,3 +95,69 @@ pub(crate) fn member(member: &Member) -> Value {
         "schema": "/v2/schemas/member",
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::patch::tests::image as plain_image;
+    use common::config::{Config, Overrides, StoreConfig};
+
+    /// Two stores, of which `slow` was made first and `fast` weighs more; everything is shown.
+    fn site() -> (Api, Stores) {
+        let (config, _) = Config::load(&[], &Overrides::default()).expect("the defaults are right");
+        let api = Api { show_image_direct_url: true, show_multiple_locations: true, ..config.api };
+        let template = config.stores.list.first().expect("one store").clone();
+        let store = |id: &str, weight| StoreConfig { id: id.to_owned(), weight, ..template.clone() };
+        let list = vec![store("slow", 0), store("fast", 10)];
+        (api, Stores { multi: true, default: "slow".to_owned(), list })
+    }
+
+    fn stored_image() -> Image {
+        let place = |id: i64, store: &str, status: &str| Location {
+            id,
+            url: format!("file:///{store}/x"),
+            metadata: json!({"store": store}).as_object().expect("an object").clone(),
+            status: status.to_owned(),
+        };
+        let locations =
+            vec![place(1, "slow", "active"), place(2, "gone", "pending_delete"), place(3, "fast", "active")];
+        Image { status: Status::Active, locations, ..plain_image() }
+    }
+
+    #[test]
+    fn the_heaviest_store_comes_first() {
+        let (api, stores) = site();
+        let view = image(&stored_image(), &Identity::default(), &api, &stores);
+        assert_eq!(view["stores"], "fast,slow");
+        assert_eq!(view["direct_url"], "file:///fast/x");
+        assert_eq!(view["locations"][1], json!({"url": "file:///slow/x", "metadata": {"store": "slow"}}));
+        assert_eq!(view["locations"].as_array().map(Vec::len), Some(2));
+        let view = image(&plain_image(), &Identity::default(), &api, &stores);
+        assert_eq!(view["locations"], json!([]));
+        assert!(view.get("stores").is_none() && view.get("direct_url").is_none(), "{view}");
+    }
+
+    #[test]
+    fn a_deactivated_image_hides_where_it_lies() {
+        let (api, stores) = site();
+        let deactivated = Image { status: Status::Deactivated, ..stored_image() };
+        let view = image(&deactivated, &Identity::default(), &api, &stores);
+        assert_eq!(view["locations"], json!([]));
+        assert!(view.get("stores").is_none() && view.get("direct_url").is_none(), "{view}");
+        let admin = Identity { is_admin: true, ..Identity::default() };
+        assert_eq!(image(&deactivated, &admin, &api, &stores)["stores"], "fast,slow");
+    }
+
+    #[test]
+    fn the_servers_notes_are_not_shown() {
+        let (api, mut stores) = site();
+        stores.multi = false;
+        let mut noted = stored_image();
+        noted.properties.push(("os_glance_stage_host".to_owned(), "h".to_owned()));
+        noted.properties.push(("os_glance_failed_import".to_owned(), String::new()));
+        let view = image(&noted, &Identity::default(), &api, &stores);
+        assert!(view.get("os_glance_stage_host").is_none() && view.get("stores").is_none(), "{view}");
+        assert_eq!(view["os_glance_failed_import"], "");
+        assert_eq!(view["own"], "1");
+    }
+}
