@@ -17,7 +17,7 @@ fn a_deleted_image_is_gone_with_its_bytes() {
     assert_eq!(server.get(&format!("/v2/images?id={id}")).json()["images"], json!([]));
     let again = server.delete(&path).expect(404);
     assert!(again.text().contains(&format!("Failed to find image {id} to delete")), "{}", again.text());
-    assert_eq!(server.files_of(&id), Vec::<std::path::PathBuf>::new());
+    server.assert_bytes_gone(Some(&id));
 }
 
 #[test]
@@ -40,6 +40,6 @@ fn images_in_every_state_are_deleted() {
     server.send_empty("POST", &format!("/v2/images/{deactivated}/actions/deactivate")).expect(204);
     for id in [queued, deactivated] {
         server.delete(&format!("/v2/images/{id}")).expect(204);
-        assert!(server.files_of(&id).is_empty());
+        server.assert_bytes_gone(Some(&id));
     }
 }

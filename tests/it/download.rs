@@ -230,7 +230,7 @@ fn an_image_deleted_during_its_download_is_whole_or_cut() {
         }
     }
     server.get(&file(&id)).expect(404);
-    assert!(server.files_of(&id).is_empty());
+    server.assert_bytes_gone(Some(&id));
 }
 
 #[test]

@@ -103,5 +103,5 @@ fn the_other_way_of_waiting_moves_the_same_bytes() {
     let part = server.request("GET", &format!("/v2/images/{id}/file"), &[("Range", "bytes=-5")], None).expect(206);
     assert!(part.body == data[data.len() - 5..]);
     server.delete(&format!("/v2/images/{id}")).expect(204);
-    assert!(server.stored_files().is_empty());
+    server.assert_bytes_gone(None);
 }

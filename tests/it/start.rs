@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::time::Duration;
 
-use crate::harness::server::{Options, free_port, run_to_end};
+use crate::harness::server::{Options, free_port, is_running, run_to_end};
 use crate::harness::{Server, eventually};
 
 /// The most that a start with an existing database may take here, where other tests share the processors; the figure
@@ -113,13 +113,7 @@ fn planes_do_not_outlive_their_launcher() {
     let mut server = defaults();
     let planes = [server.wait_plane("control"), server.wait_plane("dataplane")];
     rustix::process::kill_process(server.launcher_pid(), rustix::process::Signal::KILL).expect("it runs");
-    let ended = eventually(Duration::from_secs(10), || {
-        let gone = |pid: &rustix::process::Pid| {
-            let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
-            status.is_empty() || status.contains("State:\tZ")
-        };
-        planes.iter().all(gone).then_some(())
-    });
+    let ended = eventually(Duration::from_secs(10), || planes.iter().all(|plane| !is_running(*plane)).then_some(()));
     for plane in planes {
         let _ = rustix::process::kill_process(plane, rustix::process::Signal::KILL);
     }

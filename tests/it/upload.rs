@@ -246,8 +246,7 @@ fn an_image_deleted_during_its_upload_leaves_nothing() {
             Ok(reply) => assert!([404, 409, 410].contains(&reply.status), "{reply:?}"),
             Err(error) => assert!(rest.is_err() || error.kind() != std::io::ErrorKind::WouldBlock, "{error}"),
         }
-        let gone = eventually(Duration::from_secs(10), || server.files_of(&id).is_empty().then_some(()));
-        assert!(gone.is_some(), "{:?}", server.files_of(&id));
+        server.assert_bytes_gone(Some(&id));
         server.get(&path).expect(404);
     }
 }

@@ -179,17 +179,24 @@ impl Server {
         let _ = kill_process(self.wait_plane(name), Signal::KILL);
     }
 
-    /// `kill -9` of everything, launcher first, as a power cut would.
-    pub(crate) fn kill_all(&mut self) {
-        let Some(mut launcher) = self.launcher.take() else {
-            return;
-        };
-        let mut victims = vec![pid(launcher.id())];
+    /// `kill -9` of everything, launcher first, as a power cut would; returns when nothing of it runs any more.
+    pub(crate) fn kill_processes(&self) {
+        let mut victims = vec![self.launcher_pid()];
         victims.extend(children_of(victims[0]));
-        for victim in victims {
-            let _ = kill_process(victim, Signal::KILL);
+        for victim in &victims {
+            let _ = kill_process(*victim, Signal::KILL);
         }
-        let _ = launcher.wait();
+        eventually(STOP, || victims.iter().all(|victim| !is_running(*victim)).then_some(()));
+    }
+
+    /// As [`Server::kill_processes`], for good or until the next [`Server::launch`].
+    pub(crate) fn kill_all(&mut self) {
+        if self.launcher.is_some() {
+            self.kill_processes();
+        }
+        if let Some(mut launcher) = self.launcher.take() {
+            let _ = launcher.wait();
+        }
     }
 
     /// `SIGTERM` to the launcher; its exit status, and the processes that were left behind.
@@ -198,8 +205,7 @@ impl Server {
         let children = children_of(pid(launcher.id()));
         kill_process(pid(launcher.id()), Signal::TERM).expect("the launcher runs");
         let status = eventually(STOP, || launcher.try_wait().expect("our child"));
-        let alive = |child: &Pid| fs::metadata(format!("/proc/{}", child.as_raw_nonzero())).is_ok();
-        let left: Vec<Pid> = children.iter().copied().filter(alive).collect();
+        let left: Vec<Pid> = children.iter().copied().filter(|child| is_running(*child)).collect();
         for process in &left {
             let _ = kill_process(*process, Signal::KILL);
         }
@@ -231,6 +237,15 @@ impl Server {
         let mut files = self.stored_files();
         files.retain(|file| file.to_string_lossy().contains(id));
         files
+    }
+
+    /// Asserts that the store comes to hold no bytes, or none of the image `id`: they are removed right after the
+    /// answer to a deletion.
+    #[track_caller]
+    pub(crate) fn assert_bytes_gone(&self, id: Option<&str>) {
+        let files = || id.map_or_else(|| self.stored_files(), |id| self.files_of(id));
+        let gone = eventually(STOP, || files().is_empty().then_some(()));
+        assert!(gone.is_some(), "left in the store: {:?}\n{}", files(), self.log());
     }
 
     pub(crate) fn connect(&self) -> Connection {
@@ -373,6 +388,12 @@ pub(crate) fn run_to_end(arguments: &[&str], directory: &Path) -> (Option<i32>, 
 
 fn pid(raw: u32) -> Pid {
     i32::try_from(raw).ok().and_then(Pid::from_raw).expect("a process id")
+}
+
+/// Whether a process exists and has not ended.
+pub(crate) fn is_running(process: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap_or_default();
+    !status.is_empty() && !status.contains("State:\tZ")
 }
 
 /// The processes whose parent is `parent`.
