@@ -88,7 +88,18 @@ mod tests {
 
     #[test]
     fn a_plane_gets_the_same_options() {
-        let args = ["vitrine", "control", "--config", "a", "--data-dir", "d", "--listen", "[::1]:1", "--admin-listen", "127.0.0.1:2"];
+        let args = [
+            "vitrine",
+            "control",
+            "--config",
+            "a",
+            "--data-dir",
+            "d",
+            "--listen",
+            "[::1]:1",
+            "--admin-listen",
+            "127.0.0.1:2",
+        ];
         let Some(Command::Control(options)) = Cli::try_parse_from(args).expect("parses").command else {
             panic!("another command")
         };

@@ -79,7 +79,8 @@ fn load(options: &Options) -> Option<Arc<Config>> {
 fn start_log(config: &Config) {
     let level = if config.logging.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
     let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
-    let file = config.logging.file.as_ref().map(|path| (path, std::fs::File::options().create(true).append(true).open(path)));
+    let file =
+        config.logging.file.as_ref().map(|path| (path, std::fs::File::options().create(true).append(true).open(path)));
     match file {
         Some((_, Ok(file))) => log.with_writer(std::sync::Mutex::new(file)).init(),
         Some((path, Err(error))) => {

@@ -151,8 +151,7 @@ impl Error {
 }
 
 /// What a client reads of a fault of ours.
-pub const INTERNAL_TEXT: &str =
-    "The server has either erred or is incapable of performing the requested operation.";
+pub const INTERNAL_TEXT: &str = "The server has either erred or is incapable of performing the requested operation.";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

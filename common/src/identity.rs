@@ -45,8 +45,14 @@ pub struct Identity {
     pub expires_at: Option<i64>,
 }
 
-/// User and project of everybody where there is no authentication.
-pub const EVERYBODY: &str = "00000000000000000000000000000001";
+/// The one user where there is no authentication.
+const EVERYBODY: &str = "vitrine-user";
+
+/// The one project there, which owns whatever is made.
+const EVERYBODYS_PROJECT: &str = "vitrine-project";
+
+/// Domain of both.
+const EVERYBODYS_DOMAIN: &str = "default";
 
 impl Identity {
     /// Who everybody is where there is no authentication (`flavor` is none): the administrator of one fixed project,
@@ -54,7 +60,9 @@ impl Identity {
     pub fn everybody() -> Self {
         Identity {
             user_id: EVERYBODY.to_owned(),
-            project_id: Some(EVERYBODY.to_owned()),
+            project_id: Some(EVERYBODYS_PROJECT.to_owned()),
+            user_domain_id: Some(EVERYBODYS_DOMAIN.to_owned()),
+            project_domain_id: Some(EVERYBODYS_DOMAIN.to_owned()),
             roles: ["admin", "member", "reader"].map(str::to_owned).to_vec(),
             is_admin: true,
             ..Identity::default()

@@ -179,7 +179,6 @@ pub struct MetricsText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use common::authorise::Authority;
 use common::config::Config;
+use common::metrics;
 use common::rpc::{Done, MetricsText, ToControl};
 use common::{Error, Result};
 use prometheus::Registry;
@@ -67,7 +68,9 @@ pub(crate) async fn handle(context: &RpcContext, message: ToControl) -> Result<s
             context.uploads.abort(upload_id, &reason).await?;
             reply(&Done {})
         }
-        ToControl::Metrics => reply(&MetricsText { text: common::metrics::encode(&context.registry) }),
+        ToControl::Metrics => {
+            reply(&MetricsText { text: metrics::encode(&context.registry) + &metrics::process("control") })
+        }
     }
 }
 

@@ -23,7 +23,9 @@ use uuid::Uuid;
 use self::core::{CoreStart, SideDoors};
 use self::listen::Sockets;
 use crate::hash::Pool;
-use crate::io::{CoreConfig, Driver, MailSender, MailboxSeed, Offload, OffloadConfig, available_cpus, mailbox, preflight};
+use crate::io::{
+    CoreConfig, Driver, MailSender, MailboxSeed, Offload, OffloadConfig, available_cpus, mailbox, preflight,
+};
 use crate::metrics::CoreMetrics;
 use crate::shard::Shared;
 use crate::store::Stores;
@@ -51,7 +53,10 @@ impl StartError {
 ///
 /// # Errors
 /// [`StartError`] when something that it needs is not there.
-pub fn run(config: Arc<Config>, on_ready: impl FnOnce(SocketAddr, SocketAddr) + Send + 'static) -> Result<(), StartError> {
+pub fn run(
+    config: Arc<Config>,
+    on_ready: impl FnOnce(SocketAddr, SocketAddr) + Send + 'static,
+) -> Result<(), StartError> {
     let driver = match config.dataplane.driver {
         config::Driver::Uring => Driver::Uring,
         config::Driver::Epoll => Driver::Epoll,

@@ -89,7 +89,8 @@ impl ControlClient {
         if status == StatusCode::OK {
             serde_json::from_slice(&reply).map_err(|error| Error::internal(format!("reply of control: {error}")))
         } else {
-            Err(serde_json::from_slice(&reply).unwrap_or_else(|_| Error::internal(format!("control answered {status}"))))
+            Err(serde_json::from_slice(&reply)
+                .unwrap_or_else(|_| Error::internal(format!("control answered {status}"))))
         }
     }
 
@@ -203,8 +204,10 @@ fn parse_response(bytes: &[u8]) -> io::Result<Option<(StatusCode, Fields, usize)
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(error) => return Err(malformed(&error.to_string())),
     };
-    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(|| malformed("no status"))?;
-    let headers = response.headers.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect();
+    let status =
+        response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(|| malformed("no status"))?;
+    let headers =
+        response.headers.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect();
     Ok(Some((status, headers, used)))
 }
 

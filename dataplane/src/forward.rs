@@ -9,10 +9,10 @@ use common::{Error, Result};
 use http::header;
 
 use crate::control_client::{Answer, Response};
-use crate::shard::Shard;
 use crate::http::body::{Body, BodyError};
 use crate::http::input::Input;
 use crate::http::reply::ReplyHead;
+use crate::shard::Shard;
 
 /// Headers that end at this hop, or that we write ourselves.
 const NOT_FORWARDED: [&str; 11] = [
@@ -33,7 +33,15 @@ const NOT_FORWARDED: [&str; 11] = [
 /// dropped, in every mode.
 fn claims_identity(name: &str) -> bool {
     const PREFIXES: [&str; 9] = [
-        "x-identity-", "x-user", "x-project", "x-tenant", "x-role", "x-service-", "x-domain", "x-is-admin", "x-system-",
+        "x-identity-",
+        "x-user",
+        "x-project",
+        "x-tenant",
+        "x-role",
+        "x-service-",
+        "x-domain",
+        "x-is-admin",
+        "x-system-",
     ];
     name != "x-service-token" && PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -146,9 +154,24 @@ mod tests {
     #[test]
     fn identity_is_never_taken_from_a_client() {
         for name in [
-            "x-identity-status", "x-service-identity-status", "x-user-id", "x-user", "x-user-domain-id", "x-project-id",
-            "x-tenant-id", "x-tenant", "x-roles", "x-role", "x-service-roles", "x-service-catalog", "x-domain-id",
-            "x-is-admin-project", "x-system-scope", "x_roles", "x-vitrine-client", "x-openstack-request-id",
+            "x-identity-status",
+            "x-service-identity-status",
+            "x-user-id",
+            "x-user",
+            "x-user-domain-id",
+            "x-project-id",
+            "x-tenant-id",
+            "x-tenant",
+            "x-roles",
+            "x-role",
+            "x-service-roles",
+            "x-service-catalog",
+            "x-domain-id",
+            "x-is-admin-project",
+            "x-system-scope",
+            "x_roles",
+            "x-vitrine-client",
+            "x-openstack-request-id",
         ] {
             assert!(!is_forwarded(name), "{name}");
         }

@@ -326,7 +326,11 @@ fn per_core(out: &mut Exposition, cores: &[std::sync::Arc<CoreMetrics>]) {
     for (name, core) in names.iter().zip(cores) {
         out.sample("", &[("core", name)], core.accepted.load(Relaxed));
     }
-    out.family("vitrine_dataplane_connections_refused_total", "counter", "Connections turned away: too many at a time.");
+    out.family(
+        "vitrine_dataplane_connections_refused_total",
+        "counter",
+        "Connections turned away: too many at a time.",
+    );
     for (name, core) in names.iter().zip(cores) {
         out.sample("", &[("core", name)], core.refused.load(Relaxed));
     }

@@ -63,10 +63,9 @@ async fn handle(shard: &Shard, head: &Head, content: &[u8]) -> Result<Vec<u8>> {
     }
     let envelope: Envelope<ToDataplane> = serde_json::from_slice(content).map_err(malformed)?;
     match envelope.message {
-        ToDataplane::Status => reply(&DataplaneStatus {
-            instance: shard.shared.instance.clone(),
-            uploads: shard.shared.uploads.running(),
-        }),
+        ToDataplane::Status => {
+            reply(&DataplaneStatus { instance: shard.shared.instance.clone(), uploads: shard.shared.uploads.running() })
+        }
         ToDataplane::Remove { store, url, upload_id } => {
             remove(shard, &store, &url, upload_id.as_deref()).await?;
             reply(&Done {})

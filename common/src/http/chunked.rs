@@ -234,11 +234,26 @@ mod tests {
         let long = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(LINE_BYTES_MAX));
         let trailers = format!("0\r\n{}\r\n\r\n", "T: x\r\n".repeat(TRAILER_BYTES_MAX));
         let cases: &[&[u8]] = &[
-            b"0x5\r\nhello\r\n", b"+5\r\nhello\r\n", b"-5\r\n", b"5_0\r\n", b" 5\r\nhello\r\n", b"5 \r\nhello\r\n",
-            b"\r\n", b"11111111111111111\r\n", b"5;\r\nhello\r\n", b"5;\0\r\nhello\r\n", b"5;a\nhello\r\n",
-            b"5\nhello\r\n", b"5\r\nhello!\r\n", b"5\r\nhello\n0\r\n\r\n", b"5\r\nhell\r\n0\r\n\r\n", b"0\r\n\0\r\n",
-            b"5\rhello", b"0\r\n\r0",
-            long.as_bytes(), trailers.as_bytes(),
+            b"0x5\r\nhello\r\n",
+            b"+5\r\nhello\r\n",
+            b"-5\r\n",
+            b"5_0\r\n",
+            b" 5\r\nhello\r\n",
+            b"5 \r\nhello\r\n",
+            b"\r\n",
+            b"11111111111111111\r\n",
+            b"5;\r\nhello\r\n",
+            b"5;\0\r\nhello\r\n",
+            b"5;a\nhello\r\n",
+            b"5\nhello\r\n",
+            b"5\r\nhello!\r\n",
+            b"5\r\nhello\n0\r\n\r\n",
+            b"5\r\nhell\r\n0\r\n\r\n",
+            b"0\r\n\0\r\n",
+            b"5\rhello",
+            b"0\r\n\r0",
+            long.as_bytes(),
+            trailers.as_bytes(),
         ];
         for wire in cases {
             for piece in [1, 7, wire.len()] {

@@ -239,12 +239,7 @@ fn collect(fields: &[httparse::Header<'_>]) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-fn split_target(
-    method: &str,
-    target: &str,
-    headers: &HeaderMap,
-    http_1_0: bool,
-) -> Result<(String, Option<String>)> {
+fn split_target(method: &str, target: &str, headers: &HeaderMap, http_1_0: bool) -> Result<(String, Option<String>)> {
     let host = headers.get(header::HOST).map(|value| value.to_str().unwrap_or(""));
     match host {
         None if !http_1_0 => return Err(Error::bad_request("An HTTP/1.1 request needs a Host header.")),

@@ -31,7 +31,8 @@ impl ByteRange {
     }
 }
 
-const MULTIPLE: &str = "Requests with multiple ranges are not supported in Glance. You may make multiple single-range requests instead.";
+const MULTIPLE: &str =
+    "Requests with multiple ranges are not supported in Glance. You may make multiple single-range requests instead.";
 
 /// The slice that the headers of a download ask for; `None`: the whole image. `size`: bytes of the image.
 ///
@@ -108,9 +109,7 @@ fn invalid(size: u64) -> Error {
 fn bad_start(size: u64) -> Error {
     let last = i128::from(size) - 1;
     refused(
-        &format!(
-            "Invalid start position in Range header. Start position MUST be in the inclusive range [0, {last}]."
-        ),
+        &format!("Invalid start position in Range header. Start position MUST be in the inclusive range [0, {last}]."),
         size,
     )
 }
@@ -147,7 +146,8 @@ mod tests {
 
     #[test]
     fn refused_ranges() {
-        let malformed = ["bytes=", "bytes=a-b", "bytes 0-1", "items=0-1", "bytes=5-4", "bytes=--1", "bytes=+1-2", "0-1"];
+        let malformed =
+            ["bytes=", "bytes=a-b", "bytes 0-1", "items=0-1", "bytes=5-4", "bytes=--1", "bytes=+1-2", "0-1"];
         for value in malformed.into_iter().chain(["bytes=10-", "bytes=99999999999999999999999-"]) {
             let error = range(value, 10).expect_err(value);
             assert_eq!(error.kind, Kind::RangeNotSatisfiable, "{value}");
@@ -159,10 +159,7 @@ mod tests {
 
     #[test]
     fn the_old_request_header() {
-        assert_eq!(
-            wanted(None, Some("bytes 2-4/10"), 10).expect("fine"),
-            Some(ByteRange { start: 2, end: 5 })
-        );
+        assert_eq!(wanted(None, Some("bytes 2-4/10"), 10).expect("fine"), Some(ByteRange { start: 2, end: 5 }));
         assert_eq!(wanted(None, Some("bytes 2-4/*"), 10).expect("fine"), Some(ByteRange { start: 2, end: 5 }));
         for value in ["bytes 2-10/10", "bytes */10", "bytes 4-2/10", "2-4/10"] {
             assert!(wanted(None, Some(value), 10).is_err(), "{value}");

@@ -19,7 +19,8 @@ pub fn process(plane: &str) -> String {
         line.split_whitespace().next().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0) * 1024.0
     };
     let boot = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let boot = boot.lines().find_map(|line| line.strip_prefix("btime ")).and_then(|text| text.trim().parse::<f64>().ok());
+    let boot =
+        boot.lines().find_map(|line| line.strip_prefix("btime ")).and_then(|text| text.trim().parse::<f64>().ok());
     let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let labels = [("plane", plane)];
     let mut out = Exposition::default();

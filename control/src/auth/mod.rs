@@ -1,13 +1,12 @@
 //! Who is calling.
 
 mod keystone;
-mod noauth;
 
 use std::sync::Arc;
 
+use common::authorise::Authority;
 use common::config::Config;
 use common::identity::{Identity, Proof};
-use common::policy::Policy;
 use common::{Error, Kind, Result};
 
 use keystone::Keystone;
@@ -20,7 +19,7 @@ const UNAUTHENTICATED_TEXT: &str = "This server could not verify that you are au
 /// Turns what a request brings along into who sends it.
 pub struct Authenticator {
     source: Source,
-    policy: Policy,
+    authority: Arc<Authority>,
     allow_anonymous: bool,
 }
 
@@ -33,16 +32,16 @@ enum Source {
 }
 
 impl Authenticator {
-    /// As `config` says. `policy` decides who is an administrator.
+    /// As `config` says. `authority` decides who is an administrator.
     ///
     /// # Errors
     /// A certificate or key file that cannot be used; the message names it.
-    pub fn new(config: &Config, policy: Policy) -> Result<Self> {
+    pub fn new(config: &Config, authority: Arc<Authority>) -> Result<Self> {
         let source = match &config.auth.keystone {
             None => Source::None,
             Some(options) => Source::Keystone(Box::new(Keystone::new(Arc::new(options.clone()))?)),
         };
-        Ok(Authenticator { source, policy, allow_anonymous: config.auth.allow_anonymous_access })
+        Ok(Authenticator { source, authority, allow_anonymous: config.auth.allow_anonymous_access })
     }
 
     /// The holder of `proof`.
@@ -50,12 +49,12 @@ impl Authenticator {
     /// # Errors
     /// 401 without a valid token, 403 for a token whose scope is not a project, 503 while Keystone does not answer.
     pub async fn identify(&self, proof: &Proof) -> Result<Identity> {
-        let Source::Keystone(keystone) = &self.source else { return Ok(noauth::identity()) };
+        let Source::Keystone(keystone) = &self.source else { return Ok(Identity::everybody()) };
         let identity = match keystone.identify(proof).await {
             Err(error) if error.kind == Kind::Unauthenticated && self.allow_anonymous => Identity::default(),
             outcome => outcome?,
         };
-        let is_admin = self.policy.is_admin(&identity.credentials());
+        let is_admin = self.authority.policy().is_admin(&identity.credentials());
         Ok(Identity { is_admin, ..identity })
     }
 }

@@ -27,7 +27,7 @@ use crate::api::Api;
 use crate::app::App;
 use crate::auth::Authenticator;
 use crate::db::{Db, DbOptions};
-use crate::metrics::{ProcessCollector, RequestMetrics};
+use crate::metrics::RequestMetrics;
 use crate::rpc_server::{self, RpcContext};
 use listener::Listener;
 
@@ -118,7 +118,6 @@ struct Control {
 impl Control {
     fn open(config: Arc<Config>) -> Result<Self, StartError> {
         let registry = Registry::new();
-        registry.register(Box::new(ProcessCollector::new("control")?))?;
         let options = DbOptions {
             readers: config.control.read_connections,
             commit_batch_max: config.control.commit_batch_max,
@@ -126,7 +125,7 @@ impl Control {
         };
         let db = Db::open(&config.database.sqlite, &options, &registry)?;
         let authority = Arc::new(Authority::new(policy(&config)?, config.policy.enforce_new_defaults));
-        let authenticator = Authenticator::new(&config, policy(&config)?)
+        let authenticator = Authenticator::new(&config, authority.clone())
             .map_err(|error| StartError::Authentication(error.cause.unwrap_or(error.message)))?;
         let authenticator = Arc::new(authenticator);
         let rpc =

@@ -42,7 +42,9 @@ fn listeners(
     options: &config::Dataplane,
 ) -> Result<Vec<TcpListener>, StartError> {
     let taken = |error: io::Error| {
-        StartError::new(format!("cannot listen on {address}: {error}; free the address or choose another with {option}"))
+        StartError::new(format!(
+            "cannot listen on {address}: {error}; free the address or choose another with {option}"
+        ))
     };
     // Two sockets with SO_REUSEPORT share an address, also those of two servers of one user. One without it does not.
     let probe = bind(address, false, options).map_err(taken)?;

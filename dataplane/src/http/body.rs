@@ -121,9 +121,9 @@ impl Body {
             let step = match &mut self.framing {
                 Framing::Done => return Ok(0),
                 Framing::Length(left) => return Ok(*left),
-                Framing::Chunked(decoder) => decoder.step(input.bytes()).map_err(|error| {
-                    BodyError::Malformed(Error::bad_request(error.to_string()))
-                })?,
+                Framing::Chunked(decoder) => decoder
+                    .step(input.bytes())
+                    .map_err(|error| BodyError::Malformed(Error::bad_request(error.to_string())))?,
             };
             match step {
                 Step::Data { skip, data } => {

@@ -57,7 +57,8 @@ pub(crate) async fn send_error(
     keep: bool,
 ) -> io::Result<()> {
     let (content_type, body) = errors::render(error, accept);
-    let mut head = ReplyHead::new(error.status()).header("Content-Type", content_type).header("Content-Length", body.len());
+    let mut head =
+        ReplyHead::new(error.status()).header("Content-Type", content_type).header("Content-Length", body.len());
     for (name, value) in &error.headers {
         head = head.header(name, value);
     }

@@ -47,7 +47,10 @@ impl FileStore {
     pub(crate) fn prepare(&self) -> Result<(), String> {
         self.dirs.iter().try_for_each(|dir| {
             fs::create_dir_all(&dir.path).map_err(|error| {
-                format!("filesystem_store_datadir {} cannot be made: {error}; name another or permit it", dir.path.display())
+                format!(
+                    "filesystem_store_datadir {} cannot be made: {error}; name another or permit it",
+                    dir.path.display()
+                )
             })
         })
     }
@@ -166,11 +169,7 @@ mod tests {
     use super::*;
 
     fn store(dir: &Path) -> FileStore {
-        FileStore {
-            dirs: vec![DataDir { path: dir.to_owned(), priority: 0 }],
-            file_mode: None,
-            thin: false,
-        }
+        FileStore { dirs: vec![DataDir { path: dir.to_owned(), priority: 0 }], file_mode: None, thin: false }
     }
 
     #[test]

@@ -6,11 +6,11 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use common::access::find_visible;
 use common::http::head;
 use common::http::range::{self, ByteRange};
 use common::identity::Identity;
 use common::model::{Image, Location, Status};
-use common::access::find_visible;
 use common::{Error, Result};
 use http::{StatusCode, header};
 

@@ -37,8 +37,13 @@ fn taken(wire: &str) -> Head {
 
 #[test]
 fn a_plain_request() {
-    let head = taken("PUT /v2/images/x/file?a=b HTTP/1.1\r\nHost: h:9292\r\nContent-Length: 12\r\nExpect: 100-Continue\r\n\r\n");
-    assert_eq!((head.method.as_str(), head.path.as_str(), head.query.as_deref()), ("PUT", "/v2/images/x/file", Some("a=b")));
+    let head = taken(
+        "PUT /v2/images/x/file?a=b HTTP/1.1\r\nHost: h:9292\r\nContent-Length: 12\r\nExpect: 100-Continue\r\n\r\n",
+    );
+    assert_eq!(
+        (head.method.as_str(), head.path.as_str(), head.query.as_deref()),
+        ("PUT", "/v2/images/x/file", Some("a=b"))
+    );
     assert_eq!(head.body, Body::Length(12));
     assert!(head.keep_alive && head.expects_continue && !head.http_1_0);
     assert_eq!(head.target(), "/v2/images/x/file?a=b");

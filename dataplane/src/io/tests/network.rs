@@ -362,3 +362,13 @@ fn a_foreign_descriptor_is_waited_for() {
         }
     });
 }
+
+/// It gives buffers back while the kernel still reads them. Features are chosen in one line of the workspace.
+#[test]
+fn the_unsound_feature_of_the_runtime_is_not_enabled() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let manifest = std::fs::read_to_string(manifest).unwrap();
+    let line = manifest.lines().find(|line| line.starts_with("monoio =")).unwrap();
+    assert!(line.contains("default-features = false"), "{line}");
+    assert!(!line.contains("zero-copy") && !line.contains("\"sync\""), "{line}");
+}

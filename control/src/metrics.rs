@@ -1,12 +1,8 @@
 //! Control's metrics, beside those of the catalog and of uploads.
 
-mod process;
-
 use std::time::Duration;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
-
-pub(crate) use process::ProcessCollector;
 
 /// Bounds of the histogram of answers, in seconds.
 const ANSWER_SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
