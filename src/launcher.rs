@@ -1,8 +1,8 @@
 //! `vitrine serve`: both planes as child processes, restarted when they die, stopped when we are told to.
 //!
 //! One loop takes every event: a line or the end of a plane, a signal. A plane that ends before it was ever ready ends
-//! the launcher with its exit code; later it is restarted, at once the first time and ever more slowly while it keeps
-//! dying.
+//! the launcher with its exit code; later it is restarted: at once if it had been ready, ever more slowly while it dies
+//! before that.
 
 use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader};
@@ -22,9 +22,7 @@ use crate::cli::Options;
 use crate::plane::READY;
 use crate::{FAILED, Failure};
 
-/// A plane that lived this long was well: its next restart is at once again.
-const HEALTHY_AFTER: Duration = Duration::from_secs(10);
-/// The wait before the second restart in a row; it doubles from there.
+/// The wait before a plane that died without being ready is started again; it doubles with each further time.
 const RESTART_DELAY: Duration = Duration::from_millis(100);
 /// The longest wait before a restart.
 const RESTART_DELAY_MAX: Duration = Duration::from_secs(5);
@@ -105,10 +103,10 @@ struct Slot {
     pid: Option<Pid>,
     /// Held open: its end tells the plane that we are gone.
     _stdin: Option<ChildStdin>,
-    started: Instant,
     ready: bool,
-    was_ready: bool,
-    deaths: u32,
+    ever_ready: bool,
+    /// Starts in a row that ended before the plane was ready.
+    failed_starts: u32,
     restart_at: Option<Instant>,
 }
 
@@ -117,10 +115,9 @@ impl Slot {
         Slot {
             pid: None,
             _stdin: None,
-            started: Instant::now(),
             ready: false,
-            was_ready: false,
-            deaths: 0,
+            ever_ready: false,
+            failed_starts: 0,
             restart_at: None,
         }
     }
@@ -166,7 +163,6 @@ impl Launcher {
         let slot = self.slot(plane);
         slot.pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         slot._stdin = child.stdin.take();
-        slot.started = Instant::now();
         slot.ready = false;
         slot.restart_at = None;
         let sender = self.sender.clone();
@@ -206,7 +202,7 @@ impl Launcher {
         }
         let slot = self.slot(plane);
         slot.ready = true;
-        slot.was_ready = true;
+        slot.ever_ready = true;
         if plane == Plane::Dataplane {
             // A later data plane must take the very addresses that clients know, also where a port was left open.
             self.options.listen = words.next().and_then(|word| word.parse().ok()).or(self.options.listen);
@@ -224,11 +220,11 @@ impl Launcher {
         let stopping = self.stop_by.is_some();
         let slot = self.slot(plane);
         slot.pid = None;
-        slot.ready = false;
+        let was_ready = std::mem::take(&mut slot.ready);
         if stopping {
             return;
         }
-        if !slot.was_ready {
+        if !slot.ever_ready {
             // It has told why on standard error.
             let code = status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0);
             let line = status.code().is_none().then(|| format!("the {} plane ended: {status}", plane.name()));
@@ -236,10 +232,10 @@ impl Launcher {
             self.stop();
             return;
         }
-        slot.deaths = if slot.started.elapsed() >= HEALTHY_AFTER { 0 } else { slot.deaths.saturating_add(1) };
-        let delay = match slot.deaths {
-            0 | 1 => Duration::ZERO,
-            deaths => RESTART_DELAY.saturating_mul(1 << (deaths - 2).min(16)).min(RESTART_DELAY_MAX),
+        slot.failed_starts = if was_ready { 0 } else { slot.failed_starts.saturating_add(1) };
+        let delay = match slot.failed_starts {
+            0 => Duration::ZERO,
+            count => RESTART_DELAY.saturating_mul(1 << (count - 1).min(16)).min(RESTART_DELAY_MAX),
         };
         slot.restart_at = Some(Instant::now() + delay);
         tracing::error!("the {} plane ended ({status}); restarting it in {} ms", plane.name(), delay.as_millis());
