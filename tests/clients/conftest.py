@@ -171,9 +171,20 @@ class Command:
         self.environment = {**kept, **settings, "PYTHONWARNINGS": "ignore"}
 
     def run(self, *arguments) -> subprocess.CompletedProcess:
-        # A closed standard input: an open one that is no terminal is taken as the data of a new image.
-        command = ["/bin/sh", "-c", 'exec "$0" "$@" <&-', str(self.path), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, env=self.environment, check=False, timeout=300)
+        # A terminal, as a person has: any other standard input is taken as the data of a new image.
+        controller, terminal = os.openpty()
+        try:
+            return subprocess.run(
+                [str(self.path), *map(str, arguments)],
+                stdin=terminal,
+                capture_output=True,
+                env=self.environment,
+                check=False,
+                timeout=300,
+            )
+        finally:
+            os.close(controller)
+            os.close(terminal)
 
     def __call__(self, *arguments) -> bytes:
         """What it prints; it must succeed."""
