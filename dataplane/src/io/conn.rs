@@ -287,9 +287,22 @@ impl Conn {
     ///
     /// # Errors
     /// As `send(2)`.
-    pub async fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+    pub async fn send_all(&self, bytes: &[u8]) -> io::Result<()> {
+        self.send_flagged(bytes, SendFlags::empty()).await
+    }
+
+    /// The same for bytes that more will follow at once, such as a head before [`Conn::send_file`]: they may wait in the kernel
+    /// to share a segment with what follows.
+    ///
+    /// # Errors
+    /// As `send(2)`.
+    pub async fn send_with_more_to_come(&self, bytes: &[u8]) -> io::Result<()> {
+        self.send_flagged(bytes, SendFlags::MORE).await
+    }
+
+    async fn send_flagged(&self, mut bytes: &[u8], flags: SendFlags) -> io::Result<()> {
         while !bytes.is_empty() {
-            match rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            match rustix::net::send(&self.socket, bytes, flags | SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(count) => {
                     bytes = bytes.get(count..).unwrap_or_default();
                     self.sent(count).await;
@@ -327,8 +340,7 @@ impl Conn {
     }
 
     /// Sends `range` of `file` without copying it through user memory, and adds to `progress` what went out. The file is read
-    /// ahead off this thread where it is not in the page cache. The cork is the caller's: set it before the head, clear it after
-    /// the body. Enforce a deadline with [`with_min_rate`](super::with_min_rate) on the same `progress`.
+    /// ahead off this thread where it is not in the page cache. Enforce a deadline with [`with_min_rate`](super::with_min_rate) on the same `progress`.
     ///
     /// # Errors
     /// `UnexpectedEof` when the file is shorter than `range`; otherwise as `sendfile(2)` and `read(2)`. The connection cannot be used
@@ -354,14 +366,6 @@ impl Conn {
     pub async fn wait_writable(&self) -> io::Result<()> {
         self.in_a_row.set(0);
         self.socket.writable().await
-    }
-
-    /// Holds back partial segments (`TCP_CORK`) until it is cleared. Nothing on a Unix socket.
-    ///
-    /// # Errors
-    /// As `setsockopt(2)`.
-    pub fn set_cork(&self, cork: bool) -> io::Result<()> {
-        self.on_tcp(|| sockopt::set_tcp_cork(&self.socket, cork))
     }
 
     /// Sends small segments at once (`TCP_NODELAY`). Nothing on a Unix socket.

@@ -142,8 +142,7 @@ async fn send(
     let span = delivery.range.map_or(0..delivery.size, |range| range.start..range.end);
     let (status, head) = reply_head(request, &delivery, span.end - span.start);
     let progress = Progress::new();
-    conn.set_cork(true)?;
-    conn.send_all(&head).await?;
+    conn.send_with_more_to_come(&head).await?;
     shard.metrics.first_byte(begun.elapsed());
     let stall = shard.config.dataplane.send_stall;
     let sent = with_stall_limit(&progress, stall, conn.send_file(&delivery.file, span, &progress)).await;
@@ -158,7 +157,6 @@ async fn send(
         "download of image {image_id}"
     );
     sent?;
-    conn.set_cork(false)?;
     Ok(Answered { status: status.as_u16(), keep: request.keep })
 }
 

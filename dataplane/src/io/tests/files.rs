@@ -71,8 +71,7 @@ fn send_file_to_a_slow_reader_is_whole_and_holds_no_other_task_up() {
         }));
         let file = File::open(&path).await.unwrap();
         let progress = Progress::new();
-        conn.set_cork(true).unwrap();
-        conn.send_all(b"head").await.unwrap();
+        conn.send_with_more_to_come(b"head").await.unwrap();
         conn.send_file(&file, 7..bytes.len() as u64, &progress).await.unwrap();
         assert_eq!(progress.get(), bytes.len() as u64 - 7);
         drop(conn);
