@@ -112,14 +112,7 @@ struct Slot {
 
 impl Slot {
     fn new() -> Self {
-        Slot {
-            pid: None,
-            _stdin: None,
-            ready: false,
-            ever_ready: false,
-            failed_starts: 0,
-            restart_at: None,
-        }
+        Slot { pid: None, _stdin: None, ready: false, ever_ready: false, failed_starts: 0, restart_at: None }
     }
 
     fn signal(&self, signal: Signal) {

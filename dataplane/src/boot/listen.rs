@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use common::config::{self, Config};
 use common::rpc::DATAPLANE_SOCKET;
@@ -34,6 +35,13 @@ impl Sockets {
     }
 }
 
+/// How long an address may stay taken before that is an error: a process that was killed lets go of its sockets a few
+/// milliseconds after it is gone.
+const ADDRESS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The pause between two tries.
+const ADDRESS_PAUSE: Duration = Duration::from_millis(5);
+
 /// `count` listeners on one address, between which the kernel spreads connections.
 fn listeners(
     option: &str,
@@ -47,7 +55,7 @@ fn listeners(
         ))
     };
     // Two sockets with SO_REUSEPORT share an address, also those of two servers of one user. One without it does not.
-    let probe = bind(address, false, options).map_err(taken)?;
+    let probe = bind_patiently(address, options).map_err(taken)?;
     let address = probe.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(address);
     drop(probe);
     let backlog = i32::try_from(options.listen_backlog).unwrap_or(i32::MAX);
@@ -58,6 +66,18 @@ fn listeners(
             Ok(socket.into())
         })
         .collect()
+}
+
+fn bind_patiently(address: SocketAddr, options: &config::Dataplane) -> io::Result<Socket> {
+    let begun = Instant::now();
+    loop {
+        match bind(address, false, options) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < ADDRESS_PATIENCE => {
+                std::thread::sleep(ADDRESS_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn bind(address: SocketAddr, shared: bool, options: &config::Dataplane) -> io::Result<Socket> {
