@@ -37,7 +37,7 @@ events { worker_connections 1024; }
 http {
     access_log off;
     sendfile on;
-    tcp_nopush on;
+    tcp_nopush off;
     server { listen 127.0.0.1:$port; root $work; }
 }
 CONF

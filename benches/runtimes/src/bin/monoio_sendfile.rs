@@ -1,4 +1,4 @@
-//! The product's own path: its io room, compiled alone, with the cork and a fixed send buffer around `send_file`.
+//! The product's own path: its io room, compiled alone, as a download uses it, with a fixed send buffer.
 //! `EPOLL=1` takes the fallback driver.
 
 use std::rc::Rc;
@@ -39,7 +39,6 @@ async fn serve(conn: Conn, file: &File) -> Option<()> {
     }
     let length = file.len().ok()?;
     conn.set_send_buffer(SEND_BUFFER).ok()?;
-    conn.set_cork(true).ok()?;
-    conn.send_all(head(length).as_bytes()).await.ok()?;
+    conn.send_with_more_to_come(head(length).as_bytes()).await.ok()?;
     conn.send_file(file, 0..length, &Progress::new()).await.ok()
 }

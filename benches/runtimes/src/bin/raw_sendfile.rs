@@ -3,14 +3,13 @@
 //! not here, and is what the runtime is for.
 
 use std::fs::File;
-use std::io::Write;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd};
 
 use raw_uring::{IoUring, opcode, squeue, types};
 use runtimes::{Arguments, HEAD_BYTES, SEND_BUFFER, head, is_complete, pin};
 use rustix::io::Errno;
-use rustix::net::sockopt;
+use rustix::net::{SendFlags, sockopt};
 
 const SLICE_BYTES: usize = 2 << 20;
 /// Slices in a row before the others have their turn.
@@ -97,8 +96,8 @@ impl Connection {
                     return Some(self.receive(slot));
                 }
                 sockopt::set_socket_send_buffer_size(&self.stream, SEND_BUFFER).ok()?;
-                sockopt::set_tcp_cork(&self.stream, true).ok()?;
-                self.stream.write_all(head(length).as_bytes()).ok()?;
+                // The head fits any socket's empty buffer.
+                rustix::net::send(&self.stream, head(length).as_bytes(), SendFlags::MORE).ok()?;
                 0
             }
         };
