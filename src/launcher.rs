@@ -143,7 +143,10 @@ impl Launcher {
     }
 
     fn start(&mut self, plane: Plane) -> Result<(), Failure> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let own_name = std::env::args_os().next().unwrap_or_else(|| "vitrine".into());
+        // The very file that we run, also after it was replaced: both planes stay of one version.
+        let mut child = Command::new("/proc/self/exe")
+            .arg0(own_name)
             .arg(plane.name())
             .args(self.options.to_args())
             .arg("--supervised")
@@ -168,10 +171,8 @@ impl Launcher {
             match events.recv_timeout(self.next_wake()) {
                 Ok(Event::Line(plane, line)) => self.on_line(plane, &line),
                 Ok(Event::Ended(plane, status)) => self.on_end(plane, status),
-                Ok(Event::Signal(SIGHUP)) => {
-                    self.control.signal(Signal::HUP);
-                    self.dataplane.signal(Signal::HUP);
-                }
+                // Nothing is read again yet, but whoever asks for it must not end us.
+                Ok(Event::Signal(SIGHUP)) => {}
                 Ok(Event::Signal(_)) => self.stop(),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
@@ -253,12 +254,16 @@ impl Launcher {
             if now >= stop_by {
                 self.control.signal(Signal::KILL);
                 self.dataplane.signal(Signal::KILL);
+                self.stop_by = Some(now + STOP_GRACE);
             }
             return Ok(());
         }
         for plane in [Plane::Control, Plane::Dataplane] {
-            if self.slot(plane).restart_at.is_some_and(|at| at <= now) {
-                self.start(plane)?;
+            if self.slot(plane).restart_at.is_some_and(|at| at <= now)
+                && let Err(failure) = self.start(plane)
+            {
+                tracing::error!("{}", failure.line.unwrap_or_default());
+                self.slot(plane).restart_at = Some(now + RESTART_DELAY_MAX);
             }
         }
         Ok(())

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use common::config::Config;
 use rustix::fs::{FlockOperation, flock};
@@ -15,14 +15,22 @@ use crate::Failure;
 /// Threads of control's executor that run handlers; blocking work has threads of its own.
 const CONTROL_WORKERS: usize = 2;
 
+/// How long a predecessor may still hold the place of a plane beyond its drain time.
+const LOCK_GRACE: Duration = Duration::from_secs(5);
+
+/// The pause between two looks at that.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// What a supervised plane writes to standard output once it serves.
 pub(crate) const READY: &str = "ready";
 
 /// Runs the control plane until it is told to stop.
 pub(crate) fn control(config: Arc<Config>, supervised: bool) -> Result<(), Failure> {
-    let _lock = lock(&config.paths.data_dir, "control")?;
+    let _lock = lock(&config, "control", supervised)?;
     if supervised {
-        stop_with_launcher();
+        let config = Arc::clone(&config);
+        // Uploads that end while the data plane drains still want to be committed.
+        stop_with_launcher(move || drop(lock(&config, "dataplane", true)));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(CONTROL_WORKERS).enable_all().build()?;
     let on_ready = move || {
@@ -35,9 +43,9 @@ pub(crate) fn control(config: Arc<Config>, supervised: bool) -> Result<(), Failu
 
 /// Runs the data plane until it is told to stop.
 pub(crate) fn dataplane(config: Arc<Config>, supervised: bool) -> Result<(), Failure> {
-    let _lock = lock(&config.paths.data_dir, "dataplane")?;
+    let _lock = lock(&config, "dataplane", supervised)?;
     if supervised {
-        stop_with_launcher();
+        stop_with_launcher(|| ());
     }
     let on_ready = move |api: SocketAddr, admin: SocketAddr| {
         if supervised {
@@ -51,25 +59,36 @@ pub(crate) fn dataplane(config: Arc<Config>, supervised: bool) -> Result<(), Fai
 
 /// Makes sure that one process at a time is this plane of this data directory. Held until the file is dropped; the
 /// kernel lets go of it however the process ends.
-fn lock(data_dir: &Path, plane: &str) -> Result<File, Failure> {
+///
+/// A plane whose launcher was killed may still be finishing transfers: the next launcher's plane waits for it.
+fn lock(config: &Config, plane: &str, supervised: bool) -> Result<File, Failure> {
+    let data_dir = &config.paths.data_dir;
+    let patience = if supervised { config.dataplane.drain + LOCK_GRACE } else { Duration::ZERO };
     let path = data_dir.join(format!("{plane}.lock"));
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|error| {
         format!("the data directory {} is not writable: {error}; choose another with --data-dir", data_dir.display())
     })?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-        format!(
-            "another {plane} plane runs on {} ({error}); stop it, or choose another directory with --data-dir",
-            data_dir.display()
-        )
-    })?;
+    let begun = Instant::now();
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if begun.elapsed() >= patience {
+            let dir = data_dir.display();
+            return Err(format!(
+                "another {plane} plane runs on {dir} ({error}); stop it, or choose another directory with --data-dir"
+            )
+            .into());
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
     Ok(file)
 }
 
-/// The launcher holds the other end of our standard input: it ends when the launcher does, however that dies.
-fn stop_with_launcher() {
-    std::thread::spawn(|| {
+/// The launcher holds the other end of our standard input: it ends when the launcher does, however that dies. Then we
+/// stop too, once `before` has returned.
+fn stop_with_launcher(before: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
         let mut byte = [0];
         while std::io::stdin().read(&mut byte).is_ok_and(|count| count > 0) {}
+        before();
         let _ = kill_process(getpid(), Signal::TERM);
     });
 }

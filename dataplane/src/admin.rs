@@ -9,7 +9,7 @@ use http::StatusCode;
 use crate::connection;
 use crate::hash::Algorithm;
 use crate::http::input::{Input, NoRequest, Patience};
-use crate::http::reply;
+use crate::http::reply::{self, Sent};
 use crate::io::Conn;
 use crate::metrics;
 use crate::shard::Shard;
@@ -17,16 +17,20 @@ use crate::shard::Shard;
 /// The content type of a Prometheus exposition.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// How long an operator's tool may read nothing, where clients may for ever.
+const MIN_STALL: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Serves one connection of an operator's tool.
 pub(crate) async fn serve(shard: Rc<Shard>, conn: Conn) {
     let limits = connection::limits(&shard);
     let patience = Patience { idle: shard.config.dataplane.idle_timeout, head: shard.config.dataplane.head_timeout };
+    conn.set_send_stall(shard.config.dataplane.send_stall.max(MIN_STALL));
     let mut input = Input::new(&conn);
     loop {
         let head = match input.next(&limits, patience).await {
             Ok(head) => head,
             Err(NoRequest::Refused(error)) => {
-                let _ = reply::send_error(&conn, &error, None, None, false).await;
+                let _ = reply::send_error(&conn, &error, None, None, Sent::whole(false)).await;
                 return;
             }
             Err(NoRequest::Ended) => return,

@@ -13,7 +13,8 @@ use crate::forward::{self, Failure};
 use crate::futures::{Either, race};
 use crate::http::body::Body;
 use crate::http::input::{Input, NoRequest, Patience};
-use crate::http::{reply, request_id};
+use crate::http::reply::{self, Sent};
+use crate::http::request_id;
 use crate::io::Conn;
 use crate::shard::Shard;
 use crate::transfer::{download, upload};
@@ -44,6 +45,9 @@ impl Request<'_> {
     }
 }
 
+/// Stands for the status of a request whose connection broke before its answer was whole.
+const CUT: u16 = 0;
+
 /// How a request was answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answered {
@@ -56,6 +60,10 @@ pub(crate) struct Answered {
 /// Serves `conn` to its end.
 pub(crate) async fn serve(shard: Rc<Shard>, conn: Conn) {
     let _connected = shard.metrics.connection();
+    let stall = shard.config.dataplane.send_stall;
+    if !stall.is_zero() {
+        conn.set_send_stall(stall);
+    }
     let limits = limits(&shard);
     let patience = Patience { idle: shard.config.dataplane.idle_timeout, head: shard.config.dataplane.head_timeout };
     let mut input = Input::new(&conn);
@@ -118,7 +126,7 @@ pub(crate) fn limits(shard: &Shard) -> Limits {
 async fn refuse(shard: &Shard, conn: &Conn, error: &Error) -> Answered {
     let status = error.status().as_u16();
     shard.metrics.request(None, status);
-    let _ = reply::send_error(conn, error, None, None, false).await;
+    let _ = reply::send_error(conn, error, None, None, Sent::whole(false)).await;
     Answered { status, keep: false }
 }
 
@@ -130,20 +138,21 @@ async fn answer(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result
     };
     let resolution = routes::resolve(&head.method, &head.path, request.accept(), shard.offered);
     let mut body = Body::new(head.body);
-    let answered = match &resolution {
+    let outcome = match &resolution {
         Resolution::Found(Route::DownloadImage, params) => {
-            download::answer(shard, &request, &params[0], input, &mut body).await?
+            download::answer(shard, &request, &params[0], input, &mut body).await
         }
         Resolution::Found(Route::UploadImage, params) => {
-            upload::answer(shard, &request, &params[0], input, &mut body).await?
+            upload::answer(shard, &request, &params[0], input, &mut body).await
         }
-        _ => forwarded(shard, &request, input, &mut body).await?,
+        _ => forwarded(shard, &request, input, &mut body).await,
     };
     let route = match resolution {
-        Resolution::Found(route, _) | Resolution::WrongMethod { route, .. } => Some(route),
-        Resolution::NotFound | Resolution::Undecodable => None,
+        Resolution::Found(route, _) => Some(route),
+        Resolution::WrongMethod { .. } | Resolution::NotFound | Resolution::Undecodable => None,
     };
-    shard.metrics.request(route, answered.status);
+    shard.metrics.request(route, outcome.as_ref().map_or(CUT, |answered| answered.status));
+    let answered = outcome?;
     Ok(Answered { keep: answered.keep && body.is_done(), ..answered })
 }
 
@@ -177,6 +186,7 @@ pub(crate) async fn answer_error(
     let keep = request.keep && body.is_done();
     // A 401 comes from the layer in front of the one that gives requests their id.
     let id = (error.kind != Kind::Unauthenticated).then_some(request.id.as_str());
-    reply::send_error(conn, error, request.accept(), id, keep).await?;
+    let sent = Sent { keep, head_only: request.head.method == "HEAD" };
+    reply::send_error(conn, error, request.accept(), id, sent).await?;
     Ok(Answered { status: error.status().as_u16(), keep })
 }

@@ -16,8 +16,9 @@ use serde::de::DeserializeOwned;
 
 use crate::io::{Conn, timeout};
 
-/// Idle connections that a core keeps.
-const IDLE_CONNECTIONS_MAX: usize = 32;
+/// Bytes of a response that are received before any of it is passed on: a client that reads slowly then holds no
+/// connection to control. Only the longest lists are larger.
+const WHOLE_RESPONSE_BYTES: u64 = 1024 * 1024;
 
 /// Bytes received at a time.
 const RECEIVE_BYTES: usize = 64 * 1024;
@@ -36,6 +37,8 @@ const REPLY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub(crate) struct ControlClient {
     socket: PathBuf,
     idle: RefCell<Vec<Conn>>,
+    /// How many of them are kept.
+    idle_max: usize,
     /// Longest wait for an answer.
     timeout: Duration,
     /// What clients are told in `Retry-After` while control is away, seconds.
@@ -62,13 +65,16 @@ pub(crate) struct Response {
     left: u64,
     /// Bytes of the body that were.
     pub(crate) begun: Vec<u8>,
-    conn: Conn,
+    /// Until it is released.
+    conn: Option<Conn>,
     reusable: bool,
 }
 
 impl ControlClient {
-    pub(crate) fn new(socket: PathBuf, timeout: Duration, retry_after_seconds: u64) -> Self {
-        ControlClient { socket, idle: RefCell::new(Vec::new()), timeout, retry_after_seconds }
+    /// A way to the socket of control. `idle_max`: connections to keep; those of all cores together must leave control
+    /// some for others.
+    pub(crate) fn new(socket: PathBuf, idle_max: usize, timeout: Duration, retry_after_seconds: u64) -> Self {
+        ControlClient { socket, idle: RefCell::new(Vec::new()), idle_max, timeout, retry_after_seconds }
     }
 
     /// Sends an RPC message and reads its reply.
@@ -83,9 +89,10 @@ impl ControlClient {
             body.len()
         );
         let mut response = self.exchange(head.as_bytes(), &body, Answer::WithBody).await?;
-        let reply = response.collect(REPLY_BYTES_MAX).await.map_err(|error| self.away(&error))?;
+        let reply = timeout(self.timeout, response.collect(REPLY_BYTES_MAX)).await;
+        let reply = reply.unwrap_or_else(|elapsed| Err(elapsed.into())).map_err(|error| self.away(&error))?;
         let status = response.status;
-        self.give_back(response);
+        self.release(&mut response);
         if status == StatusCode::OK {
             serde_json::from_slice(&reply).map_err(|error| Error::internal(format!("reply of control: {error}")))
         } else {
@@ -105,7 +112,11 @@ impl ControlClient {
                 None => Conn::connect_unix(&self.socket).await?,
             };
             conn.send_parts(&[head, body]).await?;
-            read_response(conn, answer).await
+            let mut response = read_response(conn, answer).await?;
+            if response.length() <= WHOLE_RESPONSE_BYTES {
+                while response.receive_more().await? {}
+            }
+            Ok(response)
         };
         match timeout(self.timeout, work).await {
             Ok(Ok(response)) => Ok(response),
@@ -114,11 +125,15 @@ impl ControlClient {
         }
     }
 
-    /// Keeps the connection of a response whose body was read for the next request.
-    pub(crate) fn give_back(&self, response: Response) {
+    /// Keeps the connection of a response whose body was received whole for the next request.
+    pub(crate) fn release(&self, response: &mut Response) {
         let mut idle = self.idle.borrow_mut();
-        if response.reusable && response.left == 0 && idle.len() < IDLE_CONNECTIONS_MAX {
-            idle.push(response.conn);
+        if response.reusable
+            && response.left == 0
+            && idle.len() < self.idle_max
+            && let Some(conn) = response.conn.take()
+        {
+            idle.push(conn);
         }
     }
 
@@ -144,19 +159,25 @@ pub(crate) fn is_away(error: &Error) -> bool {
 impl Response {
     /// Receives more of the body; `None` at its end.
     pub(crate) async fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
-        if !self.begun.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.begun)));
-        }
-        if self.left == 0 {
+        if self.begun.is_empty() && !self.receive_more().await? {
             return Ok(None);
         }
-        let (result, bytes) = self.conn.recv(Vec::with_capacity(RECEIVE_BYTES)).await;
+        Ok(Some(std::mem::take(&mut self.begun)))
+    }
+
+    /// Adds more of the body to what has begun; `false` at its end.
+    async fn receive_more(&mut self) -> io::Result<bool> {
+        let Some(conn) = self.conn.as_ref().filter(|_| self.left > 0) else { return Ok(false) };
+        let mut bytes = std::mem::take(&mut self.begun);
+        bytes.reserve(RECEIVE_BYTES);
+        let result;
+        (result, self.begun) = conn.recv(bytes).await;
         let count = result? as u64;
         if count == 0 || count > self.left {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.left -= count;
-        Ok(Some(bytes))
+        Ok(true)
     }
 
     /// Bytes of the whole body, as announced.
@@ -229,7 +250,7 @@ fn assemble(
     let length = length.ok_or_else(|| malformed("no length"))?;
     let left = length.checked_sub(begun.len() as u64).ok_or_else(|| malformed("more than its length"))?;
     headers.retain(|(name, _)| !["connection", "content-length", "date", "transfer-encoding"].contains(&name.as_str()));
-    Ok(Response { status, headers, left, begun, conn, reusable })
+    Ok(Response { status, headers, left, begun, conn: Some(conn), reusable })
 }
 
 fn malformed(problem: &str) -> io::Error {

@@ -12,6 +12,7 @@ use crate::control_client::{Answer, Response};
 use crate::http::body::{Body, BodyError};
 use crate::http::input::Input;
 use crate::http::reply::ReplyHead;
+use crate::io::timeout;
 use crate::shard::Shard;
 
 /// Headers that end at this hop, or that we write ourselves.
@@ -67,11 +68,15 @@ pub(crate) async fn ask(
     input: &mut Input<'_>,
     body: &mut Body,
 ) -> Result<Response, Failure> {
+    let limits = &shard.config.dataplane;
+    body.check_announced(limits.metadata_body_bytes_max)?;
     if head.expects_continue && head.body != Framing::None {
         input.conn().send_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(Failure::Lost)?;
     }
-    let limits = &shard.config.dataplane;
-    let content = body.collect(input, limits.metadata_body_bytes_max, limits.head_timeout).await?;
+    let collected = body.collect(input, limits.metadata_body_bytes_max, &shard.large_bodies);
+    // The deadline is for all of it: one that arrives byte by byte holds its connection no longer.
+    let content =
+        timeout(limits.head_timeout, collected).await.map_err(|elapsed| BodyError::Lost(elapsed.into()))??;
     let text = request_head(head, request_id, input, content.len());
     let answer = if head.method == "HEAD" { Answer::HeadOnly } else { Answer::WithBody };
     Ok(shard.control.exchange(&text, &content, answer).await?)
@@ -127,7 +132,10 @@ fn request_head(head: &Head, request_id: &str, input: &Input<'_>, length: usize)
     text
 }
 
-/// Sends control's answer to the client.
+/// Sends control's answer to the client. One of ordinary size was received whole by then ([`ControlClient::exchange`]),
+/// so that a client that reads slowly holds no connection to control.
+///
+/// [`ControlClient::exchange`]: crate::control_client::ControlClient::exchange
 ///
 /// # Errors
 /// When either side breaks; the connection is closed then, and the client sees that the answer is not whole.
@@ -138,12 +146,13 @@ pub(crate) async fn relay(shard: &Shard, mut response: Response, input: &Input<'
     }
     // To HEAD there is no body, and control says so with a length of 0.
     head = head.header("content-length", response.length()).connection(keep);
-    let first = response.receive().await?.unwrap_or_default();
+    let first = std::mem::take(&mut response.begun);
+    shard.control.release(&mut response);
     input.conn().send_parts(&[&head.finish(), &first]).await?;
     while let Some(bytes) = response.receive().await? {
         input.conn().send_all(&bytes).await?;
     }
-    shard.control.give_back(response);
+    shard.control.release(&mut response);
     Ok(())
 }
 

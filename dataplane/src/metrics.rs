@@ -13,7 +13,7 @@ use common::metrics::Exposition;
 
 pub(crate) use histogram::Histogram;
 
-/// Statuses that we answer; anything else counts under the last, `0`.
+/// Statuses that we answer; anything else, and answers that were cut, count under the last, `0`.
 const STATUSES: [u16; 27] = [
     200, 201, 202, 204, 206, 300, 302, 304, 400, 401, 403, 404, 405, 408, 409, 410, 413, 414, 415, 416, 417, 431, 500,
     501, 503, 505, 0,
@@ -244,7 +244,7 @@ fn requests(out: &mut Exposition, cores: &[std::sync::Arc<CoreMetrics>]) {
         for (column, status) in STATUSES.iter().enumerate() {
             let count = sum(cores, |core| &core.requests[row][column]);
             if count > 0 {
-                let status = if *status == 0 { "other".to_owned() } else { status.to_string() };
+                let status = if *status == 0 { "cut".to_owned() } else { status.to_string() };
                 out.sample("", &[("route", path), ("method", method), ("status", &status)], count);
             }
         }

@@ -33,7 +33,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, conn: Conn) {
     let head_timeout = shard.config.dataplane.head_timeout;
     while let Ok(head) = input.next(&LIMITS, Patience { idle: None, head: head_timeout }).await {
         let mut body = Body::new(head.body);
-        let answer = match body.collect(&mut input, MESSAGE_BYTES_MAX, head_timeout).await {
+        let answer = match body.collect(&mut input, MESSAGE_BYTES_MAX, &shard.large_bodies).await {
             Ok(content) => handle(&shard, &head, &content).await,
             Err(BodyError::Malformed(error)) => Err(error),
             Err(BodyError::Lost(_)) => return,

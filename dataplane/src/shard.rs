@@ -20,6 +20,12 @@ use crate::metrics::CoreMetrics;
 use crate::store::Stores;
 use crate::uploads::{CoreEvent, Uploads};
 
+/// Idle connections to control that a core keeps.
+const IDLE_CONNECTIONS_MAX: usize = 32;
+
+/// Large bodies that are not image data and are received at a time on one core.
+const LARGE_BODIES_MAX: usize = 32;
+
 /// What all cores share. Nothing in it is written per request, let alone per buffer.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
@@ -45,6 +51,8 @@ pub(crate) struct Shard {
     pub(crate) offered: Offered,
     /// Turns for uploads: with the buffers of one upload they bound the core's memory.
     pub(crate) upload_turns: Semaphore,
+    /// Turns for large bodies that are not image data: they bound the memory of all of them.
+    pub(crate) large_bodies: Semaphore,
     /// Open connections of clients on this core.
     pub(crate) connections: Cell<usize>,
     /// Set once we are stopping: connections end with their present request.
@@ -61,6 +69,7 @@ impl Shard {
     /// The core `index`, on its own thread. `mail`: where other threads reach it.
     pub(crate) fn new(index: usize, shared: &Arc<Shared>, mail: MailSender<CoreEvent>) -> Rc<Self> {
         let config = Arc::clone(&shared.config);
+        let cores = shared.metrics.len().max(1);
         let socket = config.paths.data_dir.join(common::rpc::CONTROL_SOCKET);
         let fixed = match config.auth.flavor {
             Flavor::None => Some(common::identity::Identity::everybody()),
@@ -69,11 +78,17 @@ impl Shard {
         let cache_time = config.auth.keystone.as_ref().and_then(|keystone| keystone.token_cache);
         Rc::new(Shard {
             index,
-            control: ControlClient::new(socket, config.control.rpc_timeout, config.control.retry_after_seconds),
+            control: ControlClient::new(
+                socket,
+                (config.control.max_connections / (2 * cores)).clamp(1, IDLE_CONNECTIONS_MAX),
+                config.control.rpc_timeout,
+                config.control.retry_after_seconds,
+            ),
             identities: Identities::new(fixed, cache_time),
             metrics: Arc::clone(&shared.metrics[index]),
             offered: Offered { multi_store: config.stores.multi, cache: false },
-            upload_turns: Semaphore::new((config.dataplane.uploads_max / shared.metrics.len().max(1)).max(1)),
+            upload_turns: Semaphore::new((config.dataplane.uploads_max / cores).max(1)),
+            large_bodies: Semaphore::new(LARGE_BODIES_MAX),
             connections: Cell::new(0),
             draining: Cell::new(false),
             changed: Notify::new(),

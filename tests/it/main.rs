@@ -17,6 +17,7 @@ mod download;
 mod harness;
 mod http;
 mod metrics;
+mod planes;
 mod slow;
 mod start;
 mod upload;

@@ -19,8 +19,9 @@ pub struct Limits {
     pub target_bytes_max: usize,
 }
 
-/// The largest number of header fields that can be configured.
-pub const HEADER_COUNT_CEILING: usize = 256;
+/// The largest number of header fields that can be configured: with those that the front door adds, as many as control's
+/// HTTP library takes.
+pub const HEADER_COUNT_CEILING: usize = 96;
 
 /// Empty lines tolerated before a request, as robustness towards old clients asks for.
 const LEADING_EMPTY_LINES_MAX: usize = 2;

@@ -100,6 +100,9 @@ pub async fn run(config: Arc<Config>, on_ready: impl FnOnce()) -> Result<(), Sta
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // Taken and left alone: by default it would end us, and an operator means "read your files again" by it.
+    // The handler stays for good.
+    let _hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -155,7 +158,9 @@ fn policy(config: &Config) -> Result<Policy, StartError> {
 async fn serve(State(control): State<Arc<Control>>, request: Request) -> Response<Body> {
     let limit = control.config.control.rpc_timeout;
     let (parts, body) = request.into_parts();
-    let is_message = parts.method == Method::POST && parts.uri.path() == rpc::PATH;
+    // What was forwarded comes from a client, whatever its path: only the data plane itself sends messages.
+    let is_forwarded = parts.headers.contains_key(rpc::FORWARDED_FOR);
+    let is_message = !is_forwarded && parts.method == Method::POST && parts.uri.path() == rpc::PATH;
     let answer = async {
         if is_message { serve_message(&control, body).await } else { serve_api(&control, &parts, body).await }
     };
@@ -183,7 +188,13 @@ async fn serve_message(control: &Control, body: Body) -> Response<Body> {
     match outcome {
         Ok(value) => document(StatusCode::OK, value.to_string()),
         Err(error) => {
-            tracing::debug!("message refused: {error}");
+            // Its cause stays here, so it is logged here.
+            match error.kind {
+                Kind::Internal | Kind::Unavailable if error.cause.is_some() => {
+                    tracing::error!("message failed: {error}")
+                }
+                _ => tracing::debug!("message refused: {error}"),
+            }
             failure(&error)
         }
     }

@@ -1,7 +1,6 @@
 //! The body of a request, out of its framing.
 
 use std::io;
-use std::time::Duration;
 
 use common::Error;
 use common::error::Kind;
@@ -9,7 +8,10 @@ use common::http::chunked::{Decoder, Step};
 use common::http::head;
 
 use super::input::Input;
-use crate::io::Buffer;
+use crate::io::{Buffer, Semaphore};
+
+/// Bytes of a body that needs no turn: nearly all of them.
+pub(crate) const SMALL_BODY_BYTES: usize = 64 * 1024;
 
 /// A body that is being received.
 #[derive(Debug)]
@@ -68,50 +70,55 @@ impl Body {
             self.took(count);
             return (Ok(count), buffer);
         }
-        let before = buffer.len();
         let result;
-        (result, buffer) = input.conn().recv(buffer).await;
-        let count = match result {
-            Ok(0) => return (Err(BodyError::Lost(io::ErrorKind::UnexpectedEof.into())), buffer),
-            Ok(count) => count,
-            Err(error) => return (Err(BodyError::Lost(error)), buffer),
-        };
-        // What lies behind the end of the chunk or of the body belongs to whoever reads next.
-        let ours = clamp(available).min(count);
-        if ours < count {
-            input.give_back(&buffer[before + ours..]);
-            buffer.truncate(before + ours);
+        (result, buffer) = input.conn().recv_at_most(buffer, clamp(available)).await;
+        match result {
+            Ok(0) => (Err(BodyError::Lost(io::ErrorKind::UnexpectedEof.into())), buffer),
+            Ok(count) => {
+                self.took(count);
+                (Ok(count), buffer)
+            }
+            Err(error) => (Err(BodyError::Lost(error)), buffer),
         }
-        self.took(ours);
-        (Ok(ours), buffer)
     }
 
-    /// The whole body, if it has at most `bytes_max` bytes and each piece of it arrives within `stall`.
+    /// The whole body, if it has at most `bytes_max` bytes. One of more than [`SMALL_BODY_BYTES`] waits for one of the
+    /// turns in `large`, which bound the memory of all.
     pub(crate) async fn collect(
         &mut self,
         input: &mut Input<'_>,
         bytes_max: usize,
-        stall: Duration,
+        large: &Semaphore,
     ) -> Result<Vec<u8>, BodyError> {
         let mut collected = Vec::new();
-        if matches!(self.framing, Framing::Length(length) if length > bytes_max as u64) {
-            return Err(BodyError::Malformed(too_large(bytes_max)));
-        }
+        let mut turn = None;
+        self.check_announced(bytes_max)?;
         loop {
-            let available = crate::io::timeout(stall, self.available(input)).await.map_err(lost)??;
+            let available = self.available(input).await?;
             if available == 0 {
                 return Ok(collected);
             }
-            if input.bytes().is_empty() && receive(input, stall).await? == 0 {
+            if input.bytes().is_empty() && input.receive(None).await.map_err(BodyError::Lost)? == 0 {
                 return Err(BodyError::Lost(io::ErrorKind::UnexpectedEof.into()));
             }
             let count = clamp(available).min(input.bytes().len());
             if collected.len() + count > bytes_max {
                 return Err(BodyError::Malformed(too_large(bytes_max)));
             }
+            if collected.len() + count > SMALL_BODY_BYTES && turn.is_none() {
+                turn = Some(large.acquire().await);
+            }
             collected.extend_from_slice(&input.bytes()[..count]);
             input.take(count);
             self.took(count);
+        }
+    }
+
+    /// Refuses a body whose announced length is more than `bytes_max`.
+    pub(crate) fn check_announced(&self, bytes_max: usize) -> Result<(), BodyError> {
+        match self.framing {
+            Framing::Length(length) if length > bytes_max as u64 => Err(BodyError::Malformed(too_large(bytes_max))),
+            _ => Ok(()),
         }
     }
 
@@ -157,14 +164,6 @@ impl Body {
             Framing::Done => {}
         }
     }
-}
-
-async fn receive(input: &mut Input<'_>, stall: Duration) -> Result<usize, BodyError> {
-    input.receive(Some(stall)).await.map_err(BodyError::Lost)
-}
-
-fn lost(elapsed: crate::io::Elapsed) -> BodyError {
-    BodyError::Lost(elapsed.into())
 }
 
 fn too_large(bytes_max: usize) -> Error {

@@ -41,11 +41,13 @@ pub(crate) enum NoRequest {
 pub(crate) struct Input<'a> {
     conn: &'a Conn,
     buffer: Vec<u8>,
+    /// Bytes at the front of the buffer that were taken.
+    taken: usize,
 }
 
 impl<'a> Input<'a> {
     pub(crate) fn new(conn: &'a Conn) -> Self {
-        Input { conn, buffer: Vec::new() }
+        Input { conn, buffer: Vec::new(), taken: 0 }
     }
 
     /// The connection.
@@ -55,23 +57,22 @@ impl<'a> Input<'a> {
 
     /// Bytes that have arrived and were not taken yet.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer
+        self.buffer.get(self.taken..).unwrap_or_default()
     }
 
     /// Takes the first `count` of them.
     pub(crate) fn take(&mut self, count: usize) {
-        self.buffer.drain(..count.min(self.buffer.len()));
-    }
-
-    /// Puts bytes that were received past their end in front of everything that will arrive.
-    pub(crate) fn give_back(&mut self, bytes: &[u8]) {
-        debug_assert!(self.buffer.is_empty(), "bytes are only over-received when nothing is buffered");
-        self.buffer.extend_from_slice(bytes);
+        self.taken = self.taken.saturating_add(count).min(self.buffer.len());
+        if self.taken == self.buffer.len() {
+            self.buffer.clear();
+            self.taken = 0;
+        }
     }
 
     /// Receives some more; 0 is the end of the stream.
     pub(crate) async fn receive(&mut self, limit: Option<Duration>) -> io::Result<usize> {
         let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.drain(..std::mem::take(&mut self.taken));
         buffer.reserve(RECEIVE_BYTES);
         let (result, buffer) = match limit {
             Some(limit) => self.conn.recv_timeout(buffer, limit).await,
@@ -86,8 +87,8 @@ impl<'a> Input<'a> {
         let mut scanner = Scanner::default();
         let mut begun: Option<Instant> = None;
         loop {
-            if let Some((start, end)) = scanner.advance(&self.buffer, limits).map_err(NoRequest::Refused)? {
-                let head = head::parse(&self.buffer[start..end], limits).map_err(NoRequest::Refused)?;
+            if let Some((start, end)) = scanner.advance(self.bytes(), limits).map_err(NoRequest::Refused)? {
+                let head = head::parse(&self.bytes()[start..end], limits).map_err(NoRequest::Refused)?;
                 self.take(end);
                 if self.buffer.is_empty() {
                     // An idle connection keeps no memory for what it may send one day.
@@ -123,7 +124,7 @@ impl<'a> Input<'a> {
         let until = Instant::now() + LINGER;
         let mut dropped = 0;
         while dropped < LINGER_BYTES_MAX {
-            self.buffer.clear();
+            self.take(usize::MAX);
             match self.receive(Some(until.saturating_duration_since(Instant::now()))).await {
                 Ok(count) if count > 0 => dropped += count,
                 _ => return,

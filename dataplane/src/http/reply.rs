@@ -48,13 +48,29 @@ impl ReplyHead {
     }
 }
 
+/// How a response ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    /// Whether the connection takes another request.
+    pub(crate) keep: bool,
+    /// Whether the body stays away, although its length is told: the answer to `HEAD`.
+    pub(crate) head_only: bool,
+}
+
+impl Sent {
+    /// A response with its body.
+    pub(crate) fn whole(keep: bool) -> Self {
+        Sent { keep, head_only: false }
+    }
+}
+
 /// Sends `error` as Glance would: its shape follows `accept`. A request that was refused before it got an id has none.
 pub(crate) async fn send_error(
     conn: &Conn,
     error: &Error,
     accept: Option<&str>,
     request_id: Option<&str>,
-    keep: bool,
+    sent: Sent,
 ) -> io::Result<()> {
     let (content_type, body) = errors::render(error, accept);
     let mut head =
@@ -65,7 +81,8 @@ pub(crate) async fn send_error(
     if let Some(id) = request_id {
         head = head.header("x-openstack-request-id", id);
     }
-    conn.send_parts(&[&head.connection(keep).finish(), body.as_bytes()]).await
+    let body = if sent.head_only { "" } else { &body };
+    conn.send_parts(&[&head.connection(sent.keep).finish(), body.as_bytes()]).await
 }
 
 /// Sends `status` without content. As Glance does, it names a content type all the same.

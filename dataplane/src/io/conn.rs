@@ -19,7 +19,7 @@ use rustix::net::{
 
 use super::core::yield_now;
 use super::file::File;
-use super::raw::{RecvBuf, Socket};
+use super::raw::{AtMost, RecvBuf, Socket};
 use super::sendfile::{self, Progress};
 use super::time::{sleep, timeout};
 
@@ -140,6 +140,8 @@ pub struct Conn {
     peer: Option<SocketAddr>,
     /// Bytes sent since this connection last waited.
     in_a_row: Cell<u64>,
+    /// How long a send waits for the peer to take anything.
+    send_stall: Cell<Option<Duration>>,
 }
 
 impl Conn {
@@ -155,7 +157,7 @@ impl Conn {
     }
 
     fn registered(fd: OwnedFd, peer: Option<SocketAddr>) -> io::Result<Self> {
-        Ok(Self { socket: Socket::new(fd)?, peer, in_a_row: Cell::new(0) })
+        Ok(Self { socket: Socket::new(fd)?, peer, in_a_row: Cell::new(0), send_stall: Cell::new(None) })
     }
 
     /// Connects to the Unix socket at `path`.
@@ -220,7 +222,16 @@ impl Conn {
         }
     }
 
-    /// The same for at most `limit`. On a timeout the receive is cancelled and its completion awaited: bytes that arrive in that
+    /// The same for at most `count` bytes: what follows them stays in the kernel for the next receive.
+    ///
+    /// # Errors
+    /// As [`Conn::recv`].
+    pub async fn recv_at_most<B: RecvBuf>(&self, buf: B, count: usize) -> (io::Result<usize>, B) {
+        let (result, limited) = self.recv(AtMost::new(buf, count)).await;
+        (result, limited.into_inner())
+    }
+
+    /// The same for at most `limit` of time. On a timeout the receive is cancelled and its completion awaited: bytes that arrive in that
     /// instant are returned, not lost.
     ///
     /// # Errors
@@ -340,7 +351,7 @@ impl Conn {
     }
 
     /// Sends `range` of `file` without copying it through user memory, and adds to `progress` what went out. The file is read
-    /// ahead off this thread where it is not in the page cache. Enforce a deadline with [`with_min_rate`](super::with_min_rate) on the same `progress`.
+    /// ahead off this thread where it is not in the page cache.
     ///
     /// # Errors
     /// `UnexpectedEof` when the file is shorter than `range`; otherwise as `sendfile(2)` and `read(2)`. The connection cannot be used
@@ -359,13 +370,21 @@ impl Conn {
         }
     }
 
+    /// From now on every send fails with `TimedOut` once the peer has taken nothing for `limit`.
+    pub fn set_send_stall(&self, limit: Duration) {
+        self.send_stall.set(Some(limit));
+    }
+
     /// Waits until the socket takes more bytes, or is broken. May be dropped at any time.
     ///
     /// # Errors
-    /// When the socket cannot be polled.
+    /// When the socket cannot be polled; `TimedOut` beyond the limit of [`Conn::set_send_stall`].
     pub async fn wait_writable(&self) -> io::Result<()> {
         self.in_a_row.set(0);
-        self.socket.writable().await
+        match self.send_stall.get() {
+            Some(limit) => timeout(limit, self.socket.writable()).await?,
+            None => self.socket.writable().await,
+        }
     }
 
     /// Sends small segments at once (`TCP_NODELAY`). Nothing on a Unix socket.

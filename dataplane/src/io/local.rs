@@ -1,8 +1,8 @@
 //! Signals between the tasks of one core. Nothing here is `Send`: other threads use a [`Mailbox`](super::Mailbox).
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -14,7 +14,9 @@ use std::task::{Context, Poll, Waker};
 pub struct Notify {
     pending: Cell<bool>,
     epoch: Cell<u64>,
-    wakers: RefCell<Vec<Waker>>,
+    /// Who waits, each under a number of its own: thousands may, and each comes and goes at the same small cost.
+    wakers: RefCell<HashMap<u64, Waker>>,
+    next: Cell<u64>,
 }
 
 impl Notify {
@@ -28,24 +30,46 @@ impl Notify {
         self.pending.set(true);
         self.epoch.set(self.epoch.get().wrapping_add(1));
         let wakers = std::mem::take(&mut *self.wakers.borrow_mut());
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_values().for_each(Waker::wake);
     }
 
-    /// Waits for [`Notify::notify`]. Dropping the future loses nothing.
+    /// Waits for [`Notify::notify`]. Dropping the future loses nothing and leaves nothing behind.
     pub async fn wait(&self) {
-        let seen = self.epoch.get();
-        poll_fn(|cx| {
-            if self.pending.get() || self.epoch.get() != seen {
-                self.pending.set(false);
-                return Poll::Ready(());
-            }
-            let mut wakers = self.wakers.borrow_mut();
-            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                wakers.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+        let key = self.next.get();
+        self.next.set(key.wrapping_add(1));
+        Waiting { notify: self, seen: self.epoch.get(), key }.await;
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.wakers.borrow().len()
+    }
+}
+
+struct Waiting<'a> {
+    notify: &'a Notify,
+    seen: u64,
+    key: u64,
+}
+
+impl Future for Waiting<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.notify.pending.get() || self.notify.epoch.get() != self.seen {
+            self.notify.pending.set(false);
+            return Poll::Ready(());
+        }
+        self.notify.wakers.borrow_mut().insert(self.key, cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting<'_> {
+    /// A waker holds its whole task in memory.
+    fn drop(&mut self) {
+        self.notify.wakers.borrow_mut().remove(&self.key);
     }
 }
 
@@ -205,5 +229,22 @@ impl<T> Future for OneshotReceiver<T> {
         }
         slot.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_is_dropped_leaves_nothing_behind() {
+        let notify = Notify::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..1000 {
+            let mut wait = std::pin::pin!(notify.wait());
+            assert!(wait.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(notify.waiting(), 1);
+        }
+        assert_eq!(notify.waiting(), 0);
     }
 }

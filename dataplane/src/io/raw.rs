@@ -50,6 +50,38 @@ mod sealed {
 /// What a connection can receive into: the bytes are added behind those that are there, up to the capacity.
 pub trait RecvBuf: sealed::Spare {}
 
+/// A buffer of which only so much may be filled.
+pub(super) struct AtMost<B> {
+    inner: B,
+    left: usize,
+}
+
+impl<B: RecvBuf> AtMost<B> {
+    pub(super) fn new(inner: B, left: usize) -> Self {
+        AtMost { inner, left }
+    }
+
+    pub(super) fn into_inner(self) -> B {
+        self.inner
+    }
+}
+
+impl<B: RecvBuf> RecvBuf for AtMost<B> {}
+
+// SAFETY: the pointer is that of the inner buffer, for no more than its length.
+unsafe impl<B: RecvBuf> sealed::Spare for AtMost<B> {
+    fn spare(&mut self) -> (*mut u8, usize) {
+        let (pointer, length) = self.inner.spare();
+        (pointer, length.min(self.left))
+    }
+
+    unsafe fn filled(&mut self, count: usize) {
+        self.left -= count.min(self.left);
+        // SAFETY: the caller vouches that this many bytes are written, and they are the inner buffer's.
+        unsafe { self.inner.filled(count) }
+    }
+}
+
 impl RecvBuf for Vec<u8> {}
 impl RecvBuf for Buffer {}
 

@@ -20,6 +20,10 @@ const SCHEMES: [&str; 2] = ["file://", "filesystem://"];
 /// Permission bits of a new file, before the umask: what a plain `open` asks for.
 const DEFAULT_MODE: u32 = 0o666;
 
+/// Bytes that are set aside for an upload before any has arrived; beyond them its file grows as it is written. A claim
+/// is cheap, so it must not take the whole disk.
+const PREALLOCATE_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+
 /// The driver.
 #[derive(Debug)]
 pub(crate) struct FileStore {
@@ -82,7 +86,7 @@ impl FileStore {
         let options = CreateOptions {
             direct: placement.direct,
             // Holes cannot be left in what is allocated already.
-            preallocate: placement.size.filter(|_| !self.thin),
+            preallocate: placement.size.filter(|_| !self.thin).map(|size| size.min(PREALLOCATE_BYTES_MAX)),
             mode: DEFAULT_MODE,
         };
         let file = File::create(unfinished.clone(), options).await?;

@@ -4,7 +4,7 @@
 //! sees that its image is not whole.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::access::find_visible;
 use common::http::head;
@@ -18,7 +18,7 @@ use crate::connection::{Answered, Request, answer_error};
 use crate::http::body::Body;
 use crate::http::input::Input;
 use crate::http::reply::ReplyHead;
-use crate::io::{Conn, File, MinRate, Progress, with_min_rate};
+use crate::io::{Conn, File, Progress};
 use crate::metrics::{Direction, Path};
 use crate::shard::Shard;
 use crate::store::{Source, Store, StoreError};
@@ -142,10 +142,12 @@ async fn send(
     let span = delivery.range.map_or(0..delivery.size, |range| range.start..range.end);
     let (status, head) = reply_head(request, &delivery, span.end - span.start);
     let progress = Progress::new();
-    conn.send_with_more_to_come(&head).await?;
+    match span.is_empty() {
+        true => conn.send_all(&head).await?,
+        false => conn.send_with_more_to_come(&head).await?,
+    }
     shard.metrics.first_byte(begun.elapsed());
-    let stall = shard.config.dataplane.send_stall;
-    let sent = with_stall_limit(&progress, stall, conn.send_file(&delivery.file, span, &progress)).await;
+    let sent = conn.send_file(&delivery.file, span, &progress).await;
     shard.metrics.bytes(delivery.store.index, Direction::Out, Path::Sendfile, progress.get());
     tracing::info!(
         request_id = request.id,
@@ -158,18 +160,6 @@ async fn send(
     );
     sent?;
     Ok(Answered { status: status.as_u16(), keep: request.keep })
-}
-
-/// Cuts a transfer of which the client takes nothing for as long as `stall`.
-async fn with_stall_limit(
-    progress: &Progress,
-    stall: Duration,
-    transfer: impl Future<Output = io::Result<()>>,
-) -> io::Result<()> {
-    if stall.is_zero() {
-        return transfer.await;
-    }
-    with_min_rate(progress, MinRate { bytes: 1, period: stall }, transfer).await
 }
 
 fn reply_head(request: &Request<'_>, delivery: &Delivery<'_>, length: u64) -> (StatusCode, Vec<u8>) {

@@ -2,6 +2,7 @@
 //! written. A byte is never copied on the way.
 
 use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
 
 use common::Error;
 use common::error::Kind;
@@ -12,7 +13,7 @@ use crate::hash::{Algorithm, Pool, Stream};
 use crate::http::body::{Body, BodyError};
 use crate::http::input::Input;
 use crate::inspect::Inspector;
-use crate::io::{BUFFER_BYTES, Buffer, BufferPool, Frozen, MailSender, Mailbox, Progress, mailbox};
+use crate::io::{BUFFER_BYTES, Buffer, BufferPool, Frozen, MailSender, Mailbox, Progress, mailbox, timeout, yield_now};
 use crate::store::{StoreError, Writer};
 
 /// What the bytes of an upload came to.
@@ -32,6 +33,8 @@ pub(crate) struct Received {
 pub(crate) enum Interrupted {
     /// The client went away or broke the framing.
     Client(BodyError),
+    /// The client sends too slowly.
+    Slow,
     /// More or fewer bytes than promised or allowed.
     Size(Error),
     /// The store failed.
@@ -108,7 +111,7 @@ pub(crate) async fn receive(
     hashes: &Pool<Frozen>,
     writer: &Writer<'_>,
     (input, body): (&mut Input<'_>, &mut Body),
-    progress: &Progress,
+    mut pace: Pace<'_>,
 ) -> Result<Received, Interrupted> {
     let pool = BufferPool::new(buffers.get())?;
     let mut digests = Digests::new(hashes, algorithm, buffers)?;
@@ -117,7 +120,7 @@ pub(crate) async fn receive(
     let mut ready: Option<(Frozen, u64)> = None;
     loop {
         // The next buffer arrives while the one before it is written.
-        let next = fill(&pool, input, body, progress);
+        let next = fill(&pool, input, body, &mut pace);
         let (buffer, ()) = try_both(next, write(writer, ready.take())).await?;
         if buffer.is_empty() {
             break;
@@ -147,18 +150,74 @@ async fn fill(
     pool: &BufferPool,
     input: &mut Input<'_>,
     body: &mut Body,
-    progress: &Progress,
+    pace: &mut Pace<'_>,
 ) -> Result<Buffer, Interrupted> {
     let mut buffer = pool.get().await;
+    let mut pieces = 0;
     while buffer.room() > 0 {
-        let result;
-        (result, buffer) = body.receive(input, buffer).await;
-        match result? {
-            0 => break,
-            count => progress.add(count as u64),
+        let count;
+        (count, buffer) = pace.receive(input, body, buffer).await?;
+        if count == 0 {
+            break;
+        }
+        pieces += 1;
+        if pieces % PIECES_PER_TURN == 0 {
+            yield_now().await;
         }
     }
     Ok(buffer)
+}
+
+/// Pieces of a buffer that are taken before other tasks have their turn: they may all have arrived already.
+const PIECES_PER_TURN: u32 = 1024;
+
+/// How long the client is waited for before its rate is looked at.
+const RATE_PERIOD: Duration = Duration::from_secs(10);
+
+/// The least rate at which a client must send, counted while we wait for it and not while it waits for us.
+#[derive(Debug)]
+pub(crate) struct Pace<'a> {
+    /// All bytes that came.
+    progress: &'a Progress,
+    /// Bytes a second; 0 takes any.
+    rate: u64,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl<'a> Pace<'a> {
+    /// At least `rate` bytes a second; what comes is added to `progress`.
+    pub(crate) fn new(rate: u64, progress: &'a Progress) -> Self {
+        Pace { progress, rate, waited: Duration::ZERO, bytes: 0 }
+    }
+
+    async fn receive(
+        &mut self,
+        input: &mut Input<'_>,
+        body: &mut Body,
+        buffer: Buffer,
+    ) -> Result<(usize, Buffer), Interrupted> {
+        if self.rate == 0 {
+            let (result, buffer) = body.receive(input, buffer).await;
+            let count = result?;
+            self.progress.add(count as u64);
+            return Ok((count, buffer));
+        }
+        let begun = Instant::now();
+        let received = timeout(RATE_PERIOD, body.receive(input, buffer)).await;
+        let (result, buffer) = received.map_err(|_| Interrupted::Slow)?;
+        let count = result?;
+        self.progress.add(count as u64);
+        self.waited += begun.elapsed();
+        self.bytes += count as u64;
+        if self.waited >= RATE_PERIOD {
+            if self.bytes < self.rate.saturating_mul(RATE_PERIOD.as_secs()) {
+                return Err(Interrupted::Slow);
+            }
+            (self.waited, self.bytes) = (Duration::ZERO, 0);
+        }
+        Ok((count, buffer))
+    }
 }
 
 async fn write(writer: &Writer<'_>, ready: Option<(Frozen, u64)>) -> Result<(), Interrupted> {

@@ -15,7 +15,7 @@ use common::rpc::{CommitUpload, Done, OpenUpload, ToControl, UploadTicket};
 use common::{Error, Result};
 use http::{StatusCode, header};
 
-use super::receive::{Interrupted, Received, receive};
+use super::receive::{Interrupted, Pace, Received, receive};
 use crate::connection::{Answered, Request, answer_error};
 use crate::control_client::is_away;
 use crate::futures::{Either, race};
@@ -24,7 +24,7 @@ use crate::http::body::{Body, BodyError};
 use crate::http::input::Input;
 use crate::http::reply;
 use crate::inspect;
-use crate::io::{MinRate, Progress, sleep, with_min_rate};
+use crate::io::{Progress, sleep};
 use crate::metrics::Direction;
 use crate::shard::Shard;
 use crate::store::{Placement, Store, Writer};
@@ -35,9 +35,6 @@ const CONTROL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pause between two tries.
 const CONTROL_PAUSE: Duration = Duration::from_millis(50);
-
-/// How often the rate of a client is looked at.
-const RATE_PERIOD: Duration = Duration::from_secs(10);
 
 /// Answers an upload.
 ///
@@ -201,23 +198,10 @@ impl<'a> Attempt<'a> {
         let algorithm: Algorithm = self.ticket.hash_algo.parse().map_err(Error::internal)?;
         let buffers = NonZeroUsize::new(config.upload_buffers_count).unwrap_or(NonZeroUsize::MIN);
         let hashes = &self.shard.shared.hashes;
-        let all = receive(&self.ticket, algorithm, buffers, hashes, writer, (input, body), progress);
-        let paced = async {
-            match config.body_min_rate_bytes_per_second {
-                0 => Ok(all.await),
-                rate => {
-                    let bytes = rate.saturating_mul(RATE_PERIOD.as_secs());
-                    with_min_rate(progress, MinRate { bytes, period: RATE_PERIOD }, async { Ok(all.await) }).await
-                }
-            }
-        };
-        match race(paced, self.shard.upload_cancelled(&self.ticket.upload_id)).await {
-            Either::First(Ok(Ok(received))) => Ok(received),
-            Either::First(Ok(Err(interrupted))) => Err(failed(interrupted)),
-            Either::First(Err(slow)) => {
-                let message = "The image data arrives too slowly.";
-                Err(Error::new(Kind::RequestTimeout, message).caused_by(slow).into())
-            }
+        let pace = Pace::new(config.body_min_rate_bytes_per_second, progress);
+        let all = receive(&self.ticket, algorithm, buffers, hashes, writer, (input, body), pace);
+        match race(all, self.shard.upload_cancelled(&self.ticket.upload_id)).await {
+            Either::First(received) => received.map_err(failed),
             Either::Second(()) => Err(gone(&self.ticket).into()),
         }
     }
@@ -294,6 +278,10 @@ fn failed(interrupted: Interrupted) -> Failed {
     match interrupted {
         Interrupted::Client(BodyError::Malformed(error)) | Interrupted::Size(error) => Failed::Answer(error),
         Interrupted::Client(BodyError::Lost(error)) => Failed::Lost(error),
+        Interrupted::Slow => {
+            let message = "The image data arrives too slowly.";
+            Failed::Answer(Error::new(Kind::RequestTimeout, message))
+        }
         Interrupted::Store(error) => Failed::Answer(error.into()),
         Interrupted::Broken(error) => Failed::Answer(Error::internal(error)),
     }

@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
         DATAPLANE,
         "max_connections",
         Kind::Int(1, 1_000_000),
-        "client connections at a time, over all cores; further ones wait in the listen queue",
+        "client connections at a time, over all cores; further ones are closed at once",
     )
     .default("10000"),
     Row::new(
@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
         "bytes of a request's line and headers together; a larger `[DEFAULT] max_header_line` raises it",
     )
     .default("16384"),
-    Row::new(DATAPLANE, "request_header_count_max", Kind::Int(16, 1024), "headers of a request").default("100"),
+    Row::new(DATAPLANE, "request_header_count_max", Kind::Int(16, 96), "headers of a request").default("90"),
     Row::new(
         DATAPLANE,
         "head_timeout_seconds",
