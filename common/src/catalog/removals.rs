@@ -21,12 +21,12 @@ pub struct Removal {
 }
 
 impl Queries<'_> {
-    /// The oldest `limit` removals that are not done.
-    pub fn removals(&self, limit: usize) -> Result<Vec<Removal>> {
+    /// The `limit` oldest removals that are not done, of those after the id `after`; 0 is before all.
+    pub fn removals(&self, after: i64, limit: usize) -> Result<Vec<Removal>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.all(
-            "SELECT id, image_id, store, url, upload_id FROM vitrine_removals ORDER BY id LIMIT ?1",
-            [limit],
+            "SELECT id, image_id, store, url, upload_id FROM vitrine_removals WHERE id > ?1 ORDER BY id LIMIT ?2",
+            [after, limit],
             |row| {
                 Ok(Removal {
                     id: row.get(0).map_err(failed)?,

@@ -17,8 +17,8 @@ use super::Uploads;
 /// Pause after a round that left something undone; doubles up to the configured interval.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 
-/// Removals that one round does.
-const REMOVALS_PER_ROUND: usize = 256;
+/// Removals that are read at a time.
+const REMOVALS_PER_PAGE: usize = 256;
 
 /// How long committed uploads are remembered, so that a commit whose answer was lost may be repeated.
 const COMMITTED_MEMORY: Duration = Duration::from_hours(24);
@@ -50,27 +50,39 @@ impl Uploads {
     /// One search. `true` when nothing is left that could be done now.
     pub(super) async fn round(&self, first_seen: &mut HashMap<String, Instant>) -> Result<bool> {
         // Before the data plane is asked what it knows: what is on record by now and not known then is nobody's.
-        let (intents, removals) = self.shared.db.read(|q| Ok((q.uploads()?, q.removals(REMOVALS_PER_ROUND)?))).await?;
-        let waiting = i64::try_from(removals.len()).unwrap_or(i64::MAX);
-        self.shared.metrics.removals_waiting.set(waiting);
+        let (intents, removals) =
+            self.shared.db.read(|q| Ok((q.uploads()?, q.removals(0, REMOVALS_PER_PAGE)?))).await?;
         let oldest = Timestamp::now().as_micros() - i64::try_from(COMMITTED_MEMORY.as_micros()).unwrap_or(i64::MAX);
         self.shared.db.write(move |catalog| catalog.forget_committed_uploads(Timestamp::from_micros(oldest))).await?;
         first_seen.retain(|upload_id, _| intents.iter().any(|intent| intent.upload_id == *upload_id));
         if intents.is_empty() && removals.is_empty() {
+            self.shared.metrics.removals_waiting.set(0);
             return Ok(true);
         }
         let status: DataplaneStatus = self.shared.dataplane.call(ToDataplane::Status).await?;
-        let mut done = removals.len() < REMOVALS_PER_ROUND;
+        let mut done = true;
         for intent in intents {
             let seen = *first_seen.entry(intent.upload_id.clone()).or_insert_with(Instant::now);
             if self.abandoned(&intent, seen.elapsed(), &status) {
                 done &= self.undo(intent).await;
             }
         }
-        for removal in removals {
-            done &= self.remove(removal).await;
+        Ok(self.remove_all(removals).await? && done)
+    }
+
+    /// Does all removals, of which `page` is the first part; `true` when none failed. Those that fail hold up no others.
+    async fn remove_all(&self, mut page: Vec<Removal>) -> Result<bool> {
+        let mut waiting = 0;
+        while let Some(last) = page.last().map(|removal| removal.id) {
+            for removal in page {
+                if !self.remove(removal).await {
+                    waiting += 1;
+                }
+            }
+            page = self.shared.db.read(move |q| q.removals(last, REMOVALS_PER_PAGE)).await?;
         }
-        Ok(done)
+        self.shared.metrics.removals_waiting.set(waiting);
+        Ok(waiting == 0)
     }
 
     /// Whether nobody carries the upload on. `seen_for`: how long it has been on record, at least.

@@ -138,7 +138,7 @@ impl World {
     }
 
     async fn on_record(&self) -> usize {
-        self.uploads.shared.db.read(|q| Ok(q.uploads()?.len() + q.removals(99)?.len())).await.expect("reads")
+        self.uploads.shared.db.read(|q| Ok(q.uploads()?.len() + q.removals(0, 99)?.len())).await.expect("reads")
     }
 
     async fn round(&self) -> Result<bool> {

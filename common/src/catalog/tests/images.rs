@@ -162,7 +162,7 @@ fn a_deletion_takes_everything_along_and_records_the_bytes() {
     let deleted = deleted.expect("deleted");
     let urls: Vec<_> = deleted.removals.iter().map(|r| (r.url.as_str(), r.store.as_deref())).collect();
     assert_eq!(urls, [("file:///a", Some("fast")), ("file:///b", None)]);
-    assert_eq!(fixture.catalog.queries().removals(10).expect("reads"), deleted.removals);
+    assert_eq!(fixture.catalog.queries().removals(0, 10).expect("reads"), deleted.removals);
     assert_eq!(fixture.image(&id), None);
     for table in ["images", "image_properties", "image_tags", "image_members", "image_locations"] {
         let key = if table == "images" { "id" } else { "image_id" };
@@ -180,7 +180,7 @@ fn a_deletion_takes_everything_along_and_records_the_bytes() {
         fixture.catalog.write(|tx| tx.finish_removal(removal.id)).expect("done");
         fixture.catalog.write(|tx| tx.finish_removal(removal.id)).expect("and again");
     }
-    assert_eq!(fixture.catalog.queries().removals(10).expect("reads"), []);
+    assert_eq!(fixture.catalog.queries().removals(0, 10).expect("reads"), []);
 }
 
 #[test]

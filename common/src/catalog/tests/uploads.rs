@@ -258,7 +258,7 @@ fn every_interleaving_keeps_the_promises() {
             }
             let queries = fixture.catalog.queries();
             let intent = queries.upload("u1").expect("reads").is_some();
-            let removal = !queries.removals(9).expect("reads").is_empty();
+            let removal = !queries.removals(0, 9).expect("reads").is_empty();
             let image = fixture.image(&uuid(1));
             let status = image.as_ref().map(|image| image.status);
             let located = image.as_ref().is_some_and(|image| image.locations.len() == 1);
