@@ -7,11 +7,14 @@ mod cli;
 mod launcher;
 mod plane;
 
+use std::fs::File;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use common::config::Config;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use cli::{Cli, Command, Options};
 
@@ -24,7 +27,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or(Command::Serve(cli.options));
     let (Command::Serve(options) | Command::Control(options) | Command::Dataplane(options)) = &command;
-    let Some(config) = load(options) else { return ExitCode::from(MISCONFIGURED) };
+    let Some((config, _log)) = load(options) else { return ExitCode::from(MISCONFIGURED) };
     let outcome = match &command {
         Command::Serve(options) => launcher::run(&config, options),
         Command::Control(options) => plane::control(config, options.supervised),
@@ -56,16 +59,16 @@ impl<E: std::fmt::Display> From<E> for Failure {
 }
 
 /// The configuration, with the log set up as it says. Problems are told all at once; warnings once, by the first process.
-fn load(options: &Options) -> Option<Arc<Config>> {
+fn load(options: &Options) -> Option<(Arc<Config>, WorkerGuard)> {
     match Config::load(&options.config, &options.overrides()) {
         Ok((config, warnings)) => {
-            start_log(&config);
+            let log = start_log(&config);
             if !options.supervised {
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
             }
-            Some(Arc::new(config))
+            Some((Arc::new(config), log))
         }
         Err(problems) => {
             for problem in problems {
@@ -76,17 +79,23 @@ fn load(options: &Options) -> Option<Arc<Config>> {
     }
 }
 
-fn start_log(config: &Config) {
+/// Lines that may wait for the log's thread. Beyond them lines are lost rather than requests held up.
+const LOG_LINES_MAX: usize = 64 * 1024;
+
+/// Starts the log on a thread of its own: whoever logs, a core above all, never waits for whoever reads. Lines that wait
+/// are written when the guard is dropped.
+fn start_log(config: &Config) -> WorkerGuard {
+    let file = config.logging.file.as_ref().map(|path| (path, File::options().create(true).append(true).open(path)));
+    let (writer, trouble): (Box<dyn Write + Send>, _) = match file {
+        None => (Box::new(std::io::stderr()), None),
+        Some((_, Ok(file))) => (Box::new(file), None),
+        Some((path, Err(error))) => (Box::new(std::io::stderr()), Some((path, error))),
+    };
+    let (queue, guard) = NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES_MAX).lossy(true).finish(writer);
     let level = if config.logging.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
-    let file =
-        config.logging.file.as_ref().map(|path| (path, std::fs::File::options().create(true).append(true).open(path)));
-    match file {
-        Some((_, Ok(file))) => log.with_writer(std::sync::Mutex::new(file)).init(),
-        Some((path, Err(error))) => {
-            log.with_writer(std::io::stderr).init();
-            tracing::warn!("the log goes to standard error: {} cannot be written: {error}", path.display());
-        }
-        None => log.with_writer(std::io::stderr).init(),
+    tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(queue).init();
+    if let Some((path, error)) = trouble {
+        tracing::warn!("the log goes to standard error: {} cannot be written: {error}", path.display());
     }
+    guard
 }
