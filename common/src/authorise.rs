@@ -9,8 +9,16 @@ use crate::{Error, Result};
 pub const NOT_FOUND_TEXT: &str = "The resource could not be found.";
 
 /// Rules under which, with the older defaults in force, only the owner and administrators may act.
-const OWNERS_RULES: [&str; 6] =
-    ["modify_image", "delete_image", "upload_image", "deactivate", "reactivate", "delete_image_location"];
+const OWNERS_RULES: [&str; 8] = [
+    "modify_image",
+    "delete_image",
+    "upload_image",
+    "deactivate",
+    "reactivate",
+    "delete_image_location",
+    "add_member",
+    "delete_member",
+];
 
 /// Decides by the policy's rules.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use common::{Error, Result};
 use prometheus::Registry;
 use serde::Serialize;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, is_anonymous};
 use crate::db::Db;
 use crate::uploads::{Uploads, request};
 
@@ -57,6 +57,9 @@ pub(crate) async fn handle(context: &RpcContext, message: ToControl) -> Result<s
         ToControl::Authenticate { proof } => reply(&context.authenticator.identify(&proof).await?),
         ToControl::OpenUpload(message) => {
             let caller = context.authenticator.identify(&message.proof).await?;
+            if is_anonymous(&caller) {
+                return Err(Error::forbidden("Callers without a token may only read."));
+            }
             let wanted = request::decode(&message)?;
             reply(&context.uploads.open(&message, wanted, caller, context.authority.clone()).await?)
         }

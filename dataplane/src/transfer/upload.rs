@@ -142,7 +142,7 @@ impl<'a> Attempt<'a> {
             Ok(commit) => match self.commit(commit).await {
                 Ok(()) => return Ok(()),
                 // Control did not say whether it committed, so the bytes may belong to an image: it clears up itself.
-                Err(error) if is_away(&error) => return Err(error.into()),
+                Err(error) if !is_refusal(&error) => return Err(error.into()),
                 Err(error) => error.into(),
             },
             Err(failed) => failed,
@@ -272,6 +272,11 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.shard.end_upload(&self.ticket.upload_id);
     }
+}
+
+/// Whether control said that it did not and will not commit. Anything else may hide a commit whose answer was lost.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind, Kind::Gone | Kind::Conflict | Kind::TooLarge)
 }
 
 fn failed(interrupted: Interrupted) -> Failed {

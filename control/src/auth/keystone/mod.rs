@@ -45,7 +45,10 @@ impl Keystone {
         let token = proof.token.as_deref().filter(|token| !token.is_empty()).ok_or_else(refused)?;
         let service_roles = self.service_roles(proof.service_token.as_deref()).await?;
         // A service may finish what it began for a user whose token ended meanwhile.
-        let allow_expired = service_roles.is_some();
+        // Only the role makes it one, also where the option takes any service token.
+        let wanted = &self.options.service_token_roles;
+        let is_service = |role: &String| wanted.iter().any(|one| one.eq_ignore_ascii_case(role));
+        let allow_expired = service_roles.as_ref().is_some_and(|roles| roles.iter().any(is_service));
         let user = self.validate(token, allow_expired).await?.ok_or_else(refused)?;
         if user.is_of_system || user.is_of_domain {
             return Err(Error::forbidden("Only tokens of a project may be used here."));
