@@ -93,8 +93,9 @@ impl Batch<'_> {
         let outcome = work(&Changes::new(self.connection));
         match outcome {
             Ok(value) => {
-                std::mem::forget(undo);
+                // Undone when this fails: the caller is told that nothing was changed.
                 run(self.connection, "RELEASE step")?;
+                std::mem::forget(undo);
                 Ok(value)
             }
             Err(error) => Err(error),

@@ -136,12 +136,13 @@ mod tests {
         let cache = Cache::new(Some(Duration::from_secs(300)));
         assert!(Arc::ptr_eq(&cache.slot("a", false), &cache.slot("a", false)));
         assert!(!Arc::ptr_eq(&cache.slot("a", false), &cache.slot("a", true)));
+        let mut newest = cache.slot("token", false);
         for i in 0..TOKENS_MAX + 10 {
-            cache.slot(&format!("token-{i}"), false);
+            newest = cache.slot(&format!("token-{i}"), false);
         }
         let held = cache.slots.lock().expect("no panic inside").len();
         assert!(held <= TOKENS_MAX, "{held}");
         let last = format!("token-{}", TOKENS_MAX + 9);
-        assert!(Arc::ptr_eq(&cache.slot(&last, false), &cache.slot(&last, false)));
+        assert!(Arc::ptr_eq(&cache.slot(&last, false), &newest), "the newest token was forgotten");
     }
 }
