@@ -15,6 +15,7 @@ pub mod load;
 pub mod machine;
 pub mod payload;
 pub mod report;
+pub mod scenario;
 pub mod servers;
 pub mod size;
 pub mod stats;

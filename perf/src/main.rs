@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use perf::compare::{self, Group, Plan};
+use perf::compare::plan::{Plan, Who};
 use perf::error::During;
 use perf::report::Report;
-use perf::servers::Kind;
-use perf::{Result, awake, size};
+use perf::{Result, awake, compare, size};
 
 /// Exit code of a run that failed.
 const FAILED: u8 = 1;
@@ -36,15 +35,18 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Compare {
-    /// Servers to compare, in the order of their turns.
-    #[arg(long, value_delimiter = ',', default_value = "vitrine,nginx,nginx-nopush,glance", value_name = "NAMES")]
-    servers: Vec<Kind>,
-    /// Kinds of work to do [default: all].
-    #[arg(long, value_delimiter = ',', value_name = "KINDS")]
-    only: Vec<Group>,
+    /// Servers to compare.
+    #[arg(long, value_delimiter = ',', default_value = "vitrine,nginx,glance", value_name = "NAMES")]
+    servers: Vec<Who>,
+    /// Scenarios, rows, or beginnings of rows to measure, such as `warm`, `download x8` or `ranges` [default: all].
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    only: Vec<String>,
     /// Vitrine's binary.
     #[arg(long, default_value = "target/release/vitrine", value_name = "FILE")]
     vitrine: PathBuf,
+    /// Vitrine's binary built without digests, for uploads without hashing.
+    #[arg(long, value_name = "FILE")]
+    undigested: Option<PathBuf>,
     /// nginx's binary.
     #[arg(long, default_value = "/usr/sbin/nginx", value_name = "FILE")]
     nginx: PathBuf,
@@ -61,8 +63,8 @@ struct Compare {
     #[arg(long, default_value = "1GiB", value_parser = size::parse)]
     upload_size: u64,
     /// How often each server takes its turn.
-    #[arg(long, default_value_t = 3, value_name = "NUMBER")]
-    rounds: usize,
+    #[arg(long, default_value_t = 3, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
     /// How long metadata is asked for in each turn.
     #[arg(long, default_value_t = 3, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
@@ -72,18 +74,22 @@ struct Compare {
     /// Let idle cores sleep: on virtual machines this measures their wake-ups.
     #[arg(long)]
     let_sleep: bool,
-    /// Also write the report as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// Only see that everything works: small sizes, one round, no verdicts.
+    #[arg(long)]
+    quick: bool,
+    /// Directory for the report, as text, JSON and a page with plots.
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => run(arguments),
-        Command::Spin { core } => awake::spin(core),
+        Command::Spin { core } => awake::spin(core).map(|()| true),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
             eprintln!("vitrine-perf: {error}");
             ExitCode::from(FAILED)
@@ -91,33 +97,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Compare) -> Result<()> {
+/// Returns whether every scenario could be measured.
+fn run(arguments: Compare) -> Result<bool> {
     let absolute = |path: &Path| std::path::absolute(path).during(|| path.display().to_string());
-    let plan = Plan {
+    let mut plan = Plan {
         servers: arguments.servers,
-        groups: arguments.only,
+        only: arguments.only,
         vitrine: absolute(&arguments.vitrine)?,
+        undigested: arguments.undigested.as_deref().map(absolute).transpose()?,
         nginx: arguments.nginx,
         glance: absolute(&arguments.glance)?,
         work: absolute(&arguments.work)?,
         size: arguments.size,
         upload_size: arguments.upload_size,
-        rounds: arguments.rounds,
+        rounds: arguments.rounds.into(),
         time: Duration::from_secs(arguments.seconds),
         busy_ok: arguments.busy_ok,
         keep_awake: !arguments.let_sleep,
+        quick: false,
     };
+    if arguments.quick {
+        plan.shrink();
+    }
     let report = compare::run(&plan, |line| eprintln!("vitrine-perf: {line}"))?;
     println!("{}", report.text());
-    arguments.json.map_or(Ok(()), |path| save(&report, &path))
+    if let Some(directory) = arguments.results {
+        save(&report, &directory)?;
+    }
+    Ok(report.failures.is_empty())
 }
 
-fn save(report: &Report, path: &Path) -> Result<()> {
-    let what = || path.display().to_string();
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).during(what)?;
+fn save(report: &Report, directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).during(|| directory.display().to_string())?;
+    let json = serde_json::to_string_pretty(report).map_err(std::io::Error::other).during(|| "the report as JSON")?;
+    for (name, content) in [("latest.txt", report.text()), ("latest.json", json), ("latest.html", report.html())] {
+        let path = directory.join(name);
+        fs::write(&path, content + "\n").during(|| path.display().to_string())?;
     }
-    let mut text = serde_json::to_string_pretty(report).map_err(std::io::Error::other).during(what)?;
-    text.push('\n');
-    fs::write(path, text).during(what)
+    Ok(())
 }
