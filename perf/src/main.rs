@@ -1,6 +1,7 @@
 //! `vitrine-perf`: the comparison as a command. `perf/run` builds, installs and calls it.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use clap::{Parser, Subcommand};
 use perf::compare::plan::{Plan, Who};
 use perf::error::During;
 use perf::report::Report;
-use perf::{Result, awake, compare, size};
+use perf::{Result, awake, bare, compare, size};
 
 /// Exit code of a run that failed.
 const FAILED: u8 = 1;
@@ -30,6 +31,16 @@ enum Command {
     Spin {
         /// Number of the core.
         core: usize,
+    },
+    /// Receive uploads with a bare loop.
+    #[command(name = bare::SUBCOMMAND, hide = true)]
+    Bare {
+        /// Where to listen.
+        address: SocketAddr,
+        /// What to write to.
+        file: PathBuf,
+        /// Bytes of the largest upload.
+        size: u64,
     },
 }
 
@@ -86,6 +97,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => run(arguments),
         Command::Spin { core } => awake::spin(core).map(|()| true),
+        Command::Bare { address, file, size } => bare::serve(address, &file, size).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -71,13 +71,17 @@ impl Payload {
     }
 }
 
-fn read_all(file: &File, mut take: impl FnMut(&[u8])) -> Result<()> {
+/// Hands over all of a file in pieces, and returns its size.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn read_all(file: &File, mut take: impl FnMut(&[u8])) -> Result<u64> {
     let mut piece = vec![0; PIECE];
     let mut at = 0;
     loop {
         let count = file.read_at(&mut piece, at).during(|| "reading a payload")?;
         if count == 0 {
-            return Ok(());
+            return Ok(at);
         }
         take(&piece[..count]);
         at += count as u64;

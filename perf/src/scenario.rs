@@ -1,6 +1,12 @@
 //! The scenarios of the comparison, one module each. A scenario starts what it needs, lets the contenders take turns round after
 //! round (A B C, A B C, …) so that a slow phase of the machine meets all of them, and keeps its figures by row.
 
+mod fairness;
+mod memory;
+mod metadata;
+mod scaling;
+mod start;
+mod uploads;
 mod warm;
 
 use crate::compare::context::Context;
@@ -18,4 +24,12 @@ pub struct Scenario {
 }
 
 /// All, in the order in which they run.
-pub const ALL: &[Scenario] = &[warm::SCENARIO];
+pub const ALL: &[Scenario] = &[
+    warm::SCENARIO,
+    uploads::SCENARIO,
+    fairness::SCENARIO,
+    scaling::SCENARIO,
+    metadata::SCENARIO,
+    start::SCENARIO,
+    memory::SCENARIO,
+];

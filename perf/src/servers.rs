@@ -1,5 +1,6 @@
 //! The servers that are compared: started on free ports of the loopback with a directory of their own, and stopped.
 
+pub mod bare;
 pub mod glance;
 pub mod nginx;
 pub mod vitrine;

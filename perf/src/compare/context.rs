@@ -150,7 +150,12 @@ impl<'a> Context<'a> {
     /// # Errors
     /// It does not start or gives wrong bytes.
     pub fn vitrine(&mut self) -> Result<Rc<Contender>> {
-        self.shared(Variant::PLAIN.name, |context| context.fill(&Variant::PLAIN, "").map(|(contender, _)| contender))
+        self.shared(Variant::PLAIN.name, |context| {
+            let directory = context.place(Variant::PLAIN.name);
+            context.say("vitrine: starting and filling");
+            let server = vitrine::start(&context.plan.vitrine, &directory, &Variant::PLAIN)?;
+            context.with_images(server)
+        })
     }
 
     /// A Vitrine of its own for a scenario, with image and records, warm. `None`, and a note, if the binary does not know an option of
@@ -159,21 +164,25 @@ impl<'a> Context<'a> {
     /// # Errors
     /// It does not start or gives wrong bytes.
     pub fn variant(&mut self, variant: &Variant) -> Result<Option<Rc<Contender>>> {
-        let (contender, unknown) = self.fill(variant, "")?;
+        let Some(server) = self.empty(variant)? else { return Ok(None) };
+        self.with_images(server).map(|contender| Some(Rc::new(contender)))
+    }
+
+    /// A Vitrine of its own for a scenario, without any image. `None`, and a note, if the binary does not know an option of the
+    /// variant.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn empty(&mut self, variant: &Variant) -> Result<Option<Server>> {
+        let directory = self.place(variant.name);
+        self.say(&format!("{}: starting", variant.name));
+        let server = vitrine::start(&self.plan.vitrine, &directory, variant)?;
+        let unknown = vitrine::unknown_options(&server);
         if unknown.is_empty() {
-            return Ok(Some(Rc::new(contender)));
+            return Ok(Some(server));
         }
         self.note(format!("{} was not measured: this binary does not know {}", variant.name, unknown.join(", ")));
         Ok(None)
-    }
-
-    fn fill(&mut self, variant: &Variant, extra: &str) -> Result<(Contender, Vec<String>)> {
-        self.say(&format!("{}: starting and filling", variant.name));
-        let directory = self.place(variant.name);
-        let server = vitrine::start(&self.plan.vitrine, &directory, variant, extra)?;
-        let unknown = vitrine::unknown_options(&server);
-        let contender = self.with_images(server)?;
-        Ok((contender, unknown))
     }
 
     /// The nginxes that downloads are compared with, if the run has them.
@@ -293,7 +302,7 @@ fn warm_up(contender: &Contender, image: &Payload) -> Result<()> {
         if listed != IMAGES {
             return Err(Error::Answer(format!("{listed} images listed instead of {IMAGES}")));
         }
-        Ask::new(address, &contender.records, ASKERS, WARM_UP)?.run().map(drop)
+        Ask::new(|| Connection::to(address), &contender.records, ASKERS, WARM_UP)?.run().map(drop)
     })();
     outcome.map_err(|error| contender.server.explain(&error))
 }

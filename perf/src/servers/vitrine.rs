@@ -1,6 +1,7 @@
 //! Vitrine on its embedded defaults: SQLite and file store in its data directory, no authentication. Variants of it add a
 //! few lines of configuration.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -17,42 +18,40 @@ const READY: &str = "vitrine: ready on ";
 const TLS: &str = "tls_cert_file";
 
 /// A Vitrine to compare: what is special about it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Variant {
     /// What it is called in reports: `vitrine` and what is special.
     pub name: &'static str,
     /// Configuration file; empty: none.
-    pub settings: &'static str,
-    /// The one core that all its processes may run on; `None`: all.
-    pub core: Option<usize>,
+    pub settings: Cow<'static, str>,
+    /// Cores that its processes may run on, as a list of taskset's (util-linux); empty: all.
+    pub cores: &'static str,
 }
 
 impl Variant {
     /// As it is installed, without any setting.
-    pub const PLAIN: Self = Self { name: "vitrine", settings: "", core: None };
+    pub const PLAIN: Self = Self { name: "vitrine", settings: Cow::Borrowed(""), cores: "" };
 }
 
-/// Starts the binary `program` with its data in the new directory `directory`. `extra` is appended to the variant's
-/// configuration.
+/// Starts the binary `program` with its data in the new directory `directory`.
 ///
 /// # Errors
 /// It does not start.
-pub fn start(program: &Path, directory: &Path, variant: &Variant, extra: &str) -> Result<Server> {
+pub fn start(program: &Path, directory: &Path, variant: &Variant) -> Result<Server> {
     fs::create_dir(directory).during(|| directory.display().to_string())?;
     let (address, admin, data) = (free_address()?, free_address()?, data(directory));
-    let mut command = match variant.core {
-        None => Command::new(program),
-        Some(core) => {
-            let mut command = Command::new("taskset");
-            command.args(["--cpu-list", &core.to_string()]).arg(program);
-            command
-        }
+    let mut command = if variant.cores.is_empty() {
+        Command::new(program)
+    } else {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", variant.cores]).arg(program);
+        command
     };
     serve(&mut command, &data, address, admin);
-    let settings = format!("{}{extra}", variant.settings);
+    let settings = &variant.settings;
     if !settings.is_empty() {
         let path = directory.join("vitrine.conf");
-        fs::write(&path, &settings).during(|| path.display().to_string())?;
+        fs::write(&path, settings.as_bytes()).during(|| path.display().to_string())?;
         command.arg("--config").arg(path);
     }
     let ready = (!settings.contains(TLS)).then_some("/v2/images?limit=1");
