@@ -9,6 +9,7 @@ pub mod bare;
 pub mod compare;
 pub mod cpu;
 pub mod digests;
+pub mod disk;
 pub mod error;
 pub mod http;
 pub mod images;

@@ -4,6 +4,7 @@ pub mod crowd;
 pub mod metadata;
 pub mod probe;
 pub mod pull;
+pub mod pull_tls;
 pub mod push;
 
 use std::sync::Barrier;

@@ -13,6 +13,18 @@ use crate::error::{During, Result};
 /// How much a thread gives way: half of the way to the lowest priority.
 const GIVE_WAY: i32 = 10;
 
+/// How much a thread is preferred: half of the way to the highest priority.
+const PREFER: i32 = -10;
+
+/// Prefers the calling thread to servers and to those that give way, as far as this user may.
+///
+/// # Errors
+/// None: a user who may not stays as they are.
+pub fn prefer() -> Result<()> {
+    let _ = setpriority_process(None, PREFER);
+    Ok(())
+}
+
 /// Makes the calling thread give way to servers.
 ///
 /// # Errors

@@ -1,11 +1,14 @@
 //! The scenarios of the comparison, one module each. A scenario starts what it needs, lets the contenders take turns round after
 //! round (A B C, A B C, …) so that a slow phase of the machine meets all of them, and keeps its figures by row.
 
+mod cold;
 mod fairness;
 mod memory;
 mod metadata;
+mod paths;
 mod scaling;
 mod start;
+mod tls;
 mod uploads;
 mod warm;
 
@@ -26,10 +29,13 @@ pub struct Scenario {
 /// All, in the order in which they run.
 pub const ALL: &[Scenario] = &[
     warm::SCENARIO,
+    paths::SCENARIO,
+    tls::SCENARIO,
     uploads::SCENARIO,
     fairness::SCENARIO,
     scaling::SCENARIO,
     metadata::SCENARIO,
     start::SCENARIO,
     memory::SCENARIO,
+    cold::SCENARIO,
 ];

@@ -101,18 +101,27 @@ impl Server {
     /// # Errors
     /// There is not exactly one file of `size` bytes under the server's directory, or it cannot be linked.
     pub fn share(&self, source: &Path, size: u64) -> Result<()> {
-        let mut found = Vec::new();
-        files_of_size(&self.files, size, &mut found)?;
-        let [copy] = found.as_slice() else {
-            return Err(Error::Setup(format!(
-                "{} files of {size} bytes under {}: which one is the image?",
-                found.len(),
-                self.files.display()
-            )));
-        };
+        let copy = self.file_of(size)?;
         let link = copy.with_extension("perf-link");
         fs::hard_link(source, &link).during(|| link.display().to_string())?;
-        fs::rename(&link, copy).during(|| copy.display().to_string())
+        fs::rename(&link, &copy).during(|| copy.display().to_string())
+    }
+
+    /// The one image file of `size` bytes under its directory.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn file_of(&self, size: u64) -> Result<PathBuf> {
+        let mut found = Vec::new();
+        files_of_size(&self.files, size, &mut found)?;
+        match found.as_slice() {
+            [file] => Ok(file.clone()),
+            files => Err(Error::Setup(format!(
+                "{} files of {size} bytes under {}: which one is the image?",
+                files.len(),
+                self.files.display()
+            ))),
+        }
     }
 
     /// Adds to a failed measurement what the server has said last.

@@ -131,7 +131,9 @@ impl<'a> Context<'a> {
         Ok(image)
     }
 
-    fn image_path(&self) -> PathBuf {
+    /// Its file, which every server reads.
+    #[must_use]
+    pub fn image_path(&self) -> PathBuf {
         self.work.join("image")
     }
 
@@ -164,8 +166,16 @@ impl<'a> Context<'a> {
     /// # Errors
     /// It does not start or gives wrong bytes.
     pub fn variant(&mut self, variant: &Variant) -> Result<Option<Rc<Contender>>> {
-        let Some(server) = self.empty(variant)? else { return Ok(None) };
-        self.with_images(server).map(|contender| Some(Rc::new(contender)))
+        let directory = self.place(variant.name);
+        if !variant.is_tls() {
+            let Some(server) = self.start(variant, &directory)? else { return Ok(None) };
+            return self.with_images(server).map(|contender| Some(Rc::new(contender)));
+        }
+        // Filled and warmed up in the clear.
+        let Some(server) = self.start(&Variant::PLAIN, &directory)? else { return Ok(None) };
+        let Contender { data, records, .. } = self.with_images(server)?;
+        let server = self.start(variant, &directory)?;
+        Ok(server.map(|server| Rc::new(Contender { server, data, records })))
     }
 
     /// A Vitrine of its own for a scenario, without any image. `None`, and a note, if the binary does not know an option of the
@@ -175,8 +185,12 @@ impl<'a> Context<'a> {
     /// It does not start.
     pub fn empty(&mut self, variant: &Variant) -> Result<Option<Server>> {
         let directory = self.place(variant.name);
+        self.start(variant, &directory)
+    }
+
+    fn start(&mut self, variant: &Variant, directory: &Path) -> Result<Option<Server>> {
         self.say(&format!("{}: starting", variant.name));
-        let server = vitrine::start(&self.plan.vitrine, &directory, variant)?;
+        let server = vitrine::start(&self.plan.vitrine, directory, variant)?;
         let unknown = vitrine::unknown_options(&server);
         if unknown.is_empty() {
             return Ok(Some(server));
@@ -193,16 +207,30 @@ impl<'a> Context<'a> {
         if !self.plan.servers.contains(&Who::Nginx) {
             return Ok(Vec::new());
         }
-        let start = |context: &mut Self, settings: &nginx::Settings| {
-            let image = context.image()?;
-            let directory = context.place(settings.name);
-            let server = nginx::start(&context.plan.nginx, &directory, &context.image_path(), settings)?;
-            let contender = Contender { server, data: nginx::TARGET.to_owned(), records: Vec::new() };
+        let known = &nginx::Settings::PLAIN[..self.plan.pick(nginx::Settings::PLAIN.len(), 1)];
+        known.iter().map(|settings| self.shared(settings.name, |context| context.start_nginx(settings))).collect()
+    }
+
+    /// An nginx of its own for a scenario, if the run has any.
+    ///
+    /// # Errors
+    /// It does not start or gives wrong bytes.
+    pub fn nginx_with(&mut self, settings: &nginx::Settings) -> Result<Option<Rc<Contender>>> {
+        if !self.plan.servers.contains(&Who::Nginx) {
+            return Ok(None);
+        }
+        self.start_nginx(settings).map(|contender| Some(Rc::new(contender)))
+    }
+
+    fn start_nginx(&mut self, settings: &nginx::Settings) -> Result<Contender> {
+        let image = self.image()?;
+        let directory = self.place(settings.name);
+        let server = nginx::start(&self.plan.nginx, &directory, &self.image_path(), settings)?;
+        let contender = Contender { server, data: nginx::TARGET.to_owned(), records: Vec::new() };
+        if settings.tls.is_none() {
             warm_up(&contender, &image)?;
-            Ok(contender)
-        };
-        let known = &nginx::Settings::PLAIN[..if self.plan.quick { 1 } else { nginx::Settings::PLAIN.len() }];
-        known.iter().map(|settings| self.shared(settings.name, |context| start(context, settings))).collect()
+        }
+        Ok(contender)
     }
 
     /// Glance, if the run has it.

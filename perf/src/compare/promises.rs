@@ -1,7 +1,7 @@
 //! The table of promises. `docs/performance.md` says what was measured of each.
 
 use super::metric::Metric::{
-    self, Busiest, Capacity, Memory, P50, P99, Rate, RequestCpu, ServerCpu, Start, Unfairness,
+    self, Busiest, Capacity, Gap, Memory, P50, P99, Rate, RequestCpu, ServerCpu, Start, Unfairness,
 };
 use super::promise::Bound::{self, AtLeastTimes, AtMost, AtMostAbove, AtMostTimes, Never};
 use super::promise::Promise;
@@ -11,6 +11,8 @@ const fn of(topic: &'static str, row: &'static str, contender: &'static str, met
 }
 
 const WARM: &str = "warm downloads";
+const COLD: &str = "cold downloads";
+const TLS: &str = "TLS";
 const UPLOADS: &str = "uploads";
 const FAIRNESS: &str = "fairness and latency";
 const SCALING: &str = "scaling";
@@ -31,6 +33,11 @@ pub const PROMISES: &[Promise] = &[
     of(WARM, "ranges x8", "vitrine", Rate, AtLeastTimes(1.1, "nginx")),
     of(WARM, "ranges x64", "vitrine", ServerCpu, AtMostTimes(0.9, "nginx")),
     of(WARM, "ranges x64", "vitrine", Rate, AtLeastTimes(1.1, "nginx")),
+    of(COLD, "cold download x1", "vitrine", Rate, AtLeastTimes(0.95, "fio buffered")),
+    of(COLD, "gap of a warm download beside a cold one", "vitrine 1 core", Gap, AtMost(10.0)),
+    of(COLD, "show beside a cold download", "vitrine 1 core", P99, AtMost(5000.0)),
+    of(TLS, "tls download x1", "vitrine tls", ServerCpu, AtMostTimes(0.9, "nginx tls")),
+    of(TLS, "tls download x8", "vitrine tls", ServerCpu, AtMostTimes(0.9, "nginx tls")),
     of(UPLOADS, "upload x1", "vitrine", Rate, AtLeastTimes(0.95, "slower digest alone")),
     of(UPLOADS, "upload x1", "vitrine", Rate, AtLeastTimes(3.0, "glance")),
     of(UPLOADS, "upload x8", "vitrine", ServerCpu, AtMostTimes(0.33, "vitrine scalar")),
@@ -42,15 +49,15 @@ pub const PROMISES: &[Promise] = &[
     of(FAIRNESS, "show beside 8 downloads", "vitrine", P99, AtMost(5000.0)),
     of(FAIRNESS, "shares of 8 downloads", "vitrine", Unfairness, AtMost(10.0)),
     of(FAIRNESS, "first byte beside 8 uploads", "vitrine", P99, AtMostAbove(1000.0, "vitrine idle")),
-    of(SCALING, "scaling, 8 downloads", "vitrine 2 cores", Capacity, AtLeastTimes(1.9, "vitrine 1 core")),
-    of(SCALING, "scaling, 8 uploads", "vitrine 2 cores", Capacity, AtLeastTimes(1.9, "vitrine 1 core")),
+    of(SCALING, "scaling of 8 downloads", "vitrine 2 cores", Capacity, AtLeastTimes(1.9, "vitrine 1 core")),
+    of(SCALING, "scaling of 8 uploads", "vitrine 2 cores", Capacity, AtLeastTimes(1.9, "vitrine 1 core")),
     of(SCALING, "spread of 64 connections", "vitrine", Busiest, Never(60.0)),
-    of(METADATA, "hop, show x1", "vitrine", P50, AtMostAbove(60.0, "vitrine direct")),
+    of(METADATA, "hop of a show x1", "vitrine", P50, AtMostAbove(60.0, "vitrine direct")),
     of(METADATA, "show x8", "vitrine", RequestCpu, AtMostTimes(0.025, "glance")),
     of(METADATA, "start", "vitrine", Start, AtMost(300.0)),
     // 64 MiB, and 256 KiB for each of the 600.
-    of(MEMORY, "memory, 500 downloads and 100 uploads", "vitrine", Memory, AtMost(214.0)),
-    of(MEMORY, "memory, 2000 slow readers and 10000 idle connections", "vitrine", Memory, AtMost(1024.0)),
+    of(MEMORY, "memory of 600 transfers", "vitrine", Memory, AtMost(214.0)),
+    of(MEMORY, "memory of 12000 connections", "vitrine", Memory, AtMost(1024.0)),
 ];
 
 #[cfg(test)]

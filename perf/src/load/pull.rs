@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,12 +40,30 @@ struct Request {
 }
 
 /// When a load ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Until {
     /// Each connection has had this many answers.
     Answers(usize),
     /// This time has passed.
     Passed(Duration),
+    /// Somebody has set this.
+    Stopped(Arc<AtomicBool>),
+}
+
+impl Until {
+    /// Whether the time to end has come, `elapsed` after the start.
+    fn is_over(&self, elapsed: Duration) -> bool {
+        match self {
+            Self::Answers(_) => false,
+            Self::Passed(time) => elapsed >= *time,
+            Self::Stopped(stop) => stop.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether a connection is done after `answers`.
+    fn is_done(&self, answers: usize) -> bool {
+        matches!(self, Self::Answers(count) if answers >= *count)
+    }
 }
 
 /// Connections ready to download.
@@ -124,6 +143,13 @@ impl Pull {
         self
     }
 
+    /// Ends when `stop` is set instead, in the middle of whatever comes then; requests are repeated as long.
+    #[must_use]
+    pub fn until(mut self, stop: &Arc<AtomicBool>) -> Self {
+        self.until = Until::Stopped(stop.clone());
+        self
+    }
+
     /// Gives each connection a thread of its own, which then knows the longest gap of it.
     #[must_use]
     pub fn with_threads(mut self) -> Self {
@@ -154,8 +180,8 @@ impl Pull {
         let (ended, wall) = together(groups, |mut group: Vec<Stream>| {
             prepare()?;
             match group.as_mut_slice() {
-                [stream] => stream.drain_alone(until)?,
-                many => drain_many(many, until)?,
+                [stream] => stream.drain_alone(&until)?,
+                many => drain_many(many, &until)?,
             }
             Ok(group)
         })?;
@@ -203,7 +229,7 @@ impl Stream {
         self.socket.write_all(text).during(|| "sending a request")
     }
 
-    fn drain_alone(&mut self, until: Until) -> Result<()> {
+    fn drain_alone(&mut self, until: &Until) -> Result<()> {
         let mut piece = vec![0; PIECE];
         self.ask()?;
         let begin = Instant::now();
@@ -216,11 +242,11 @@ impl Stream {
                 self.gap = self.gap.max(now - last);
             }
             (data, last) = (self.left.is_some(), now);
-            match until {
-                Until::Answers(count) if self.answers >= count => return Ok(()),
-                Until::Passed(time) if now - begin >= time => return Ok(()),
-                _ if self.left.is_none() && self.head.is_empty() => self.ask()?,
-                _ => {}
+            if until.is_done(self.answers) || until.is_over(now - begin) {
+                return Ok(());
+            }
+            if self.left.is_none() && self.head.is_empty() {
+                self.ask()?;
             }
         }
     }
@@ -283,7 +309,7 @@ impl Stream {
     }
 }
 
-fn drain_many(streams: &mut [Stream], until: Until) -> Result<()> {
+fn drain_many(streams: &mut [Stream], until: &Until) -> Result<()> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).during(|| "epoll")?;
     for (stream, number) in streams.iter_mut().zip(0..) {
         stream.ask()?;
@@ -304,7 +330,7 @@ fn drain_many(streams: &mut [Stream], until: Until) -> Result<()> {
             other => other.during(|| "waiting for data")?,
         };
         let now = Instant::now();
-        if matches!(until, Until::Passed(time) if now - begin >= time) {
+        if until.is_over(now - begin) {
             return Ok(());
         }
         if !events.is_empty() {
@@ -320,7 +346,7 @@ fn drain_many(streams: &mut [Stream], until: Until) -> Result<()> {
             if stream.answers == before {
                 continue;
             }
-            if matches!(until, Until::Answers(count) if stream.answers >= count) {
+            if until.is_done(stream.answers) {
                 epoll::delete(&epoll, &stream.socket).during(|| "watching a socket no more")?;
                 open -= 1;
             } else {

@@ -11,8 +11,8 @@ use crate::load::crowd::Crowd;
 use crate::memory;
 use crate::servers::vitrine::Variant;
 
-const TRANSFERS: &str = "memory, 500 downloads and 100 uploads";
-const CONNECTIONS: &str = "memory, 2000 slow readers and 10000 idle connections";
+const TRANSFERS: &str = "memory of 600 transfers";
+const CONNECTIONS: &str = "memory of 12000 connections";
 /// How long a crowd stays.
 const TIME: Duration = Duration::from_secs(8);
 /// Descriptors that the largest crowd needs on each side, with some to spare.

@@ -13,7 +13,7 @@ use crate::stats::Latencies;
 
 const SHOW: &str = "show x8";
 const LIST: &str = "list of 100 x8";
-const HOP: &str = "hop, show x1";
+const HOP: &str = "hop of a show x1";
 /// Who is asked without the front door: control itself, on its own socket.
 const DIRECT: &str = "vitrine direct";
 /// Requests with the hop and without take turns in blocks of this many, as often as that.

@@ -17,8 +17,8 @@ use crate::payload::Payload;
 use crate::servers::vitrine::Variant;
 use crate::size::gib;
 
-const DOWNLOADS: &str = "scaling, 8 downloads";
-const UPLOADS: &str = "scaling, 8 uploads";
+const DOWNLOADS: &str = "scaling of 8 downloads";
+const UPLOADS: &str = "scaling of 8 uploads";
 const SPREAD: &str = "spread of 64 connections";
 /// Streams of bulk data.
 const STREAMS: usize = 8;

@@ -33,12 +33,20 @@ impl Variant {
     pub const PLAIN: Self = Self { name: "vitrine", settings: Cow::Borrowed(""), cores: "" };
 }
 
-/// Starts the binary `program` with its data in the new directory `directory`.
+impl Variant {
+    /// Whether it talks TLS only.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.settings.contains(TLS)
+    }
+}
+
+/// Starts the binary `program` with its data in `directory`, made if it is not there.
 ///
 /// # Errors
 /// It does not start.
 pub fn start(program: &Path, directory: &Path, variant: &Variant) -> Result<Server> {
-    fs::create_dir(directory).during(|| directory.display().to_string())?;
+    fs::create_dir_all(directory).during(|| directory.display().to_string())?;
     let (address, admin, data) = (free_address()?, free_address()?, data(directory));
     let mut command = if variant.cores.is_empty() {
         Command::new(program)
@@ -54,7 +62,7 @@ pub fn start(program: &Path, directory: &Path, variant: &Variant) -> Result<Serv
         fs::write(&path, settings.as_bytes()).during(|| path.display().to_string())?;
         command.arg("--config").arg(path);
     }
-    let ready = (!settings.contains(TLS)).then_some("/v2/images?limit=1");
+    let ready = (!variant.is_tls()).then_some("/v2/images?limit=1");
     let mut server = Server::start(variant.name, command, address, data, directory.join("log"), ready)?;
     server.admin = Some(admin);
     Ok(server)
