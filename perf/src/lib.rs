@@ -22,6 +22,7 @@ pub mod report;
 pub mod scenario;
 pub mod servers;
 pub mod size;
+pub mod soak;
 pub mod stats;
 
 pub use error::{Error, Result};

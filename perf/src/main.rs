@@ -9,8 +9,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use perf::compare::plan::{Plan, Who};
 use perf::error::During;
-use perf::report::Report;
-use perf::{Result, awake, bare, compare, size};
+use perf::{Result, awake, bare, compare, size, soak};
 
 /// Exit code of a run that failed.
 const FAILED: u8 = 1;
@@ -26,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Start all servers, let them take turns, print the table.
     Compare(Compare),
+    /// Watch Vitrine's memory under a mixed load; fails if it is not flat.
+    Soak(Soaking),
     /// Keep one core awake until the parent process ends.
     #[command(name = awake::SUBCOMMAND, hide = true)]
     Spin {
@@ -45,6 +46,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
 struct Compare {
     /// Servers to compare.
     #[arg(long, value_delimiter = ',', default_value = "vitrine,nginx,glance", value_name = "NAMES")]
@@ -93,9 +95,30 @@ struct Compare {
     results: Option<PathBuf>,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
+struct Soaking {
+    /// How long.
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Vitrine's binary.
+    #[arg(long, default_value = "target/release/vitrine", value_name = "FILE")]
+    vitrine: PathBuf,
+    /// Directory for the data of the run: must not exist, is removed afterwards.
+    #[arg(long, default_value = "perf-work", value_name = "DIR")]
+    work: PathBuf,
+    /// Size of the downloaded image.
+    #[arg(long, default_value = "256MiB", value_parser = size::parse)]
+    size: u64,
+    /// Directory for the course of it, as text, JSON and a page with a plot.
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => run(arguments),
+        Command::Soak(arguments) => soak(arguments),
         Command::Spin { core } => awake::spin(core).map(|()| true),
         Command::Bare { address, file, size } => bare::serve(address, &file, size).map(|()| true),
     };
@@ -134,16 +157,38 @@ fn run(arguments: Compare) -> Result<bool> {
     let report = compare::run(&plan, |line| eprintln!("vitrine-perf: {line}"))?;
     println!("{}", report.text());
     if let Some(directory) = arguments.results {
-        save(&report, &directory)?;
+        let json =
+            serde_json::to_string_pretty(&report).map_err(std::io::Error::other).during(|| "the report as JSON")?;
+        save(&directory, "latest", [report.text(), json, report.html()])?;
     }
     Ok(report.failures.is_empty())
 }
 
-fn save(report: &Report, directory: &Path) -> Result<()> {
+/// Returns whether memory stayed flat.
+fn soak(arguments: Soaking) -> Result<bool> {
+    let absolute = |path: &Path| std::path::absolute(path).during(|| path.display().to_string());
+    let plan = Plan {
+        servers: vec![Who::Vitrine],
+        vitrine: absolute(&arguments.vitrine)?,
+        work: absolute(&arguments.work)?,
+        size: arguments.size,
+        keep_awake: false,
+        ..Plan::default()
+    };
+    let soak = soak::run(&plan, Duration::from_secs(arguments.seconds), |line| eprintln!("vitrine-perf: {line}"))?;
+    println!("{}", soak.text());
+    if let Some(directory) = arguments.results {
+        let json = serde_json::to_string(&soak).map_err(std::io::Error::other).during(|| "the course as JSON")?;
+        save(&directory, "soak", [soak.text(), json, soak.html()])?;
+    }
+    Ok(soak.flat)
+}
+
+/// Writes a report as text, JSON and a page.
+fn save(directory: &Path, name: &str, [text, json, page]: [String; 3]) -> Result<()> {
     fs::create_dir_all(directory).during(|| directory.display().to_string())?;
-    let json = serde_json::to_string_pretty(report).map_err(std::io::Error::other).during(|| "the report as JSON")?;
-    for (name, content) in [("latest.txt", report.text()), ("latest.json", json), ("latest.html", report.html())] {
-        let path = directory.join(name);
+    for (kind, content) in [("txt", text), ("json", json), ("html", page)] {
+        let path = directory.join(name).with_extension(kind);
         fs::write(&path, content + "\n").during(|| path.display().to_string())?;
     }
     Ok(())

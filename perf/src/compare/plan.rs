@@ -49,6 +49,28 @@ pub struct Plan {
     pub quick: bool,
 }
 
+impl Default for Plan {
+    /// Everything, as a full run does it, with binaries where they usually are.
+    fn default() -> Self {
+        Self {
+            servers: vec![Who::Vitrine, Who::Nginx, Who::Glance],
+            only: Vec::new(),
+            vitrine: "target/release/vitrine".into(),
+            undigested: None,
+            nginx: "/usr/sbin/nginx".into(),
+            glance: "glance".into(),
+            work: "perf-work".into(),
+            size: 2 * GIB,
+            upload_size: GIB,
+            rounds: 3,
+            time: Duration::from_secs(3),
+            busy_ok: false,
+            keep_awake: true,
+            quick: false,
+        }
+    }
+}
+
 impl Plan {
     /// Makes everything so small that all of it takes a few seconds.
     pub fn shrink(&mut self) {
