@@ -88,6 +88,11 @@ fn upload(context: &mut Context<'_>, row: &str, server: &Server, payload: &Paylo
                 context.say(&format!("{}: once more, after: {error}", server.name));
                 context.note(format!("{row}: a turn of {} failed and was taken again", server.name));
             }
+            Err(error) if server.name == glance::NAME => {
+                context.say(&format!("{row}: {} cannot do it: {error}", server.name));
+                context.note(format!("{row}: {} failed {GLANCE_RETRIES} times and is left out", server.name));
+                return Ok(());
+            }
             Err(error) => return Err(error),
         }
     }
