@@ -25,7 +25,7 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 /// Pause between two looks at a server that starts or stops.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How much of a failed server's log is shown, in lines.
-const LOG_SHOWN: usize = 20;
+const LOG_SHOWN: usize = 8;
 
 /// A running server; it is stopped when dropped.
 #[derive(Debug)]
@@ -133,7 +133,11 @@ impl Server {
     fn failure(&self, what: &str) -> Error {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        let tail = lines[lines.len().saturating_sub(LOG_SHOWN)..].join("\n");
+        // Thousands of lines about other requests may have come since.
+        let troubles = lines.iter().filter(|line| [" WARN ", " ERROR "].iter().any(|level| line.contains(level)));
+        let troubles: Vec<&str> = troubles.copied().collect();
+        let last = |lines: &[&str], most: usize| lines[lines.len().saturating_sub(most)..].join("\n");
+        let tail = format!("{}\n…\n{}", last(&troubles, LOG_SHOWN), last(&lines, LOG_SHOWN));
         Error::Setup(format!("{} {what}; the end of {}:\n{tail}", self.name, self.log.display()))
     }
 }

@@ -15,8 +15,8 @@ use crate::images;
 /// Bytes that a slow client moves in one go, and the time between two.
 const SIP: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(100);
-/// Size that slow uploads announce: far more than they get to.
-const ANNOUNCED: u64 = 1 << 30;
+/// Size that slow uploads announce: far more than they get to, but no more than a disk can set aside for all of them.
+const ANNOUNCED: u64 = 64 << 20;
 /// Clients that share a source address: each address has some 28,000 ports.
 const EACH_ADDRESS: usize = 10_000;
 
