@@ -18,6 +18,7 @@ use crate::identity::Identities;
 use crate::io::{Frozen, MailSender, Notify, Semaphore};
 use crate::metrics::CoreMetrics;
 use crate::store::Stores;
+use crate::transfer::path;
 use crate::uploads::{CoreEvent, Uploads};
 
 /// Idle connections to control that a core keeps.
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) stores: Stores,
     pub(crate) hashes: Pool<Frozen>,
     pub(crate) uploads: Uploads,
+    /// How downloads are sent.
+    pub(crate) send_settings: path::Settings,
     /// The counters of all cores, for the scrape.
     pub(crate) metrics: Vec<Arc<CoreMetrics>>,
 }
