@@ -72,7 +72,7 @@ pub fn run(
     let cpus = cpus(&config);
     let pinned = pinned_buffers(&config.dataplane, driver)?;
     let buffers = buffer_limits(&config.dataplane, pinned, cpus.len());
-    let sockets = Sockets::open(&config, cpus.len())?;
+    let sockets = Sockets::open(&config, &cpus)?;
     let shared = Arc::new(share(&config, cpus.len())?);
     let (senders, seeds) = mailboxes(cpus.len())?;
     watch_signals(senders.clone())?;
