@@ -6,7 +6,8 @@
 //! - [`preflight`] and [`run_core`]: one executor per core on io_uring, or on epoll where io_uring is forbidden;
 //! - [`spawn`], [`yield_now`], [`sleep`], [`timeout`], [`with_min_rate`], and signals between tasks of one core ([`Notify`],
 //!   [`Semaphore`], [`oneshot`]);
-//! - [`Listener`], [`Conn`], [`PollFd`]: accept, receive into an owned buffer, send, send a file's range without copying it;
+//! - [`Listener`], [`Conn`], [`PollFd`]: accept, receive into an owned buffer, send, send a file's range without copying it; all
+//!   of it through TLS after [`Conn::accept_tls`];
 //! - [`File`]: direct writes, reads and syncs on the ring;
 //! - [`Offload`]: blocking calls on a bounded pool of threads; [`mailbox`]: messages from any thread to a core;
 //! - [`BufferPool`], [`Buffer`], [`Frozen`]: aligned buffers that the ring and other threads read at the same time.
@@ -25,6 +26,7 @@ mod offload;
 mod raw;
 mod sendfile;
 mod time;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -40,3 +42,4 @@ pub use offload::{Offload, OffloadConfig};
 pub use raw::RecvBuf;
 pub use sendfile::Progress;
 pub use time::{Elapsed, MinRate, sleep, timeout, with_min_rate};
+pub use tls::{HandshakeError, TlsFacts, TlsSettings, TlsVersion, has_kernel_tls};

@@ -18,7 +18,7 @@ use super::file::File;
 use super::offload::{Lane, Offload, Running};
 
 /// Bytes asked of one `sendfile(2)` call.
-const SLICE_BYTES: u64 = 2 * 1024 * 1024;
+pub(super) const SLICE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Bytes of a cold file that are read ahead in one piece.
 const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
@@ -31,7 +31,7 @@ const WINDOWS_AHEAD: usize = 2;
 const TOUCH_STRIDE: u64 = 64 * 1024;
 
 /// After a wait of this long for the client, the pages ahead may have been reclaimed, so they are looked at again.
-const STALE_AFTER: Duration = Duration::from_millis(100);
+pub(super) const STALE_AFTER: Duration = Duration::from_millis(100);
 
 /// Bytes moved so far by a transfer, shared between the tasks of one core.
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ pub(super) async fn send_file(conn: &Conn, file: &File, range: Range<u64>, progr
     Ok(())
 }
 
-fn shrank(offset: u64, end: u64) -> io::Error {
+pub(super) fn shrank(offset: u64, end: u64) -> io::Error {
     io::Error::new(
         io::ErrorKind::UnexpectedEof,
         format!("the file shrank: it ends at byte {offset}, {end} were promised"),
@@ -134,7 +134,7 @@ struct Window {
 }
 
 /// Keeps the page cache filled ahead of one reader of a file.
-struct ReadAhead {
+pub(super) struct ReadAhead {
     file: Arc<fs::File>,
     end: u64,
     windows: VecDeque<Window>,
@@ -142,13 +142,13 @@ struct ReadAhead {
 }
 
 impl ReadAhead {
-    fn new(file: &Arc<fs::File>, end: u64) -> Self {
+    pub(super) fn new(file: &Arc<fs::File>, end: u64) -> Self {
         Self { file: Arc::clone(file), end, windows: VecDeque::new(), offload: Offload::current() }
     }
 
     /// Returns once `offset..until` can be sent without reading the disk, where the returned `until` may be nearer than the
     /// one asked for.
-    async fn ready(&mut self, offset: u64, until: u64) -> io::Result<u64> {
+    pub(super) async fn ready(&mut self, offset: u64, until: u64) -> io::Result<u64> {
         while self.windows.front().is_some_and(|window| window.range.end <= offset) {
             self.windows.pop_front();
         }
