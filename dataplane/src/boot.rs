@@ -30,6 +30,7 @@ use crate::io::{
 use crate::metrics::CoreMetrics;
 use crate::shard::Shared;
 use crate::store::Stores;
+use crate::tls::Tls;
 use crate::transfer::path;
 use crate::uploads::{CoreEvent, Uploads};
 
@@ -47,12 +48,25 @@ const KEPT_BUFFERS: usize = 64;
 
 /// Why the data plane cannot start: one line with the cause and the remedy.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StartError(String);
+#[error("{what}")]
+pub struct StartError {
+    what: String,
+    misconfigured: bool,
+}
 
 impl StartError {
     fn new(what: impl std::fmt::Display) -> Self {
-        StartError(what.to_string())
+        StartError { what: what.to_string(), misconfigured: false }
+    }
+
+    /// Something that an option names is not what it has to be.
+    fn misconfigured(what: impl std::fmt::Display) -> Self {
+        StartError { what: what.to_string(), misconfigured: true }
+    }
+
+    /// Whether the configuration is to blame.
+    pub fn is_misconfiguration(&self) -> bool {
+        self.misconfigured
     }
 }
 
@@ -69,13 +83,14 @@ pub fn run(
         config::Driver::Uring => Driver::Uring,
         config::Driver::Epoll => Driver::Epoll,
     };
+    let tls = config.dataplane.tls.as_ref().map(Tls::load).transpose().map_err(StartError::misconfigured)?;
     let cpus = cpus(&config);
     let pinned = pinned_buffers(&config.dataplane, driver)?;
     let buffers = buffer_limits(&config.dataplane, pinned, cpus.len());
     let sockets = Sockets::open(&config, &cpus)?;
-    let shared = Arc::new(share(&config, cpus.len())?);
+    let shared = Arc::new(share(&config, tls, cpus.len())?);
     let (senders, seeds) = mailboxes(cpus.len())?;
-    watch_signals(senders.clone())?;
+    watch_signals(senders.clone(), Arc::clone(&shared))?;
     let addresses = (sockets.api_address, sockets.admin_address);
     let fills = config.dataplane.offload_threads;
     let offload = Offload::new(OffloadConfig { calls: fills, fills }).map_err(StartError::new)?;
@@ -147,11 +162,11 @@ fn memory_bytes() -> u64 {
     u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
 }
 
-fn share(config: &Arc<Config>, cores: usize) -> Result<Shared, StartError> {
+fn share(config: &Arc<Config>, tls: Option<Tls>, cores: usize) -> Result<Shared, StartError> {
     // Control tells the warnings.
     let (policy, _) = Policy::load(&config.policy).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        StartError(lines.join("; "))
+        StartError::new(lines.join("; "))
     })?;
     let stores = Stores::new(&config.stores.list);
     stores.prepare().map_err(StartError::new)?;
@@ -166,6 +181,7 @@ fn share(config: &Arc<Config>, cores: usize) -> Result<Shared, StartError> {
         hashes,
         uploads: Uploads::default(),
         send_settings: path::Settings::new(&config.dataplane, memory_bytes()),
+        tls,
         metrics,
     })
 }
@@ -177,16 +193,19 @@ fn mailboxes(count: usize) -> Result<Mail, StartError> {
     Ok(pairs.map_err(StartError::new)?.into_iter().unzip())
 }
 
-/// A signal to end reaches every core as a message.
-fn watch_signals(cores: Vec<MailSender<CoreEvent>>) -> Result<(), StartError> {
+/// A signal to end reaches every core as a message. SIGHUP reads the certificate again, on this thread, which may block.
+fn watch_signals(cores: Vec<MailSender<CoreEvent>>, shared: Arc<Shared>) -> Result<(), StartError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::new)?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            // Reloading has nothing to reload here yet, but must not end us.
-            if signal != SIGHUP {
-                for core in &cores {
-                    let _ = core.post(CoreEvent::Drain);
+            if signal == SIGHUP {
+                if let Some(tls) = &shared.tls {
+                    tls.reload();
                 }
+                continue;
+            }
+            for core in &cores {
+                let _ = core.post(CoreEvent::Drain);
             }
         }
     });

@@ -4,6 +4,7 @@
 //! line; a scrape adds the cores up. What several threads count together (digests) has counters of its own.
 
 mod histogram;
+mod tls;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -136,6 +137,8 @@ pub(crate) struct CoreMetrics {
     accepted: AtomicU64,
     refused: AtomicU64,
     connections: AtomicI64,
+    /// Handshakes with clients.
+    pub(crate) tls: tls::TlsCounters,
     /// The kernel's id of the core's thread, for its processor time.
     thread: AtomicI64,
 }
@@ -153,6 +156,7 @@ impl CoreMetrics {
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             connections: AtomicI64::new(0),
+            tls: tls::TlsCounters::default(),
             thread: AtomicI64::new(0),
         }
     }
@@ -245,6 +249,7 @@ pub(crate) fn expose(out: &mut Exposition, cores: &[std::sync::Arc<CoreMetrics>]
     transfers(out, cores, stores);
     store_work(out, cores, stores);
     per_core(out, cores);
+    tls::expose(out, cores);
     histogram::expose(
         out,
         "vitrine_dataplane_catalog_read_seconds",

@@ -18,6 +18,7 @@ use crate::identity::Identities;
 use crate::io::{Frozen, MailSender, Notify, Semaphore};
 use crate::metrics::CoreMetrics;
 use crate::store::Stores;
+use crate::tls::Tls;
 use crate::transfer::path;
 use crate::uploads::{CoreEvent, Uploads};
 
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) uploads: Uploads,
     /// How downloads are sent.
     pub(crate) send_settings: path::Settings,
+    /// How clients are served over TLS; `None`: they are not.
+    pub(crate) tls: Option<Tls>,
     /// The counters of all cores, for the scrape.
     pub(crate) metrics: Vec<Arc<CoreMetrics>>,
 }

@@ -20,4 +20,5 @@ mod metrics;
 mod planes;
 mod slow;
 mod start;
+mod tls;
 mod upload;

@@ -14,13 +14,14 @@ pub mod reference;
 mod resolve;
 mod resolve_keystone;
 mod resolve_stores;
+mod resolve_tls;
 mod resolved;
 mod settings;
 mod value;
 
 pub use problem::{Place, Problem, Warning};
 pub use resolved::{
-    Api, Auth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor, Health, KeystoneAuth, Listen,
-    Logging, Overrides, Paths, PolicyFiles, Scope, Secret, SendPath, ServiceCredentials, StoreConfig, StoreKind,
-    Stores,
+    Api, Auth, ClientAuth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor, Health,
+    KeystoneAuth, Listen, Logging, Overrides, Paths, PolicyFiles, Scope, Secret, SendPath, ServiceCredentials,
+    StoreConfig, StoreKind, Stores, Tls,
 };

@@ -11,7 +11,7 @@ use super::resolved::{
     PolicyFiles, SendPath,
 };
 use super::settings::{Environment, Settings};
-use super::{resolve_keystone, resolve_stores};
+use super::{resolve_keystone, resolve_stores, resolve_tls};
 
 /// The data directory when none is named, relative to the working directory.
 pub(super) const DEFAULT_DATA_DIR: &str = "vitrine-data";
@@ -300,6 +300,7 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         offload_threads: count("offload_threads"),
         send_buffer_bytes: positive(settings.int(GROUP, "send_buffer_bytes")),
         drain: seconds("drain_seconds"),
+        tls: resolve_tls::resolve(settings),
     }
 }
 

@@ -404,6 +404,40 @@ pub struct Dataplane {
     pub send_buffer_bytes: Option<usize>,
     /// Longest time for transfers in flight to end when stopping.
     pub drain: Duration,
+    /// How clients are served over TLS; `None`: they are not.
+    pub tls: Option<Tls>,
+}
+
+/// TLS towards clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM: the certificate and its chain.
+    pub cert_file: PathBuf,
+    /// PEM: the certificate's private key.
+    pub key_file: PathBuf,
+    /// PEM: what clients' certificates must lead to. Present unless [`ClientAuth::None`].
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether clients are asked for a certificate.
+    pub client_auth: ClientAuth,
+    /// Whether TLS 1.2 is spoken.
+    pub v1_2: bool,
+    /// Whether TLS 1.3 is spoken.
+    pub v1_3: bool,
+    /// Longest time from a connection's accept to the end of its handshake.
+    pub handshake_timeout: Duration,
+    /// Whether the kernel may encrypt where it can.
+    pub kernel: bool,
+}
+
+/// Whether clients of the TLS listener have to show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked.
+    None,
+    /// They may; one that they show must be good.
+    Optional,
+    /// They must.
+    Required,
 }
 
 /// The way of a download's bytes from a file to the client.

@@ -103,7 +103,7 @@ fn unix_listener(path: &Path) -> Result<UnixListener, StartError> {
     let failed = |error: io::Error| StartError::new(format!("cannot listen on {}: {error}", path.display()));
     if UnixStream::connect(path).is_ok() {
         let message = format!("another data plane listens on {}; stop it or choose another --data-dir", path.display());
-        return Err(StartError(message));
+        return Err(StartError::new(message));
     }
     let _ = fs::remove_file(path);
     let listener = UnixListener::bind(path).map_err(failed)?;

@@ -6,7 +6,8 @@
 //! - [`preflight`] and [`run_core`]: one executor per core on io_uring, or on epoll where io_uring is forbidden;
 //! - [`spawn`], [`yield_now`], [`sleep`], [`timeout`], and signals between tasks of one core ([`Notify`],
 //!   [`Semaphore`], [`oneshot`]);
-//! - [`Listener`], [`Conn`], [`PollFd`]: accept, receive into an owned buffer, send;
+//! - [`Listener`], [`Conn`], [`PollFd`]: accept, receive into an owned buffer, send; all of it through TLS after
+//!   [`Conn::accept_tls`];
 //! - [`send_file`]: a file's range to a connection, by the kernel alone or through buffers;
 //! - [`File`]: direct writes, reads and syncs on the core's storage ring;
 //! - [`Offload`]: blocking calls on a bounded pool of threads; [`mailbox`]: messages from any thread to a core;
@@ -27,6 +28,7 @@ mod raw;
 mod ring;
 mod send;
 mod time;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -42,3 +44,4 @@ pub use offload::{Offload, OffloadConfig};
 pub use raw::RecvBuf;
 pub use send::{Progress, SendOptions, SendPath, send_file};
 pub use time::{Elapsed, sleep, timeout};
+pub use tls::{HandshakeError, TlsFacts, TlsSettings, TlsVersion, has_kernel_tls};

@@ -5,6 +5,7 @@ use std::cell::UnsafeCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::{mem, ptr};
 
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, CancelHandle, CancelableAsyncReadRent, OwnedReadHalf};
@@ -110,6 +111,24 @@ unsafe impl sealed::Spare for Buffer {
     }
 }
 
+/// Bytes that `buf` still takes.
+pub(super) fn room<B: RecvBuf>(buf: &mut B) -> usize {
+    buf.spare().1
+}
+
+/// Adds as much of `bytes` as `buf` takes and returns how much that was.
+pub(super) fn append<B: RecvBuf>(buf: &mut B, bytes: &[u8]) -> usize {
+    let (pointer, room) = buf.spare();
+    let count = bytes.len().min(room);
+    // SAFETY: the pointer is valid for writes of `room` bytes, `count` is no more, and memory that `buf` lends for writing is not
+    // that of `bytes`, which is borrowed. All `count` bytes are written before they are counted.
+    unsafe {
+        ptr::copy_nonoverlapping(bytes.as_ptr(), pointer, count);
+        buf.filled(count);
+    }
+    count
+}
+
 /// A receive buffer as the runtime wants it: all of it is the unfilled rest.
 pub(super) struct Rest<B>(pub(super) B);
 
@@ -171,5 +190,56 @@ impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the stream owns the descriptor and lives as long as the borrow of `self`.
         unsafe { BorrowedFd::borrow_raw(self.stream().as_raw_fd()) }
+    }
+}
+
+/// Makes a TCP connection one of kernel TLS; it stays plain until it gets a key (`TCP_ULP`, tcp(7)).
+pub(super) fn set_ulp_tls(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_ULP, b"tls")
+}
+
+/// Gives kernel TLS the key to send with: a `struct tls12_crypto_info_…` of `linux/tls.h`.
+pub(super) fn set_tls_tx(fd: BorrowedFd<'_>, crypto_info: &[u8]) -> io::Result<()> {
+    set_option(fd, libc::SOL_TLS, libc::TLS_TX, crypto_info)
+}
+
+fn set_option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &[u8]) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    // SAFETY: pointer and length are those of `value`, which the kernel only reads.
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sends a small record of another type than data through kernel TLS, which is told the type beside the bytes. `false`: the socket
+/// is full.
+pub(super) fn send_tls_record(fd: BorrowedFd<'_>, content: u8, bytes: &[u8]) -> io::Result<bool> {
+    #[repr(C, align(8))]
+    struct Control([u8; 32]);
+    let mut control = Control([0; 32]);
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: `msghdr` is a struct of integers and pointers, for which zeroes are valid.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    // SAFETY: computes sizes only.
+    let (space, length) = unsafe { (libc::CMSG_SPACE(1), libc::CMSG_LEN(1)) };
+    message.msg_controllen = space as usize;
+    // SAFETY: the control memory is aligned for a header, and larger than `CMSG_SPACE(1)` (24 bytes), so there is a first header
+    // and a byte behind it. The kernel only reads what the message points to, all of which outlives the call.
+    let result = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_TLS;
+        (*header).cmsg_type = libc::TLS_SET_RECORD_TYPE;
+        (*header).cmsg_len = length as usize;
+        libc::CMSG_DATA(header).write(content);
+        libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+    };
+    match result {
+        0.. => Ok(true),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            error => Err(error),
+        },
     }
 }

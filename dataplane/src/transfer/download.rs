@@ -174,6 +174,7 @@ fn choose(shard: &Shard, conn: &Conn, delivery: &Delivery<'_>, span: &Range<u64>
         bytes: span.end - span.start,
         cached: delivery.file.is_cached(span.start),
         kernel_sends: conn.sends_files(),
+        encrypted: conn.tls().is_some(),
         local: conn.is_local(),
     };
     path::choose(&facts, &shard.shared.send_settings)

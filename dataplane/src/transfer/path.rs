@@ -15,6 +15,8 @@ pub(crate) struct Facts {
     pub(crate) cached: bool,
     /// Whether the kernel may send from a file on this connection; not if we encrypt it ourselves.
     pub(crate) kernel_sends: bool,
+    /// Whether anybody encrypts the connection.
+    pub(crate) encrypted: bool,
     /// Whether the client is on this machine.
     pub(crate) local: bool,
 }
@@ -83,7 +85,7 @@ impl Settings {
 pub(crate) fn choose(facts: &Facts, settings: &Settings) -> Choice {
     let row = TABLE.iter().find(|(_, fits, _)| fits(facts, settings));
     let (path, reason) = row.map_or((SendPath::Copy, "no row"), |(path, _, reason)| (*path, *reason));
-    let zero_copy = facts.kernel_sends && settings.zero_copy.unwrap_or(!facts.local);
+    let zero_copy = !facts.encrypted && settings.zero_copy.unwrap_or(!facts.local);
     Choice { options: SendOptions { path, depth: settings.direct_depth, zero_copy }, reason }
 }
 
@@ -93,7 +95,14 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    const USUAL: Facts = Facts { image_bytes: 2 * GIB, bytes: 2 * GIB, cached: true, kernel_sends: true, local: false };
+    const USUAL: Facts = Facts {
+        image_bytes: 2 * GIB,
+        bytes: 2 * GIB,
+        cached: true,
+        kernel_sends: true,
+        encrypted: false,
+        local: false,
+    };
     const AUTO: Settings = Settings { path: None, direct_bytes_min: 8 * GIB, direct_depth: 4, zero_copy: None };
 
     fn path(facts: Facts, settings: Settings) -> (SendPath, &'static str) {
@@ -128,6 +137,6 @@ mod tests {
         let local = Facts { local: true, ..USUAL };
         assert!(zero_copy(USUAL, None) && zero_copy(local, Some(true)));
         assert!(!zero_copy(local, None) && !zero_copy(USUAL, Some(false)));
-        assert!(!zero_copy(Facts { kernel_sends: false, ..USUAL }, Some(true)));
+        assert!(!zero_copy(Facts { encrypted: true, ..USUAL }, Some(true)));
     }
 }

@@ -168,6 +168,44 @@ pub(super) const ROWS: &[Row] = &[
         "seconds that transfers in flight get to end after a stop was asked for",
     )
     .default("30"),
+    Row::new(
+        DATAPLANE,
+        "tls_cert_file",
+        Kind::Str,
+        "PEM file with the server's certificate and its chain: clients are served over TLS; read again on SIGHUP",
+    )
+    .aliases(&[("DEFAULT", "cert_file")]),
+    Row::new(DATAPLANE, "tls_key_file", Kind::Str, "PEM file with the private key of `tls_cert_file`")
+        .aliases(&[("DEFAULT", "key_file")]),
+    Row::new(
+        DATAPLANE,
+        "tls_client_ca_file",
+        Kind::Str,
+        "PEM file with the certificates that clients' certificates must lead to",
+    )
+    .aliases(&[("DEFAULT", "ca_file")]),
+    Row::new(
+        DATAPLANE,
+        "tls_client_auth",
+        Kind::Choice(&["none", "optional", "required"]),
+        "whether clients are asked for a certificate; unset: required if there is a `tls_client_ca_file`",
+    ),
+    Row::new(DATAPLANE, "tls_versions", Kind::List, "versions of TLS that are spoken, out of 1.2 and 1.3")
+        .default("1.2,1.3"),
+    Row::new(
+        DATAPLANE,
+        "tls_handshake_timeout_seconds",
+        Kind::Int(1, 3600),
+        "seconds from the accept of a connection to the end of its TLS handshake",
+    )
+    .default("10"),
+    Row::new(
+        DATAPLANE,
+        "tls_kernel",
+        Kind::Choice(&["auto", "off"]),
+        "let the kernel encrypt what is sent where it can (kernel TLS)",
+    )
+    .default("auto"),
     Row::new(CONTROL, "max_connections", Kind::Int(1, 65_536), "connections of the data plane to control at a time")
         .default("1024"),
     Row::new(CONTROL, "read_connections", Kind::Int(1, 256), "connections to the catalog that only read").default("4"),

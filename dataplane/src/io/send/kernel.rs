@@ -11,20 +11,13 @@ use rustix::pipe::{SpliceFlags, splice};
 
 use super::ahead::ReadAhead;
 use super::pipe::Pipe;
-use super::{Progress, shrank};
+use super::{Progress, SLICE_BYTES, STALE_AFTER, shrank};
 use crate::io::conn::Conn;
 use crate::io::core::current;
 use crate::io::file::File;
 
-/// Bytes that are looked up in the page cache and sent in one go.
-const SLICE_BYTES: u64 = 2 * 1024 * 1024;
-
 /// Bytes that are not worth a pipe.
 const SMALL_BYTES: u64 = 64 * 1024;
-
-/// After a wait of this long for the client, the pages ahead may have been reclaimed, so they are looked at again; and the
-/// client's pipe goes to a faster one.
-const STALE_AFTER: Duration = Duration::from_millis(100);
 
 /// Bytes that a client who was too slow for a pipe gets without one before it may have another.
 const SLOW_BYTES: u64 = 64 * 1024 * 1024;
@@ -63,6 +56,7 @@ pub(super) async fn send(
     // Where a pipe is asked for again.
     let mut pipe_from = range.start;
     while transfer.offset < transfer.end {
+        conn.settle_keys().await?;
         let until = ahead.ready(transfer.offset, (transfer.offset + SLICE_BYTES).min(transfer.end)).await?;
         if pipe.is_none() && transfer.offset >= pipe_from {
             pipe = pipes.as_ref().and_then(|pipes| pipes.take());

@@ -15,12 +15,20 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 use super::conn::Conn;
 use super::file::File;
 
 pub(super) use ahead::{Residency, residency};
 pub(super) use pipe::Pipes;
+
+/// Bytes that are looked up in the page cache and sent in one go.
+const SLICE_BYTES: u64 = 2 * 1024 * 1024;
+
+/// After a wait of this long for the client, the pages ahead may have been reclaimed, so they are looked at again; and the
+/// client's pipe goes to a faster one.
+const STALE_AFTER: Duration = Duration::from_millis(100);
 
 /// The way of a file's bytes to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +38,7 @@ pub enum SendPath {
     Splice,
     /// `sendfile(2)`: the same through the kernel's own small pipe.
     Sendfile,
-    /// Read from the page cache into a buffer, and sent from there.
+    /// Read from the page cache into a buffer, and sent from there; read right to where they are encrypted if that is done here.
     Copy,
     /// Read past the page cache into pinned buffers, several at a time, and sent from there without a copy where that is worth it.
     Direct,

@@ -4,6 +4,7 @@ mod files;
 mod memory;
 mod network;
 mod scheduling;
+mod tls;
 
 use std::future::Future;
 use std::time::Duration;
