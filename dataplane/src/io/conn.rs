@@ -211,6 +211,15 @@ impl Conn {
         self.socket.as_fd().try_clone_to_owned()
     }
 
+    /// Takes the connection off this core, TLS and what was received of it included. No operation may be in flight.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn detach(mut self) -> io::Result<Detached> {
+        let fd = self.socket.as_fd().try_clone_to_owned()?;
+        Ok(Detached { fd, peer: self.peer, tls: self.tls.take(), send_stall: self.send_stall.get() })
+    }
+
     /// The address of a TCP peer; `None` on a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer
@@ -602,6 +611,28 @@ impl Conn {
             tls.abort();
         }
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+    }
+}
+
+/// A connection on its way from one core to another.
+#[derive(Debug)]
+pub struct Detached {
+    fd: OwnedFd,
+    peer: Option<SocketAddr>,
+    tls: Option<Box<Session>>,
+    send_stall: Option<Duration>,
+}
+
+impl Detached {
+    /// The connection, now of this core.
+    ///
+    /// # Errors
+    /// When the driver refuses the descriptor.
+    pub fn attach(self) -> io::Result<Conn> {
+        let mut conn = Conn::registered(self.fd, self.peer)?;
+        conn.tls = self.tls;
+        conn.send_stall.set(self.send_stall);
+        Ok(conn)
     }
 }
 

@@ -34,7 +34,7 @@ mod tls;
 mod tests;
 
 pub use buffer::{BUFFER_BYTES, Buffer, BufferLimits, BufferPool, Frozen, PAGE_BYTES};
-pub use conn::{Conn, Listener, PollFd};
+pub use conn::{Conn, Detached, Listener, PollFd};
 pub use core::{CoreConfig, Task, available_cpus, run_core, spawn, yield_now};
 pub use driver::{Diagnosis, Driver, preflight, preflight_pinning};
 pub use file::{CreateOptions, File, Reading, Writing};

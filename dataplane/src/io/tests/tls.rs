@@ -226,6 +226,7 @@ fn receives_that_are_dropped_lose_nothing() {
                 }
                 client.conn.send_close_notify();
                 client.flush().unwrap();
+                client.read_to_end(&mut Vec::new()).unwrap();
             })
             .await;
         let mut received = Vec::new();
@@ -243,6 +244,7 @@ fn receives_that_are_dropped_lose_nothing() {
             }
         }
         assert!(received == sent);
+        drop(conn);
         joined(client).await;
     });
 }
@@ -294,6 +296,36 @@ fn a_client_that_changes_its_key_is_understood() {
             })
             .await;
         echo(&conn, 64).await;
+        joined(client).await;
+    });
+}
+
+#[test]
+fn a_connection_moves_to_another_core_with_what_it_has_received() {
+    on_both(|driver| async move {
+        let site = site();
+        let (conn, client) = site
+            .connected(SUITES[0], |mut client| {
+                client.write_all(b"one two").unwrap();
+                let mut back = [0; 7];
+                client.read_exact(&mut back).unwrap();
+                assert_eq!(&back, b"one two");
+                client.conn.send_close_notify();
+                client.flush().unwrap();
+                client.read_to_end(&mut Vec::new()).unwrap();
+            })
+            .await;
+        let (result, first) = conn.recv_at_most(Vec::with_capacity(8), 3).await;
+        assert_eq!((result.unwrap(), &first[..]), (3, &b"one"[..]));
+        let moved = conn.detach().unwrap();
+        let other = std::thread::spawn(move || {
+            super::on_core(driver, move || async move {
+                let conn = moved.attach().unwrap();
+                conn.send_all(&first).await.unwrap();
+                echo(&conn, 64).await;
+            });
+        });
+        joined(other).await;
         joined(client).await;
     });
 }
@@ -390,5 +422,45 @@ fn who_does_not_shake_hands_is_left() {
         let (error, told) = attempt(b"GET / HTTP/1.1\r\n\r\n").await;
         assert!(matches!(error, Some(HandshakeError::PlainHttp)), "{error:?}");
         assert!(told.starts_with(b"HTTP/1.1 400 "));
+    });
+}
+
+/// What a client's first flight is turned into, by the number of the case: bytes changed, cut, doubled, put in.
+fn spoilt(hello: &[u8], case: usize) -> Vec<u8> {
+    let noise = pattern(8 * (case + 1));
+    let number = |at: usize| usize::from(noise[8 * case + at]) + 256 * usize::from(noise[8 * case + at + 1]);
+    let mut bytes = hello.to_vec();
+    for _ in 0..1 + case % 3 {
+        let at = number(0) % bytes.len();
+        match case % 5 {
+            0 => bytes[at] ^= 1 << (number(2) % 8),
+            1 => bytes.truncate(at + 1),
+            2 => bytes.extend_from_within(at..),
+            3 => bytes.splice(at..at, noise[..number(4) % noise.len()].iter().copied()).for_each(drop),
+            _ => bytes[at] = noise[8 * case + 6],
+        }
+    }
+    bytes
+}
+
+#[test]
+fn no_hello_makes_a_handshake_panic() {
+    on_both(|_| async {
+        let site = site();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = Listener::new(listener).unwrap();
+        for suite in [SUITES[0], SUITES[3]] {
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut hello = Vec::new();
+            ClientConnection::new(site.client(suite), name).unwrap().write_tls(&mut hello).unwrap();
+            for case in 0..300 {
+                let mut client = TcpStream::connect(address).unwrap();
+                client.write_all(&spoilt(&hello, case)).unwrap();
+                client.shutdown(std::net::Shutdown::Write).unwrap();
+                let conn = listener.accept().await.unwrap();
+                assert!(conn.accept_tls(&site.settings, LIMIT).await.is_err(), "a handshake out of case {case}");
+            }
+        }
     });
 }

@@ -26,7 +26,7 @@ const RECEIVE_BYTES: usize = 4 * 1024;
 const WAITING_BYTES_MAX: usize = 64 * 1024 + RECORD_BYTES_MAX;
 
 /// What a client hears that speaks HTTP to this port.
-const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=UTF-8\r\nContent-Length: 55\r\n\
+const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=UTF-8\r\nContent-Length: 56\r\n\
     Connection: close\r\n\r\nPlain HTTP was sent to a TLS port: use https:// instead.";
 
 /// How long, and how much, such a client may go on sending before it is cut off.
@@ -135,7 +135,7 @@ async fn shake(conn: &Conn, settings: &TlsSettings) -> Result<Session, Handshake
             Next::Established if !tls.is_handshaking() => break,
             Next::Receive | Next::Established => incoming.receive(conn).await?,
             Next::Failed(error) => {
-                say_why(conn, &mut tls, outgoing);
+                say_why(conn, &mut tls, &mut incoming, outgoing);
                 return Err(error.into());
             }
         }
@@ -165,10 +165,17 @@ fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, outgoing: &mut Vec<u8>) -> R
 }
 
 /// Sends the alert that rustls has for the client, if the socket takes it at once.
-fn say_why(conn: &Conn, tls: &mut UnbufferedServerConnection, mut outgoing: Vec<u8>) {
-    while let Ok(ConnectionState::EncodeTlsData(mut data)) = tls.process_tls_records(&mut []).state {
-        if encode(&mut data, &mut outgoing).is_err() {
-            return;
+fn say_why(conn: &Conn, tls: &mut UnbufferedServerConnection, incoming: &mut Incoming, mut outgoing: Vec<u8>) {
+    // It still counts on the bytes that it was given: with others, or none, it would panic.
+    loop {
+        let UnbufferedStatus { discard, state } = tls.process_tls_records(&mut incoming.bytes[..incoming.offered]);
+        let encoded = match state {
+            Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut outgoing).is_ok(),
+            _ => false,
+        };
+        incoming.discard(discard);
+        if !encoded {
+            break;
         }
     }
     conn.send_now(&outgoing);

@@ -59,10 +59,11 @@ enum Way {
 /// How far our direction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Between two records.
+    /// Between two sends.
     Open,
-    /// In the midst of one. If it stays so, because the send was dropped or failed, nothing can follow.
-    MidRecord,
+    /// In the midst of one. If it stays so, because the send was dropped or failed, nothing can follow: half a record cannot be
+    /// taken back, and an end in order would make half a body look whole.
+    Sending,
     /// Ended.
     Ended,
 }
@@ -130,7 +131,7 @@ impl Session {
         self.end(fd, level, fault.alert);
     }
 
-    /// Sends an alert as the last of our records, if we are between two, and the socket takes it.
+    /// Sends an alert as the last of our records, if we are not in the midst of a send, and the socket takes it.
     fn end(&self, fd: BorrowedFd<'_>, level: u8, alert: u8) {
         if self.phase.replace(Phase::Ended) != Phase::Open {
             return;

@@ -19,6 +19,7 @@ const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 impl Session {
     /// Encrypts and sends all `parts` in order.
     pub(in crate::io) async fn send(&self, conn: &Conn, parts: &[&[u8]], flags: SendFlags) -> io::Result<()> {
+        self.begin()?;
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         let mut rest = Parts { parts, taken: 0 };
         while left > 0 {
@@ -29,6 +30,7 @@ impl Session {
             let flags = if left > 0 { flags | SendFlags::MORE } else { flags };
             self.transmit(conn, &batch, flags).await?;
         }
+        self.done();
         Ok(())
     }
 
@@ -41,12 +43,29 @@ impl Session {
         more: bool,
         read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
+        self.begin()?;
         conn.until_writable().await?;
         let mut batch = Batch::take();
         let sealed = self.seal(&mut batch, count.min(BATCH_PLAIN_BYTES), read)?;
         let flags = if more && sealed > 0 { SendFlags::MORE } else { SendFlags::empty() };
         self.transmit(conn, &batch, flags).await?;
+        self.done();
         Ok(sealed)
+    }
+
+    fn begin(&self) -> io::Result<()> {
+        if self.phase.get() != Phase::Open {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the TLS stream has ended"));
+        }
+        self.phase.set(Phase::Sending);
+        Ok(())
+    }
+
+    fn done(&self) {
+        // The receiving task may have ended the stream meanwhile.
+        if self.phase.get() == Phase::Sending {
+            self.phase.set(Phase::Open);
+        }
     }
 
     /// Appends records with what `fill` puts into the places of their plaintext, `plain` bytes at most; returns how many it were.
@@ -56,7 +75,7 @@ impl Session {
         plain: usize,
         fill: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        if self.phase.get() != Phase::Open {
+        if self.phase.get() == Phase::Ended {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the TLS stream has ended"));
         }
         let way = &mut *self.way.borrow_mut();
@@ -95,24 +114,13 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the whole batch. Dropped before its end, it leaves the stream broken: half a record cannot be taken back.
+    /// Sends the whole batch.
     async fn transmit(&self, conn: &Conn, batch: &Batch, flags: SendFlags) -> io::Result<()> {
         let mut rest = batch.filled();
-        if rest.is_empty() {
-            return Ok(());
-        }
-        self.phase.set(Phase::MidRecord);
-        loop {
+        while !rest.is_empty() {
             match rustix::net::send(conn, rest, flags | SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(count) => {
                     rest = rest.get(count..).unwrap_or_default();
-                    if rest.is_empty() {
-                        if self.phase.get() == Phase::MidRecord {
-                            self.phase.set(Phase::Open);
-                        }
-                        conn.sent(count).await;
-                        return Ok(());
-                    }
                     conn.sent(count).await;
                 }
                 Err(Errno::AGAIN) => conn.wait_writable().await?,
@@ -120,6 +128,7 @@ impl Session {
                 Err(errno) => return Err(errno.into()),
             }
         }
+        Ok(())
     }
 
     /// Whether we encrypt. If the kernel does, its key is changed first where the peer has asked for that.
