@@ -20,7 +20,7 @@ struct Filled {
 }
 
 /// Measures.
-pub fn cases(runner: &mut Runner) {
+pub(crate) fn cases(runner: &mut Runner) {
     for (name, images) in [("100", 100), ("10k", runner.size(10_000, 1000))] {
         // Filled for the first case that is asked for.
         let filled = std::cell::OnceCell::new();
@@ -37,7 +37,8 @@ pub fn cases(runner: &mut Runner) {
         let mut list = |what: &str, returned: u32, change: fn(&mut ListQuery, u32)| {
             runner.case(&format!("catalog/{name}: list, {what}"), Amount::Operations(1), || {
                 let filled = open();
-                let mut query = ListQuery::new(Viewer { project: Some("p1".to_owned()), is_admin: false }, PAGE as usize);
+                let mut query =
+                    ListQuery::new(Viewer { project: Some("p1".to_owned()), is_admin: false }, PAGE as usize);
                 change(&mut query, filled.images);
                 move || {
                     let found = filled.reader.read(|ask| ask.list(&query)).expect("an answer");

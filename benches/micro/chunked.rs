@@ -8,9 +8,11 @@ use crate::runner::{Amount, Runner};
 const ARRIVAL_BYTES: usize = 64 << 10;
 
 /// Measures.
-pub fn cases(runner: &mut Runner) {
+pub(crate) fn cases(runner: &mut Runner) {
     let bytes = runner.size(1 << 20, 64 << 10);
-    for (name, chunk) in [("chunked/chunks of 64 KiB", 64 << 10), ("chunked/chunks of 1 KiB", 1024), ("chunked/chunks of 16 B", 16)] {
+    for (name, chunk) in
+        [("chunked/chunks of 64 KiB", 64 << 10), ("chunked/chunks of 1 KiB", 1024), ("chunked/chunks of 16 B", 16)]
+    {
         runner.case(name, Amount::Bytes(bytes as u64), || {
             let wire = encode(bytes, chunk);
             move || assert_eq!(decode(&wire), bytes)

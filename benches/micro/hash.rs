@@ -15,7 +15,7 @@ const BUFFERS: usize = 4;
 const BOTH: [Algorithm; 2] = [Algorithm::Md5, Algorithm::Sha512];
 
 /// Measures.
-pub fn cases(runner: &mut Runner) {
+pub(crate) fn cases(runner: &mut Runner) {
     let buffer = runner.size(256 << 10, 4 << 10);
     for algorithm in [Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512] {
         runner.case(&format!("hash/alone, {algorithm}"), Amount::Bytes(buffer as u64), || {
@@ -31,9 +31,11 @@ pub fn cases(runner: &mut Runner) {
         let amount = Amount::Bytes((uploads * BUFFERS * buffer) as u64);
         runner.case(&format!("hash/md5 and sha512 of {uploads} uploads"), amount, || {
             let pool = Pool::new(NonZeroUsize::MIN).expect("a worker");
-            let messages: Vec<Vec<Arc<[u8]>>> =
-                (0..uploads).map(|upload| (0..BUFFERS).map(|part| bytes(buffer, upload * 64 + part)).collect()).collect();
-            let wanted: Vec<String> = messages.iter().flat_map(|parts| BOTH.map(|algorithm| alone(algorithm, parts))).collect();
+            let messages: Vec<Vec<Arc<[u8]>>> = (0..uploads)
+                .map(|upload| (0..BUFFERS).map(|part| bytes(buffer, upload * 64 + part)).collect())
+                .collect();
+            let wanted: Vec<String> =
+                messages.iter().flat_map(|parts| BOTH.map(|algorithm| alone(algorithm, parts))).collect();
             move || assert_eq!(pooled(&pool, &messages), wanted)
         });
     }

@@ -15,7 +15,7 @@ const SHOW: &str = "GET /v2/images/0f2c1f9e-5a0b-4f0e-9d8e-3b1c1a2d4e5f HTTP/1.1
 const TOKEN: &str = "gAAAAABmZ0eT3vXW8i8Q1p0c2m5m9Zk0Yx1bq7Jt8n3R5d6F0sHqK2vU4wEoLrTzXcVbNmQpAiSuDyFgHjKl";
 
 /// Measures.
-pub fn cases(runner: &mut Runner) {
+pub(crate) fn cases(runner: &mut Runner) {
     let show = format!("{SHOW}X-Auth-Token: {TOKEN}{TOKEN}\r\n\r\n");
     let upload = format!(
         "{}Content-Type: application/octet-stream\r\nContent-Length: 2147483648\r\nExpect: 100-continue\r\n\

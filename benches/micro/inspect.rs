@@ -8,10 +8,11 @@ use crate::runner::{Amount, Runner};
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Measures.
-pub fn cases(runner: &mut Runner) {
+pub(crate) fn cases(runner: &mut Runner) {
     let raw: Vec<u8> = (0..BUFFER_BYTES).map(|i| (i.wrapping_mul(167) ^ (i >> 8)).to_le_bytes()[0] | 1).collect();
     let qcow2 = with(&raw, &[(0, b"QFI\xfb\0\0\0\x03"), (8, &[0; 512])]);
-    let descriptor = [b"# Disk DescriptorFile\n".as_slice(), &b"# a comment of an unusually talkative tool\n".repeat(5000)].concat();
+    let descriptor =
+        [b"# Disk DescriptorFile\n".as_slice(), &b"# a comment of an unusually talkative tool\n".repeat(5000)].concat();
     let mut first = |name: &str, stream: Vec<u8>, format: Format| {
         runner.case(name, Amount::Bytes(stream.len() as u64), || {
             move || {

@@ -9,7 +9,7 @@ use common::time::Timestamp;
 use crate::runner::{Amount, Runner};
 
 /// Measures.
-pub fn cases(runner: &mut Runner) {
+pub(crate) fn cases(runner: &mut Runner) {
     let member = Identity {
         user_id: "u1".to_owned(),
         project_id: Some("p1".to_owned()),

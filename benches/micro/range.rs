@@ -10,7 +10,7 @@ use crate::runner::{Amount, Runner};
 const SIZE: u64 = 2 << 30;
 
 /// Measures.
-pub fn cases(runner: &mut Runner) {
+pub(crate) fn cases(runner: &mut Runner) {
     let mut case = |name: &str, range: Option<&'static str>, old: Option<&'static str>, length: Option<u64>| {
         runner.case(name, Amount::Operations(1), || {
             move || {

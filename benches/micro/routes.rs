@@ -8,7 +8,7 @@ use common::http::routes::{Offered, Resolution, Route, resolve};
 use crate::runner::{Amount, Runner};
 
 /// Measures.
-pub fn cases(runner: &mut Runner) {
+pub(crate) fn cases(runner: &mut Runner) {
     let offered = Offered { multi_store: false, cache: false };
     let mut route = |name: &str, path: &'static str, wanted: Route| {
         runner.case(name, Amount::Operations(1), || {

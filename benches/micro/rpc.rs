@@ -12,7 +12,7 @@ use crate::runner::{Amount, Runner};
 const ID: &str = "0f2c1f9e-5a0b-4f0e-9d8e-3b1c1a2d4e5f";
 
 /// Measures.
-pub fn cases(runner: &mut Runner) {
+pub(crate) fn cases(runner: &mut Runner) {
     let text = str::to_owned;
     let open = ToControl::OpenUpload(OpenUpload {
         instance: text(ID),

@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput};
 
 /// What one call of a case's work comes to, for the rate in the table.
 #[derive(Debug, Clone, Copy)]
-pub enum Amount {
+pub(crate) enum Amount {
     /// So many operations (requests, images, messages).
     Operations(u64),
     /// So many bytes.
@@ -18,7 +18,7 @@ pub enum Amount {
 }
 
 /// Takes cases one by one.
-pub struct Runner {
+pub(crate) struct Runner {
     mode: Mode,
 }
 
@@ -35,7 +35,7 @@ struct Row {
 
 impl Runner {
     /// As the command line says: cargo passes `--bench` when it is to be measured.
-    pub fn from_args() -> Self {
+    pub(crate) fn from_args() -> Self {
         let args: Vec<String> = std::env::args().skip(1).collect();
         let mode = if args.iter().any(|arg| arg == "--bench") {
             let results = Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion");
@@ -55,13 +55,13 @@ impl Runner {
     }
 
     /// `full` where figures count, `small` where only the way there does.
-    pub fn size<T>(&self, full: T, small: T) -> T {
+    pub(crate) fn size<T>(&self, full: T, small: T) -> T {
         if matches!(self.mode, Mode::Measure { .. }) { full } else { small }
     }
 
     /// One case, named `group/what`. `setup` runs once, if the case was asked for at all, and gives the work that is
     /// measured; the work panics when its result is wrong.
-    pub fn case<W, R>(&mut self, name: &str, amount: Amount, setup: impl FnOnce() -> W)
+    pub(crate) fn case<W, R>(&mut self, name: &str, amount: Amount, setup: impl FnOnce() -> W)
     where
         W: FnMut() -> R,
     {
@@ -108,7 +108,7 @@ impl Runner {
     }
 
     /// Prints the table, or the line that test binaries end with.
-    pub fn finish(self) -> ExitCode {
+    pub(crate) fn finish(self) -> ExitCode {
         match self.mode {
             Mode::Measure { criterion, results, rows } => {
                 criterion.final_summary();
@@ -117,7 +117,8 @@ impl Runner {
             }
             Mode::Smoke { list: true, .. } => ExitCode::SUCCESS,
             Mode::Smoke { passed, failed, filtered, .. } => {
-                let (word, code) = if failed.is_empty() { ("ok", ExitCode::SUCCESS) } else { ("FAILED", ExitCode::FAILURE) };
+                let (word, code) =
+                    if failed.is_empty() { ("ok", ExitCode::SUCCESS) } else { ("FAILED", ExitCode::FAILURE) };
                 if !failed.is_empty() {
                     println!("\nfailures: {}", failed.join(", "));
                 }
@@ -148,11 +149,7 @@ fn estimate(file: &Path) -> Option<[f64; 3]> {
     let median = estimates.get("median")?;
     let interval = median.get("confidence_interval")?;
     let number = |value: &serde_json::Value, key: &str| value.get(key).and_then(serde_json::Value::as_f64);
-    Some([
-        number(median, "point_estimate")?,
-        number(interval, "lower_bound")?,
-        number(interval, "upper_bound")?,
-    ])
+    Some([number(median, "point_estimate")?, number(interval, "lower_bound")?, number(interval, "upper_bound")?])
 }
 
 fn duration(nanoseconds: f64) -> String {

@@ -68,9 +68,9 @@ fn model(wire: &[u8], body: &mut Vec<u8>) -> End {
         if digits > 15 {
             return End::Malformed;
         }
-        let size = wire[at..at + digits].iter().fold(0, |size, digit| {
-            size * 16 + u64::from(char::from(*digit).to_digit(16).unwrap_or_default())
-        });
+        let size = wire[at..at + digits]
+            .iter()
+            .fold(0, |size, digit| size * 16 + u64::from(char::from(*digit).to_digit(16).unwrap_or_default()));
         at += digits;
         match wire.get(at) {
             None => return End::Incomplete,

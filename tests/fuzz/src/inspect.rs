@@ -10,21 +10,20 @@ const STREAM_BYTES_MAX: usize = 1200 << 10;
 pub fn run(data: &[u8]) {
     let Some((count, rest)) = data.split_last() else { return };
     let (body, lengths) = rest.split_at(rest.len() - usize::from(count % 17).min(rest.len()));
-    let sparse;
-    let stream = match body.strip_prefix(b"z") {
-        Some(writes) => {
-            sparse = zeroed(writes);
-            &sparse
-        }
-        None => body,
-    };
+    match body.strip_prefix(b"z") {
+        Some(writes) => judge(&zeroed(writes), lengths),
+        None => judge(body, lengths),
+    }
+}
+
+fn judge(stream: &[u8], lengths: &[u8]) {
     let whole = verdict(std::iter::once(stream));
     // Small pieces of a large stream would take most of the time, and its zeroes tell nothing.
     if stream.len() <= 4096 {
         assert_eq!(whole, verdict(super::pieces(stream, lengths)), "in pieces of {lengths:?}");
         assert_eq!(whole, verdict(stream.chunks(1)), "byte by byte");
     } else {
-        let longer = 1 + usize::from(lengths.first().copied().unwrap_or(7)) * 97;
+        let longer = 512 + usize::from(lengths.first().copied().unwrap_or(7)) * 97;
         assert_eq!(whole, verdict(stream.chunks(longer)), "in pieces of {longer}");
     }
     check(&whole, stream);
@@ -67,15 +66,17 @@ fn check(verdict: &Verdict, stream: &[u8]) {
 }
 
 fn zeroed(mut writes: &[u8]) -> Vec<u8> {
-    let mut stream = Vec::new();
+    let mut pieces = Vec::new();
     while let Some((head, rest)) = writes.split_first_chunk::<5>() {
         let [a, b, c, d, length] = *head;
         let offset = u32::from_be_bytes([a, b, c, d]) as usize % STREAM_BYTES_MAX;
         let (bytes, after) = rest.split_at(usize::from(length).min(rest.len()));
+        pieces.push((offset, bytes));
         writes = after;
-        if stream.len() < offset + bytes.len() {
-            stream.resize(offset + bytes.len(), 0);
-        }
+    }
+    let end = pieces.iter().map(|(offset, bytes)| offset + bytes.len()).max();
+    let mut stream = vec![0; end.unwrap_or(0)];
+    for (offset, bytes) in pieces {
         stream[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
     stream

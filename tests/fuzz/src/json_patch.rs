@@ -37,7 +37,9 @@ pub fn run(body: &[u8]) {
 fn in_old_dialect(operation: &Value) -> Option<Value> {
     let operation = operation.as_object()?;
     let op = operation.get("op")?.as_str()?;
-    if !["add", "remove", "replace"].contains(&op) || ["add", "remove", "replace"].iter().any(|op| operation.contains_key(*op)) {
+    if !["add", "remove", "replace"].contains(&op)
+        || ["add", "remove", "replace"].iter().any(|op| operation.contains_key(*op))
+    {
         return None;
     }
     let mut old = Map::new();

@@ -20,7 +20,8 @@ thread_local! {
 pub fn run(data: &[u8]) {
     let Ok(query) = std::str::from_utf8(data) else { return };
     let Some(params) = parse_query(query) else { return };
-    for viewer in [Viewer { project: Some("p".to_owned()), is_admin: false }, Viewer { project: None, is_admin: true }] {
+    for viewer in [Viewer { project: Some("p".to_owned()), is_admin: false }, Viewer { project: None, is_admin: true }]
+    {
         let list = match list_query(&params, viewer, 25, 1000) {
             Ok(list) => list,
             Err(error) => {

@@ -105,12 +105,7 @@ fn written(head: &Head) -> Vec<u8> {
 }
 
 fn refusal(error: &Error) {
-    let named = [
-        Kind::BadRequest,
-        Kind::UriTooLong,
-        Kind::HeadersTooLarge,
-        Kind::ExpectationFailed,
-        Kind::VersionNotSupported,
-    ];
+    let named =
+        [Kind::BadRequest, Kind::UriTooLong, Kind::HeadersTooLarge, Kind::ExpectationFailed, Kind::VersionNotSupported];
     assert!(named.contains(&error.kind), "{error:?}");
 }
