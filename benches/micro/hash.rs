@@ -31,12 +31,12 @@ pub(crate) fn cases(runner: &mut Runner) {
         let amount = Amount::Bytes((uploads * BUFFERS * buffer) as u64);
         runner.case(&format!("hash/md5 and sha512 of {uploads} uploads"), amount, || {
             let pool = Pool::new(NonZeroUsize::MIN).expect("a worker");
-            let messages: Vec<Vec<Arc<[u8]>>> = (0..uploads)
-                .map(|upload| (0..BUFFERS).map(|part| bytes(buffer, upload * 64 + part)).collect())
+            let rounds: Vec<Vec<Arc<[u8]>>> = (0..BUFFERS)
+                .map(|round| (0..uploads).map(|upload| bytes(buffer, upload * 64 + round)).collect())
                 .collect();
             let wanted: Vec<String> =
-                messages.iter().flat_map(|parts| BOTH.map(|algorithm| alone(algorithm, parts))).collect();
-            move || assert_eq!(pooled(&pool, &messages), wanted)
+                (0..uploads).flat_map(|upload| BOTH.map(|algorithm| alone(algorithm, upload, &rounds))).collect();
+            move || assert_eq!(pooled(&pool, uploads, &rounds), wanted)
         });
     }
 }
@@ -45,19 +45,19 @@ fn bytes(length: usize, seed: usize) -> Arc<[u8]> {
     (0..length).map(|i| (i.wrapping_mul(167) ^ (i >> 8) ^ seed).to_le_bytes()[0]).collect()
 }
 
-fn alone(algorithm: Algorithm, parts: &[Arc<[u8]>]) -> String {
+fn alone(algorithm: Algorithm, upload: usize, rounds: &[Vec<Arc<[u8]>>]) -> String {
     let mut digest = Digest::new(algorithm);
-    parts.iter().for_each(|part| digest.update(part));
+    rounds.iter().for_each(|buffers| digest.update(&buffers[upload]));
     digest.finish()
 }
 
-/// Both digests of each message, in the order of the messages.
-fn pooled(pool: &Pool<Arc<[u8]>>, messages: &[Vec<Arc<[u8]>>]) -> Vec<String> {
+/// Both digests of each upload. `rounds`: one buffer of each upload, then the next of each.
+fn pooled(pool: &Pool<Arc<[u8]>>, uploads: usize, rounds: &[Vec<Arc<[u8]>>]) -> Vec<String> {
     let depth = NonZeroUsize::new(BUFFERS).unwrap_or(NonZeroUsize::MIN);
-    let mut streams: Vec<_> = messages.iter().flat_map(|_| BOTH.map(|algorithm| pool.open(algorithm, depth))).collect();
-    for part in 0..BUFFERS {
-        for (number, stream) in streams.iter_mut().enumerate() {
-            stream.submit(Arc::clone(&messages[number / BOTH.len()][part])).expect("room for all buffers");
+    let mut streams: Vec<_> = (0..uploads).flat_map(|_| BOTH.map(|algorithm| pool.open(algorithm, depth))).collect();
+    for buffers in rounds {
+        for (stream, buffer) in streams.iter_mut().zip(buffers.iter().flat_map(|buffer| [buffer; BOTH.len()])) {
+            stream.submit(Arc::clone(buffer)).expect("room for all buffers");
         }
     }
     let (sender, receiver) = mpsc::channel();

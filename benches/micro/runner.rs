@@ -23,7 +23,7 @@ pub(crate) struct Runner {
 }
 
 enum Mode {
-    Measure { criterion: Criterion, results: PathBuf, rows: Vec<Row> },
+    Measure { criterion: Box<Criterion>, results: PathBuf, rows: Vec<Row> },
     Smoke { filters: Vec<String>, list: bool, passed: usize, failed: Vec<String>, filtered: usize },
 }
 
@@ -45,7 +45,7 @@ impl Runner {
                 .sample_size(30)
                 .output_directory(&results)
                 .configure_from_args();
-            Mode::Measure { criterion, results, rows: Vec::new() }
+            Mode::Measure { criterion: Box::new(criterion), results, rows: Vec::new() }
         } else {
             let filters = args.iter().filter(|arg| !arg.starts_with('-')).cloned().collect();
             let list = args.iter().any(|arg| arg == "--list");

@@ -84,6 +84,6 @@ fn span(first: i128, last: i128, last_byte: i128) -> Result<Span, u16> {
 
 /// A number in decimal digits; what does not fit in 127 bits is the largest that does.
 fn digits(text: &str) -> Option<i128> {
-    let all = !text.is_empty() && text.chars().all(|c| matches!(c, '0'..='9'));
+    let all = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     all.then(|| text.parse().unwrap_or(i128::MAX))
 }
