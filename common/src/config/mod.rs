@@ -7,7 +7,7 @@
 //! `ini` reads the file format, `value` the types of values, `settings` layers and substitutes, `resolve` turns
 //! options into [`Config`], and `reference` writes `docs/configuration.md` from the table.
 
-mod ini;
+pub mod ini;
 pub mod options;
 mod problem;
 pub mod reference;
