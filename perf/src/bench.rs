@@ -154,7 +154,7 @@ fn clean(stops: &Stops, wanted: &place::Wanted, run: Option<&str>, dry_run: bool
         println!("{} images would be deleted", found.len());
         return Ok(());
     }
-    let (deleted, left) = stage::delete_all(&place, found.into_iter().map(|(id, _)| id).collect(), &stops.cut);
+    let (deleted, left) = stage::delete_all(&place, found.into_iter().map(|(id, _)| (id, true)).collect(), &stops.cut);
     println!("{deleted} images were deleted");
     match left.first() {
         None => Ok(()),

@@ -173,6 +173,8 @@ pub fn run<W: Work>(
         ledger,
     };
     let count = workers.len();
+    // Without a warm-up everything counts, what ends before the clock thread first looks included.
+    let mark = shape.warmup.is_zero().then(|| Mark { at: begin, begin, bytes: ledger.bytes(), costs: costs() });
     thread::scope(|scope| {
         for (number, worker) in workers.into_iter().enumerate() {
             let shared = &shared;
@@ -186,7 +188,7 @@ pub fn run<W: Work>(
                 shared.alive.fetch_sub(1, Ordering::Relaxed);
             }
         }
-        shared.measure(cut, &mut costs, &mut watch)
+        shared.measure(mark, cut, &mut costs, &mut watch)
     })
 }
 
@@ -261,6 +263,7 @@ impl Shared<'_> {
 
     fn measure(
         &self,
+        mut state: Option<Mark>,
         cut: &Arc<AtomicBool>,
         costs: &mut impl FnMut() -> Costs,
         watch: &mut impl FnMut(&View<'_>),
@@ -269,7 +272,6 @@ impl Shared<'_> {
         let warm = self.begin + self.shape.warmup;
         let mut measured = Measured::default();
         let mut length = (self.shape.duration / u32::try_from(SLICES_MAX / 2).unwrap_or(1)).max(SLICE_MIN);
-        let mut state: Option<Mark> = None;
         loop {
             let now = Instant::now();
             let ended = self.alive.load(Ordering::Relaxed) == 0 || now >= self.end || self.is_over();

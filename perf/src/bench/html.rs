@@ -26,7 +26,7 @@ p{margin:4px 0}.soft{color:var(--soft)}.bad{color:var(--bad);font-weight:600}.go
 th,td{padding:5px 9px;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}\
 th{color:var(--soft);font-weight:500}th:first-child,td:first-child,td.text,th.text{text-align:left}\
 svg{display:block;width:100%;height:auto}.grid{stroke:var(--rule)}.axis{stroke:var(--soft)}\
-.tick{fill:var(--soft);font-size:11px}.title{fill:var(--soft);font-size:12px}\
+.tick{fill:var(--soft);font-size:13px}.title{fill:var(--soft);font-size:13px}\
 .line{fill:none;stroke-width:2;stroke-linejoin:round}.dash{stroke-dasharray:5 4}\
 .legend{display:flex;flex-wrap:wrap;gap:4px 16px;margin:0 0 6px;font-size:13px}\
 .legend i{display:inline-block;width:18px;height:0;border-top:3px solid;vertical-align:middle;margin-right:6px}\
@@ -64,10 +64,11 @@ pub(super) fn page(report: &Report) -> String {
     if !report.comparison.is_empty() {
         out.push_str(&comparison(report));
     }
-    out.push_str(&over_time(report));
     for endpoint in &report.endpoints {
         out.push_str(&section(report, endpoint));
     }
+    let _ = writeln!(out, "<h2>Over time</h2><div class=\"plots\">{}</div>", over_time(report));
+    let _ = writeln!(out, "<h2>Latencies</h2><div class=\"plots\">{}</div>", latencies(report));
     out.push_str("</body></html>\n");
     out
 }
@@ -141,7 +142,7 @@ fn over_time(report: &Report) -> String {
         }
         cpu.push(line("client", true, series(&rounds, |part| cores(Some(part.client_cpu), part.seconds))));
     }
-    let mut out = String::from("<h2>Over time</h2><div class=\"plots\">");
+    let mut out = String::new();
     for (title, unit, lines) in
         [("Throughput", "MiB/s", throughput), ("Requests", "requests/s", requests), ("CPU", "cores", cpu)]
     {
@@ -152,7 +153,6 @@ fn over_time(report: &Report) -> String {
             out.push_str(&plot(title, &legend(&lines), &svg::lines(title, &x, &y, &lines)));
         }
     }
-    out.push_str("</div>\n");
     out
 }
 
@@ -183,27 +183,38 @@ fn section(report: &Report, endpoint: &Endpoint) -> String {
     for each in &endpoint.wrong_first {
         let _ = write!(out, "<p class=\"bad\">wrong bytes: {}</p>", escape(each));
     }
-    let mut curves = Vec::new();
-    for (number, operation) in endpoint.operations.iter().filter(|each| each.requests > 0).enumerate() {
-        let points = operation.curve.iter().map(|(at, micros)| (*at, micros / 1e3)).collect();
-        curves.push(Line { name: operation.name.clone(), colour: number % COLOURS, dashed: number >= COLOURS, points });
-    }
-    let all = || curves.iter().flat_map(|line| &line.points);
-    out.push_str("<div class=\"plots\" style=\"margin-top:14px\">");
-    if !curves.is_empty() {
-        let x = Axis::around("percentile", Scale::Tail, std::iter::empty(), percent);
-        let y = Axis::around("latency, ms", Scale::Log, all().map(|point| point.1), number_short);
-        out.push_str(&plot(
-            "Latency by percentile",
-            &legend(&curves),
-            &svg::lines("Latency by percentile", &x, &y, &curves),
-        ));
-    }
-    for (number, operation) in endpoint.operations.iter().filter(|each| each.requests > 0).enumerate() {
-        out.push_str(&histogram(operation, number % COLOURS));
-    }
-    out.push_str("</div>\n");
     out
+}
+
+/// Curves of all operations, or of each operation on both endpoints; then the histograms.
+fn latencies(report: &Report) -> String {
+    let several = report.endpoints.len() > 1;
+    let mut plots: Vec<(String, Vec<Line>)> = Vec::new();
+    let mut histograms = String::new();
+    for (side, endpoint) in report.endpoints.iter().enumerate() {
+        for (number, operation) in endpoint.operations.iter().filter(|each| each.requests > 0).enumerate() {
+            let points = operation.curve.iter().map(|(at, micros)| (*at, micros / 1e3)).collect();
+            let (name, title, number) = if several {
+                (endpoint.name.clone(), format!("Latency of {} by percentile", operation.name), side)
+            } else {
+                (operation.name.clone(), "Latency by percentile".to_owned(), number)
+            };
+            let line = Line { name, colour: number % COLOURS, dashed: number >= COLOURS, points };
+            match plots.iter_mut().find(|(known, _)| *known == title) {
+                Some((_, lines)) => lines.push(line),
+                None => plots.push((title, vec![line])),
+            }
+            let prefix = if several { format!("{}: ", endpoint.name) } else { String::new() };
+            histograms.push_str(&histogram(&prefix, operation, number % COLOURS));
+        }
+    }
+    let curves = plots.iter().map(|(title, lines)| {
+        let x = Axis::around("percentile", Scale::Tail, std::iter::empty(), percent);
+        let all = lines.iter().flat_map(|line| &line.points).map(|point| point.1);
+        let y = Axis::around("latency, ms", Scale::Log, all, number_short);
+        plot(title, &legend(lines), &svg::lines(title, &x, &y, lines))
+    });
+    curves.collect::<String>() + &histograms
 }
 
 fn tiles(report: &Report, endpoint: &Endpoint, rounds: &[&Round]) -> String {
@@ -217,6 +228,7 @@ fn tiles(report: &Report, endpoint: &Endpoint, rounds: &[&Round]) -> String {
         .sum();
     let failed: u64 =
         endpoint.operations.iter().filter(|each| each.name != Kind::Push.name()).map(Operation::bad).sum();
+    let mut note = String::new();
     let mut tiles = Vec::new();
     let mut tile = |value: String, what: String| tiles.push((value, what));
     if down > 0 {
@@ -234,7 +246,8 @@ fn tiles(report: &Report, endpoint: &Endpoint, rounds: &[&Round]) -> String {
         }
     };
     if let (Some(cpu), Some(source)) = (rounds.iter().map(|round| round.server_cpu).sum(), &endpoint.cpu_source) {
-        tile(cost(cpu), format!("service CPU: {source}"));
+        tile(cost(cpu), "service CPU".into());
+        note = format!("<p class=\"soft\">Service CPU: {}.</p>", escape(source));
     }
     tile(cost(rounds.iter().map(|round| round.client_cpu).sum()), "client CPU".into());
     let sum = |of: fn(&Round) -> u64| rounds.iter().map(|round| of(round)).sum::<u64>();
@@ -250,7 +263,7 @@ fn tiles(report: &Report, endpoint: &Endpoint, rounds: &[&Round]) -> String {
     let html = tiles.iter().map(|(value, what)| {
         format!("<div class=\"tile\"><b>{}</b><span class=\"soft\">{}</span></div>", escape(value), escape(what))
     });
-    format!("<div class=\"tiles\">{}</div>", html.collect::<String>())
+    format!("<div class=\"tiles\">{}</div>{note}", html.collect::<String>())
 }
 
 fn operations(endpoint: &Endpoint) -> String {
@@ -279,13 +292,13 @@ fn operations(endpoint: &Endpoint) -> String {
     out
 }
 
-fn histogram(operation: &Operation, colour: usize) -> String {
+fn histogram(prefix: &str, operation: &Operation, colour: usize) -> String {
     let step = 2_f64.powf(0.25);
     let bars: Vec<(f64, f64, f64)> =
         operation.histogram.iter().map(|(low, count)| (low / 1e3, low * step / 1e3, *count as f64)).collect();
     let x = Axis::around("latency, ms", Scale::Log, bars.iter().flat_map(|bar| [bar.0, bar.1]), number_short);
     let y = Axis::around("requests", Scale::Linear, bars.iter().map(|bar| bar.2), number_short);
-    let title = format!("Latencies of {}", operation.name);
+    let title = format!("{prefix}latencies of {}", operation.name);
     plot(&title, "", &svg::bars(&title, &x, &y, colour, &bars))
 }
 

@@ -1,6 +1,6 @@
 //! What a load needs on its endpoint: images to download, contents to upload, and the list of what must go again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -108,7 +108,8 @@ pub struct Stage {
     pub contents: Arc<Vec<Content>>,
     /// Images that `show` asks for.
     pub shown: Vec<String>,
-    made: Mutex<BTreeSet<String>>,
+    /// Images that must go again, and whether the service has said that they are there.
+    made: Mutex<BTreeMap<String, bool>>,
 }
 
 impl Stage {
@@ -200,9 +201,10 @@ impl Stage {
     /// Creates an image without data. It is on the list of what must go before the service hears of it.
     pub(super) fn create(&self, wire: &mut Wire) -> Outcome<String> {
         let id = uuid::Uuid::new_v4().to_string();
-        self.made().insert(id.clone());
+        self.made().insert(id.clone(), false);
         let name = format!("{PREFIX}{}-{}", self.plan.run, &id[..8]);
         api::create(&self.place.session, wire, &id, &name, &self.plan.run)?;
+        self.made().insert(id.clone(), true);
         Ok(id)
     }
 
@@ -213,7 +215,7 @@ impl Stage {
         Ok(())
     }
 
-    fn made(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    fn made(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, bool>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -221,9 +223,9 @@ impl Stage {
     /// with the reason.
     #[must_use]
     pub fn clean_up(&self, stop: &Arc<AtomicBool>) -> (usize, Vec<(String, String)>) {
-        let ids: Vec<String> = std::mem::take(&mut *self.made()).into_iter().collect();
+        let ids: Vec<(String, bool)> = std::mem::take(&mut *self.made()).into_iter().collect();
         let (deleted, left) = delete_all(&self.place, ids, stop);
-        self.made().extend(left.iter().map(|(id, _)| id.clone()));
+        self.made().extend(left.iter().map(|(id, _)| (id.clone(), true)));
         (deleted, left)
     }
 }
@@ -237,8 +239,13 @@ impl Drop for Stage {
     }
 }
 
-/// Deletes images on a few connections. Returns how many went and which are left, with the reason.
-pub(super) fn delete_all(place: &Place, ids: Vec<String>, stop: &Arc<AtomicBool>) -> (usize, Vec<(String, String)>) {
+/// Deletes images on a few connections; each comes with whether it is known to be there. Returns how many went and which
+/// are left, with the reason.
+pub(super) fn delete_all(
+    place: &Place,
+    ids: Vec<(String, bool)>,
+    stop: &Arc<AtomicBool>,
+) -> (usize, Vec<(String, String)>) {
     let workers = ids.len().min(CLEANERS);
     let total = ids.len();
     let queue = Mutex::new(ids.into_iter());
@@ -249,8 +256,8 @@ pub(super) fn delete_all(place: &Place, ids: Vec<String>, stop: &Arc<AtomicBool>
                 let mut wire = place.wire(stop, &Arc::default());
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some(id) = next else { return };
-                    if let Err(fault) = delete_patiently(place, &mut wire, &id, stop) {
+                    let Some((id, known)) = next else { return };
+                    if let Err(fault) = delete_patiently(place, &mut wire, &id, known, stop) {
                         left.lock().unwrap_or_else(PoisonError::into_inner).push((id, fault.to_string()));
                     }
                 }
@@ -261,12 +268,13 @@ pub(super) fn delete_all(place: &Place, ids: Vec<String>, stop: &Arc<AtomicBool>
     (total - left.len(), left)
 }
 
-/// Deletes one image; a service that says "not now" is asked again.
-fn delete_patiently(place: &Place, wire: &mut Wire, id: &str, stop: &Arc<AtomicBool>) -> Outcome<()> {
-    let mut pause = Duration::from_millis(200);
+/// Deletes one image; a service that says "not now" is asked again. So is one that does not know an image whose creation
+/// was cut off: it may be making it at this moment.
+fn delete_patiently(place: &Place, wire: &mut Wire, id: &str, known: bool, stop: &Arc<AtomicBool>) -> Outcome<()> {
+    let mut pause = Duration::from_millis(100);
     for _ in 1..ATTEMPTS {
-        match api::delete(&place.session, wire, id, true) {
-            Err(Fault::Status(409 | 429 | 500..=599, _) | Fault::Closed(_)) if !stop.load(Ordering::Relaxed) => {
+        match api::delete(&place.session, wire, id, known) {
+            Err(Fault::Status(404 | 409 | 429 | 500..=599, _) | Fault::Closed(_)) if !stop.load(Ordering::Relaxed) => {
                 thread::sleep(pause);
                 pause *= 2;
             }
@@ -376,7 +384,7 @@ mod tests {
         assert_eq!(small.len(), 8);
         let weight = |size| small.iter().filter(|each| each.size == size).map(|each| each.weight).sum::<u64>();
         assert_eq!(weight(100), 3 * weight(200));
-        let keys: BTreeSet<u64> = small.iter().map(|content| content.key).collect();
+        let keys: std::collections::BTreeSet<u64> = small.iter().map(|content| content.key).collect();
         assert_eq!(keys.len(), 8);
         assert!(small.iter().all(|content| content.digests.is_some()));
     }
