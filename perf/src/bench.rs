@@ -27,6 +27,7 @@ pub mod settings;
 pub mod stage;
 mod svg;
 pub mod table;
+pub mod target;
 mod tls;
 pub mod truth;
 pub mod url;
@@ -154,7 +155,8 @@ fn clean(stops: &Stops, wanted: &place::Wanted, run: Option<&str>, dry_run: bool
         println!("{} images would be deleted", found.len());
         return Ok(());
     }
-    let (deleted, left) = stage::delete_all(&place, found.into_iter().map(|(id, _)| (id, true)).collect(), &stops.cut);
+    let found = found.into_iter().map(|(id, _)| (id, true)).collect();
+    let (deleted, left) = stage::delete_all(&place, found, stage::CLEANERS, &stops.cut);
     println!("{deleted} images were deleted");
     match left.first() {
         None => Ok(()),

@@ -78,8 +78,11 @@ fn every_load_runs_is_reported_and_leaves_nothing() {
     let url = url(&server);
     let loads: [(&[&str], &[&str]); 4] = [
         (&["pull", "--size", "3MiB", "--images", "2"], &["pull"]),
-        (&["push", "--sizes", "1MiB=3,2MiB=1"], &["push", "create", "upload", "show", "delete"]),
-        (&["mixed", "--sizes", "1MiB", "--mix", "pull=40,push=20,metadata=40"], &["pull", "upload", "show", "list"]),
+        (&["push", "--sizes", "1MiB=3,2MiB=1"], &["push", "push.create", "push.upload", "push.show", "push.delete"]),
+        (
+            &["mixed", "--sizes", "1MiB", "--mix", "pull=40,push=20,metadata=40"],
+            &["pull", "push.upload", "show", "list"],
+        ),
         (&["metadata"], &["show", "list", "create", "patch", "delete"]),
     ];
     for (load, operations) in loads {

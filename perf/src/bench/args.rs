@@ -246,16 +246,16 @@ pub(super) struct Run {
 #[command(next_help_heading = "Comparison")]
 pub(super) struct Against {
     /// A second endpoint: both take turns (A B A B …), and the report says whether they differ
-    #[arg(long = "against", value_name = "URL", value_parser = Url::parse)]
+    #[arg(id = "against", long = "against", value_name = "URL", value_parser = Url::parse)]
     pub(super) endpoint: Option<Url>,
     /// Cloud of the second endpoint [default: who asks the first asks the second]
-    #[arg(long = "against-cloud", value_name = "NAME")]
+    #[arg(id = "against_cloud", long = "against-cloud", value_name = "NAME")]
     pub(super) cloud: Option<String>,
     /// Process of the second endpoint
-    #[arg(long = "against-server-pid", value_name = "PID")]
+    #[arg(id = "against_server_pid", long = "against-server-pid", value_name = "PID")]
     pub(super) server_pid: Option<u32>,
     /// Page of metrics of the second endpoint
-    #[arg(long = "against-metrics", value_name = "URL", value_parser = Url::parse, conflicts_with = "server_pid")]
+    #[arg(id = "against_metrics", long = "against-metrics", value_name = "URL", value_parser = Url::parse, conflicts_with = "against_server_pid")]
     pub(super) metrics: Option<Url>,
 }
 
@@ -310,4 +310,51 @@ fn image_id(text: &str) -> Result<String, String> {
 fn run_id(text: &str) -> Result<String, String> {
     let fine = (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric());
     if fine { Ok(text.to_owned()) } else { Err(format!("'{text}' is no id of a run: letters and digits")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        bench: Bench,
+    }
+
+    fn parse(line: &str) -> Result<Bench, clap::Error> {
+        Cli::try_parse_from(line.split(' ')).map(|cli| cli.bench)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn both_endpoints_keep_their_own_options() {
+        let line = "bench pull http://a:1 --server-pid 7 --against http://b:2 --against-server-pid 8 --size 1MiB";
+        let Command::Pull { run, sizes, .. } = parse(line).expect("a command line").command else {
+            panic!("another command")
+        };
+        assert_eq!(run.place.wanted().endpoint.map(|url| url.to_string()).as_deref(), Some("http://a:1"));
+        assert_eq!(run.against.endpoint.as_ref().map(Url::to_string).as_deref(), Some("http://b:2"));
+        assert_eq!((run.server_pid, run.against.server_pid), (Some(7), Some(8)));
+        assert_eq!((run.rounds(), run.workers(), sizes.list()), (5, Ok((8, 8)), Ok(vec![(1 << 20, 1)])));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for line in [
+            "bench pull http://a:1 --endpoint http://b:1",
+            "bench pull http://a:1 --arrival poisson",
+            "bench pull http://a:1 --no-auth --os-cloud x",
+            "bench pull http://a:1 --size 1 --sizes 2",
+            "bench push http://a:1 --range 1MiB",
+            "bench metadata http://a:1 --size 1MiB",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::place::Place;
+use super::target::Target;
 use super::url::Url;
-use super::wire::{Target, Wire};
+use super::wire::Wire;
 use crate::cpu::{self, Stat};
 use crate::error::{Error, Result};
 

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::settings::Settings;
+use super::target::Target;
 use super::url::Url;
-use super::wire::{Target, Wire};
+use super::wire::Wire;
 use crate::error::{Error, Result};
 
 /// How long Keystone may take to answer.

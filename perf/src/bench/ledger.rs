@@ -23,14 +23,20 @@ pub enum Kind {
     Pull,
     /// Everything of an upload that its user waits for: create, and send until it is acknowledged.
     Push,
-    /// `POST /v2/images`.
-    Create,
-    /// `PUT …/file`.
-    Upload,
+    /// A step of a push: `POST /v2/images`.
+    PushCreate,
+    /// A step of a push: `PUT …/file`.
+    PushUpload,
+    /// A step of a push: `GET /v2/images/ID`, compared with what was sent.
+    PushShow,
+    /// A step of a push: `DELETE /v2/images/ID`.
+    PushDelete,
     /// `GET /v2/images/ID`.
     Show,
     /// `GET /v2/images`.
     List,
+    /// `POST /v2/images`.
+    Create,
     /// `PATCH /v2/images/ID`.
     Patch,
     /// `DELETE /v2/images/ID`.
@@ -38,18 +44,17 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All, in the order of the table.
-    pub const ALL: [Self; 8] =
-        [Self::Pull, Self::Push, Self::Create, Self::Upload, Self::Show, Self::List, Self::Patch, Self::Delete];
-
     /// Its name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Pull => "pull",
             Self::Push => "push",
+            Self::PushCreate => "push.create",
+            Self::PushUpload => "push.upload",
+            Self::PushShow => "push.show",
+            Self::PushDelete => "push.delete",
             Self::Create => "create",
-            Self::Upload => "upload",
             Self::Show => "show",
             Self::List => "list",
             Self::Patch => "patch",

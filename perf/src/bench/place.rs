@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::keystone::{Identity, image_endpoint};
 use super::session::Session;
 use super::settings::Settings;
+use super::target::Target;
 use super::tls;
 use super::url::Url;
-use super::wire::{Moved, Target, Wire};
+use super::wire::{Moved, Wire};
 use crate::error::{Error, Result};
 
 /// What the command line says of an endpoint.

@@ -71,7 +71,7 @@ pub struct Endpoint {
 /// Requests of one kind.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Operation {
-    /// `pull`, `upload`, …
+    /// `pull`, `push.upload`, …
     pub name: String,
     /// Requests that succeeded.
     pub requests: u64,
@@ -121,7 +121,7 @@ pub struct Round {
 /// Requests of one kind in one round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RoundOperation {
-    /// `pull`, `upload`, …
+    /// `pull`, `push.upload`, …
     pub name: String,
     /// Requests that succeeded within the measured time.
     pub requests: u64,

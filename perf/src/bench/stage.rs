@@ -26,8 +26,8 @@ const SHARE: u64 = 840;
 const SHOWN: usize = 16;
 /// Images that a page of a list has at most.
 pub(super) const PAGE: usize = 25;
-/// Threads that delete at the end.
-const CLEANERS: usize = 4;
+/// Most threads that delete at the end.
+pub(super) const CLEANERS: usize = 4;
 /// How often a deletion is tried again while the service says that it is not the moment.
 const ATTEMPTS: u32 = 5;
 
@@ -224,7 +224,7 @@ impl Stage {
     #[must_use]
     pub fn clean_up(&self, stop: &Arc<AtomicBool>) -> (usize, Vec<(String, String)>) {
         let ids: Vec<(String, bool)> = std::mem::take(&mut *self.made()).into_iter().collect();
-        let (deleted, left) = delete_all(&self.place, ids, stop);
+        let (deleted, left) = delete_all(&self.place, ids, self.plan.workers, stop);
         self.made().extend(left.iter().map(|(id, _)| (id.clone(), true)));
         (deleted, left)
     }
@@ -239,14 +239,15 @@ impl Drop for Stage {
     }
 }
 
-/// Deletes images on a few connections; each comes with whether it is known to be there. Returns how many went and which
+/// Deletes images on a few connections, `most` at most; each comes with whether it is known to be there. Returns how many went and which
 /// are left, with the reason.
 pub(super) fn delete_all(
     place: &Place,
     ids: Vec<(String, bool)>,
+    most: usize,
     stop: &Arc<AtomicBool>,
 ) -> (usize, Vec<(String, String)>) {
-    let workers = ids.len().min(CLEANERS);
+    let workers = ids.len().min(most).min(CLEANERS);
     let total = ids.len();
     let queue = Mutex::new(ids.into_iter());
     let left = Mutex::new(Vec::new());

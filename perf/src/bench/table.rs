@@ -49,7 +49,7 @@ fn row(operation: &Operation, rounds: &[&Round], seconds: f64) -> Vec<String> {
         .sum();
     let moved: u64 = match operation.name.as_str() {
         "pull" => rounds.iter().map(|round| round.bytes_down).sum(),
-        "upload" => rounds.iter().map(|round| round.bytes_up).sum(),
+        "push.upload" => rounds.iter().map(|round| round.bytes_up).sum(),
         _ => 0,
     };
     let errors: Vec<String> = operation.errors.iter().map(|(label, count)| format!("{count} x {label}")).collect();

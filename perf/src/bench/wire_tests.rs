@@ -1,6 +1,9 @@
+use super::super::url::Url;
 use super::*;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
+use std::time::Duration;
 
 /// Serves each of `answers` on a connection of its own once a request has come, and closes.
 fn wire(answers: &[&[u8]]) -> Wire {

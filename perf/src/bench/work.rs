@@ -145,17 +145,17 @@ impl<'a> Worker<'a> {
         data.key = content.key;
         let at = Instant::now();
         let outcome = stage.create(&mut self.wires[self.turn]);
-        let made = self.count(Kind::Create, at, outcome);
+        let made = self.count(Kind::PushCreate, at, outcome);
         let sent = made.as_ref().and_then(|id| {
             let at = Instant::now();
             let sent = api::upload(&stage.place.session, &mut self.wires[self.turn], id, content.size, &mut data);
             match sent {
                 Ok(()) => {
-                    self.ledger.good(self.number, Kind::Upload, at.elapsed(), None, content.size);
+                    self.ledger.good(self.number, Kind::PushUpload, at.elapsed(), None, content.size);
                     self.ledger.good(self.number, Kind::Push, intended.elapsed(), None, content.size);
                     Some(())
                 }
-                Err(fault) => self.count(Kind::Upload, at, Err(fault)),
+                Err(fault) => self.count(Kind::PushUpload, at, Err(fault)),
             }
         });
         self.data = Some(data);
@@ -165,11 +165,11 @@ impl<'a> Worker<'a> {
             let at = Instant::now();
             let shown = api::show(&stage.place.session, &mut self.wires[self.turn], &id)
                 .and_then(|image| api::verify(&image, content.size, content.digests.as_ref()));
-            good = self.count(Kind::Show, at, shown).is_some();
+            good = self.count(Kind::PushShow, at, shown).is_some();
         }
         let at = Instant::now();
         let deleted = stage.delete(&mut self.wires[self.turn], &id);
-        self.count(Kind::Delete, at, deleted).is_some() && good
+        self.count(Kind::PushDelete, at, deleted).is_some() && good
     }
 
     fn metadata(&mut self, action: Action, intended: Instant) -> bool {
