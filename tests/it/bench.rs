@@ -90,7 +90,7 @@ fn every_load_runs_is_reported_and_leaves_nothing() {
         arguments.extend([&url, "-d", "700ms", "--warmup", "100ms", "--concurrency", "4", "--connections", "6"]);
         arguments.extend(["--json", "report.json", "--html", "report.html"]);
         let (out, err) = expect(0, &run(home.path(), &arguments));
-        assert!(out.contains("none was wrong") && err.contains("deletes it at the end"), "{out}{err}");
+        assert!(out.contains("none was wrong") && err.contains("deletes what it made at the end"), "{out}{err}");
         let report = read_json(&home.path().join("report.json"));
         assert_eq!((report["format"].as_str(), report["version"].as_u64()), (Some("vitrine-bench"), Some(1)));
         assert_eq!(report["endpoints"][0]["url"], url.as_str());
@@ -216,9 +216,10 @@ fn one_wrong_byte_fails_the_run_and_is_told() {
     for more in [&[][..], &["--range", "3MiB"]] {
         let mut arguments = vec!["pull", &proxy, "--size", "4MiB", "--count", "2", "--concurrency", "1"];
         arguments.extend(more);
+        // After the first wrong byte the connection is given up, and the second has one at the same place.
         let (out, err) = expect(1, &run(home.path(), &arguments));
-        assert!(err.contains("wrong bytes in 1 answers") && err.contains("of the image is 0x"), "{err}");
-        assert!(out.contains("WRONG BYTES in 1 answers") && out.contains("1 x wrong bytes"), "{out}");
+        assert!(err.contains("wrong bytes in 2 answers") && err.contains("of the image is 0x"), "{err}");
+        assert!(out.contains("WRONG BYTES in 2 answers") && out.contains("2 x wrong bytes"), "{out}");
     }
     // Of an image of others the first download is wrong already.
     let id = server.active(&bytes(6, 4 << 20));
@@ -349,7 +350,7 @@ fn what_cannot_be_is_told_in_one_line() {
         let (out, err) = expect(1, &run(home.path(), arguments));
         let last = err.lines().last().unwrap_or_default();
         assert!(last.contains(expected), "{arguments:?}: {err}");
-        let lines = err.lines().filter(|line| !line.contains("deletes it at the end")).count();
+        let lines = err.lines().filter(|line| !line.contains("deletes what it made at the end")).count();
         assert!(lines == 1 && out.is_empty(), "{arguments:?}: {out}{err}");
     }
     for arguments in [

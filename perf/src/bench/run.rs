@@ -142,12 +142,12 @@ pub(super) fn run(command: &Command) -> Result<(), End> {
     }
     let stops = Stops::listen()?;
     let mut display = Display::new(wish.run.progress);
-    let places = places(wish.run, &stops)?;
-    announce(&plan, &places);
+    let seats = seats(wish.run, &stops)?;
+    announce(&plan, &seats);
     display.say("computing the data to upload");
     let contents = Arc::new(stage::contents(&plan));
     let mut sides = Vec::new();
-    for (place, (name, meter)) in places {
+    for Seat { name, place, meter } in seats {
         let stage = Stage::new(place, plan.clone(), contents.clone());
         sides.push(Side { name, stage, meter, records: Records::new(), troubles: Troubles::default() });
     }
@@ -187,39 +187,48 @@ pub(super) fn run(command: &Command) -> Result<(), End> {
     tell(&report, wish.run)
 }
 
-/// The services of a run, each with what is seen of its cost.
-fn places(run: &Run, stops: &Stops) -> Result<Vec<(Place, (&'static str, Meter))>, End> {
+/// A service with what is seen of its cost.
+struct Seat {
+    name: &'static str,
+    place: Place,
+    meter: Meter,
+}
+
+/// The services of a run.
+fn seats(run: &Run, stops: &Stops) -> Result<Vec<Seat>, End> {
     let wanted = run.place.wanted();
-    let first = Place::find(&wanted, &variable, &stops.cut)?;
-    let meter = Meter::find(&first, run.server_pid, run.metrics.as_ref())?;
-    let mut places = vec![(first.clone(), ("A", meter))];
+    let place = Place::find(&wanted, &variable, &stops.cut)?;
+    let meter = Meter::find(&place, run.server_pid, run.metrics.as_ref())?;
+    let session = place.session.clone();
+    let mut seats = vec![Seat { name: "A", place, meter }];
     let against = &run.against;
     if against.is_given() {
-        let second = if let Some(cloud) = &against.cloud {
+        let place = if let Some(cloud) = &against.cloud {
             let wanted =
                 Wanted { endpoint: against.endpoint.clone(), cloud: Some(cloud.clone()), no_auth: false, ..wanted };
             Place::find(&wanted, &variable, &stops.cut)?
         } else {
             // Who asks the first asks the second.
             let wanted = Wanted { endpoint: against.endpoint.clone(), ..wanted };
-            let place = Place::find(&wanted, &variable, &stops.cut)?;
-            Place { target: place.target, session: first.session }
+            Place { session, ..Place::find(&wanted, &variable, &stops.cut)? }
         };
-        let meter = Meter::find(&second, against.server_pid, against.metrics.as_ref())?;
-        places.push((second, ("B", meter)));
+        let meter = Meter::find(&place, against.server_pid, against.metrics.as_ref())?;
+        seats.push(Seat { name: "B", place, meter });
     }
-    Ok(places)
+    Ok(seats)
 }
 
 /// Says what will be made, before it is.
-fn announce(plan: &Plan, places: &[(Place, (&'static str, Meter))]) {
-    for (place, _) in places {
+fn announce(plan: &Plan, seats: &[Seat]) {
+    for Seat { place, .. } in seats {
         let who = if place.session.is_authenticated() { "with a token" } else { "without a token" };
+        let stores = match plan.stored_max() {
+            0 => "stores no data there".to_owned(),
+            most => format!("stores up to {} there at a time", human(most)),
+        };
         eprintln!(
-            "vitrine bench: run {} on {} {who}; stores up to {} there at a time and deletes it at the end",
-            plan.run,
-            place.target.url,
-            human(plan.stored_max())
+            "vitrine bench: run {} on {} {who}; {stores}, and deletes what it made at the end",
+            plan.run, place.target.url
         );
     }
 }

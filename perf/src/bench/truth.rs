@@ -41,7 +41,7 @@ impl BlocksMaker {
             let (part, rest) = bytes.split_at(to_block_end(self.blocks.size).min(bytes.len()));
             self.open.update(part);
             self.blocks.size += part.len() as u64;
-            if self.blocks.size % BLOCK as u64 == 0 {
+            if self.blocks.size.is_multiple_of(BLOCK as u64) {
                 self.blocks.sums.push(std::mem::take(&mut self.open).finalize());
             }
             bytes = rest;
@@ -51,7 +51,7 @@ impl BlocksMaker {
     /// The checksums of all bytes.
     #[must_use]
     pub fn finish(mut self) -> Blocks {
-        if self.blocks.size % BLOCK as u64 != 0 {
+        if !self.blocks.size.is_multiple_of(BLOCK as u64) {
             self.blocks.sums.push(self.open.finalize());
         }
         self.blocks
