@@ -136,7 +136,7 @@ def test_a_token_that_ends_is_renewed(bench, keystone, secured, project_token):
 def encrypted(vitrine, tmp_path, tool):
     """Our server behind a proxy that ends TLS: its URL, and its certificate."""
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=CA:FALSE")
     tool("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *names, "-keyout", key, "-out", certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
