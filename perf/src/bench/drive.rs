@@ -300,6 +300,13 @@ impl Shared<'_> {
             }
             thread::sleep(TICK);
         }
+        // What is left at the end is too short for figures of its own.
+        if let [.., before, last] = measured.slices.as_mut_slice()
+            && last.seconds < length.as_secs_f64() / 2.0
+        {
+            before.merge(last);
+            measured.slices.pop();
+        }
         self.finish(cut, watch, &mut measured, total);
         measured
     }

@@ -298,7 +298,7 @@ fn histogram(prefix: &str, operation: &Operation, colour: usize) -> String {
         operation.histogram.iter().map(|(low, count)| (low / 1e3, low * step / 1e3, *count as f64)).collect();
     let x = Axis::around("latency, ms", Scale::Log, bars.iter().flat_map(|bar| [bar.0, bar.1]), number_short);
     let y = Axis::around("requests", Scale::Linear, bars.iter().map(|bar| bar.2), number_short);
-    let title = format!("{prefix}latencies of {}", operation.name);
+    let title = format!("{prefix}Latencies of {}", operation.name);
     plot(&title, "", &svg::bars(&title, &x, &y, colour, &bars))
 }
 
