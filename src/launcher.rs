@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::Options;
-use crate::plane::READY;
+use crate::plane::{READY, scheme};
 use crate::{FAILED, Failure};
 
 /// The wait before a plane that died without being ready is started again; it doubles with each further time.
@@ -65,6 +65,8 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
         dataplane: Slot::new(),
         sender,
         announced: false,
+        scheme: scheme(config),
+        reload_due: false,
         stop_by: None,
         drain: config.dataplane.drain,
         failure: None,
@@ -128,6 +130,10 @@ struct Launcher {
     dataplane: Slot,
     sender: Sender<Event>,
     announced: bool,
+    /// Of the URL that we announce.
+    scheme: &'static str,
+    /// The data plane was to read its certificate again while it was starting.
+    reload_due: bool,
     /// Set once we are stopping: when the planes are killed.
     stop_by: Option<Instant>,
     drain: Duration,
@@ -171,8 +177,7 @@ impl Launcher {
             match events.recv_timeout(self.next_wake()) {
                 Ok(Event::Line(plane, line)) => self.on_line(plane, &line),
                 Ok(Event::Ended(plane, status)) => self.on_end(plane, status),
-                // Nothing is read again yet, but whoever asks for it must not end us.
-                Ok(Event::Signal(SIGHUP)) => {}
+                Ok(Event::Signal(SIGHUP)) => self.reload(),
                 Ok(Event::Signal(_)) => self.stop(),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
@@ -201,11 +206,14 @@ impl Launcher {
             // A later data plane must take the very addresses that clients know, also where a port was left open.
             self.options.listen = words.next().and_then(|word| word.parse().ok()).or(self.options.listen);
             self.options.admin_listen = words.next().and_then(|word| word.parse().ok()).or(self.options.admin_listen);
+            if std::mem::take(&mut self.reload_due) {
+                self.reload();
+            }
         }
         if self.control.ready && self.dataplane.ready && !self.announced {
             self.announced = true;
             if let Some(listen) = self.options.listen {
-                println!("vitrine: ready on http://{listen}");
+                println!("vitrine: ready on {}://{listen}", self.scheme);
             }
         }
     }
@@ -233,6 +241,15 @@ impl Launcher {
         };
         slot.restart_at = Some(Instant::now() + delay);
         tracing::error!("the {} plane ended ({status}); restarting it in {} ms", plane.name(), delay.as_millis());
+    }
+
+    /// Passes the request on to the data plane, whose certificate and key are what is read again. One that is not ready
+    /// would be ended by the signal.
+    fn reload(&mut self) {
+        match self.dataplane.ready {
+            true => self.dataplane.signal(Signal::HUP),
+            false => self.reload_due = true,
+        }
     }
 
     /// Asks both planes to stop; the control plane last, so that transfers that end meanwhile can be committed.

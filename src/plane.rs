@@ -10,7 +10,7 @@ use common::config::Config;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::Failure;
+use crate::{FAILED, Failure, MISCONFIGURED};
 
 /// Threads of control's executor that run handlers; blocking work has threads of its own.
 const CONTROL_WORKERS: usize = 2;
@@ -47,14 +47,23 @@ pub(crate) fn dataplane(config: Arc<Config>, supervised: bool) -> Result<(), Fai
     if supervised {
         stop_with_launcher(|| ());
     }
+    let scheme = scheme(&config);
     let on_ready = move |api: SocketAddr, admin: SocketAddr| {
         if supervised {
             announce(&format!("{READY} {api} {admin}"));
         } else {
-            announce(&format!("vitrine: ready on http://{api}"));
+            announce(&format!("vitrine: ready on {scheme}://{api}"));
         }
     };
-    Ok(dataplane::run(config, on_ready)?)
+    dataplane::run(config, on_ready).map_err(|error| {
+        let code = if error.is_misconfiguration() { MISCONFIGURED } else { FAILED };
+        Failure { line: Some(error.to_string()), code }
+    })
+}
+
+/// The scheme of our URLs.
+pub(crate) fn scheme(config: &Config) -> &'static str {
+    if config.dataplane.tls.is_some() { "https" } else { "http" }
 }
 
 /// Makes sure that one process at a time is this plane of this data directory. Held until the file is dropped; the

@@ -21,6 +21,7 @@ mod metrics;
 mod rpc_server;
 mod shard;
 mod store;
+mod tls;
 mod transfer;
 mod uploads;
 

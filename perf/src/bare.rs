@@ -16,10 +16,9 @@ use std::path::Path;
 use io_uring::{IoUring, opcode, types};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 
-use crate::error::{During, Error, Result};
+use perf::error::During;
+use perf::{Error, Result};
 
-/// Name of the subcommand that runs [`serve`].
-pub const SUBCOMMAND: &str = "bare";
 /// Buffers, and bytes of each.
 const BUFFERS: usize = 4;
 const BUFFER: usize = 1 << 20;
@@ -32,28 +31,28 @@ const HEAD_MAX: usize = BLOCK;
 ///
 /// # Errors
 /// It cannot listen, or a ring cannot be had.
-pub fn serve(address: SocketAddr, path: &Path, size: u64) -> Result<()> {
-    let options = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .custom_flags(OFlags::DIRECT.bits().cast_signed())
-        .clone();
+pub(crate) fn serve(address: SocketAddr, path: &Path, size: u64) -> Result<()> {
     let listener = TcpListener::bind(address).during(|| address.to_string())?;
     let mut writer = Writer::new()?;
     loop {
         let (mut socket, _) = listener.accept().during(|| "accepting")?;
-        loop {
-            let file = options.open(path).during(|| path.display().to_string())?;
-            fallocate(&file, FallocateFlags::empty(), 0, size.next_multiple_of(BLOCK as u64))
-                .during(|| "preallocating")?;
-            if !writer.receive(&mut socket, &file)? {
-                break;
-            }
+        while let Some((filled, length)) = head(&mut socket, writer.buffer(0))? {
+            let file = create(path, size)?;
+            writer.receive(&mut socket, &file, filled, length)?;
             file.sync_data().during(|| "fdatasync")?;
             socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").during(|| "answering")?;
         }
     }
+}
+
+/// An empty file that has room for `size` bytes.
+fn create(path: &Path, size: u64) -> Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).custom_flags(OFlags::DIRECT.bits().cast_signed());
+    let file = options.open(path).during(|| path.display().to_string())?;
+    let size = size.next_multiple_of(BLOCK as u64);
+    fallocate(&file, FallocateFlags::empty(), 0, size).during(|| "preallocating")?;
+    Ok(file)
 }
 
 /// The buffers and the ring that writes them.
@@ -86,9 +85,8 @@ impl Writer {
         &mut self.memory[first..first + BUFFER]
     }
 
-    /// Receives one request and writes its body; `false` if the client has closed instead.
-    fn receive(&mut self, socket: &mut TcpStream, file: &File) -> Result<bool> {
-        let Some((mut filled, length)) = head(socket, self.buffer(0))? else { return Ok(false) };
+    /// Receives a body of `length` bytes, of which `filled` are in the first buffer already, and writes it.
+    fn receive(&mut self, socket: &mut TcpStream, file: &File, mut filled: usize, length: u64) -> Result<()> {
         let mut offset = 0;
         let mut number = 0;
         while offset < length {
@@ -111,8 +109,7 @@ impl Writer {
         while self.writing.iter().any(|bytes| *bytes > 0) {
             self.reap()?;
         }
-        file.set_len(length).during(|| "the length of a file")?;
-        Ok(true)
+        file.set_len(length).during(|| "the length of a file")
     }
 
     fn write(&mut self, number: usize, file: &File, offset: u64, bytes: usize) -> Result<()> {

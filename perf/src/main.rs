@@ -1,5 +1,7 @@
 //! `vitrine-perf`: the comparison as a command. `perf/run` builds, installs and calls it.
 
+mod bare;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use perf::compare::plan::{Plan, Who};
 use perf::error::During;
-use perf::{Result, awake, bare, compare, size, soak};
+use perf::{Result, awake, compare, servers, size, soak};
 
 /// Exit code of a run that failed.
 const FAILED: u8 = 1;
@@ -34,7 +36,7 @@ enum Command {
         core: usize,
     },
     /// Receive uploads with a bare loop.
-    #[command(name = bare::SUBCOMMAND, hide = true)]
+    #[command(name = servers::bare::SUBCOMMAND, hide = true)]
     Bare {
         /// Where to listen.
         address: SocketAddr,

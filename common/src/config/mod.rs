@@ -7,19 +7,21 @@
 //! `ini` reads the file format, `value` the types of values, `settings` layers and substitutes, `resolve` turns
 //! options into [`Config`], and `reference` writes `docs/configuration.md` from the table.
 
-mod ini;
+pub mod ini;
 pub mod options;
 mod problem;
 pub mod reference;
 mod resolve;
 mod resolve_keystone;
 mod resolve_stores;
+mod resolve_tls;
 mod resolved;
 mod settings;
 mod value;
 
 pub use problem::{Place, Problem, Warning};
 pub use resolved::{
-    Api, Auth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor, Health, KeystoneAuth, Listen,
-    Logging, Overrides, Paths, PolicyFiles, Scope, Secret, ServiceCredentials, StoreConfig, StoreKind, Stores,
+    Api, Auth, ClientAuth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor, Health,
+    KeystoneAuth, Listen, Logging, Overrides, Paths, PolicyFiles, Scope, Secret, SendPath, ServiceCredentials,
+    StoreConfig, StoreKind, Stores, Tls,
 };

@@ -10,6 +10,8 @@ use super::*;
 
 #[path = "resolve_tests_parts.rs"]
 mod parts;
+#[path = "resolve_tests_tls.rs"]
+mod tls;
 
 type Outcome = Result<(Config, Vec<String>), Vec<String>>;
 

@@ -382,6 +382,20 @@ pub struct Dataplane {
     pub uploads_max: usize,
     /// Whether image files are written past the page cache.
     pub upload_direct_io: bool,
+    /// The way of downloads; `None`: decided for each.
+    pub send_path: Option<SendPath>,
+    /// Pipes for downloads, over all cores.
+    pub send_pipes_count: usize,
+    /// Size in bytes from which cold images are read past the page cache; `None`: half of the memory, 0: never.
+    pub direct_read_bytes_min: Option<u64>,
+    /// Buffers that a download past the page cache reads ahead.
+    pub direct_read_buffers_count: usize,
+    /// Whether downloads past the page cache are sent without a copy; `None`: unless the client is local.
+    pub zero_copy_sends: Option<bool>,
+    /// Bytes of memory for the buffers of all transfers, over all cores.
+    pub buffer_memory_bytes_max: u64,
+    /// Bytes of buffer memory to pin, over all cores; `None`: what the limit allows.
+    pub pinned_memory_bytes: Option<u64>,
     /// Threads that compute checksums; `None`: one per core.
     pub hash_threads: Option<usize>,
     /// Threads for file operations that block.
@@ -390,6 +404,53 @@ pub struct Dataplane {
     pub send_buffer_bytes: Option<usize>,
     /// Longest time for transfers in flight to end when stopping.
     pub drain: Duration,
+    /// How clients are served over TLS; `None`: they are not.
+    pub tls: Option<Tls>,
+}
+
+/// TLS towards clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM: the certificate and its chain.
+    pub cert_file: PathBuf,
+    /// PEM: the certificate's private key.
+    pub key_file: PathBuf,
+    /// PEM: what clients' certificates must lead to. Present unless [`ClientAuth::None`].
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether clients are asked for a certificate.
+    pub client_auth: ClientAuth,
+    /// Whether TLS 1.2 is spoken.
+    pub v1_2: bool,
+    /// Whether TLS 1.3 is spoken.
+    pub v1_3: bool,
+    /// Longest time from a connection's accept to the end of its handshake.
+    pub handshake_timeout: Duration,
+    /// Whether the kernel may encrypt where it can.
+    pub kernel: bool,
+}
+
+/// Whether clients of the TLS listener have to show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked.
+    None,
+    /// They may; one that they show must be good.
+    Optional,
+    /// They must.
+    Required,
+}
+
+/// The way of a download's bytes from a file to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendPath {
+    /// From the page cache by the kernel, through large pipes.
+    Splice,
+    /// From the page cache by the kernel.
+    Sendfile,
+    /// From the page cache through a buffer.
+    Copy,
+    /// Past the page cache through buffers.
+    Direct,
 }
 
 /// The control plane.

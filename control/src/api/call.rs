@@ -89,7 +89,7 @@ pub(crate) fn accept(headers: &HeaderMap) -> Option<&str> {
     headers.get(ACCEPT).and_then(|value| value.to_str().ok())
 }
 
-/// `http://host:port` as the client sees this server.
+/// `http://host:port`, or `https:` where clients are served over TLS, as the client sees this server.
 pub(crate) fn base_url(headers: &HeaderMap, config: &Config) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let trusted = |name: &str| if config.api.trust_proxy_headers { text(name) } else { None };
@@ -101,6 +101,7 @@ pub(crate) fn base_url(headers: &HeaderMap, config: &Config) -> String {
         .unwrap_or_else(|| config.listen.api.to_string());
     let scheme = match trusted("x-forwarded-proto").map(first).as_deref() {
         Some("https") => "https",
+        None if config.dataplane.tls.is_some() => "https",
         _ => "http",
     };
     format!("{scheme}://{host}")

@@ -17,7 +17,7 @@ use crate::futures::{Either, race};
 use crate::io::{Conn, CoreConfig, Listener, MailSender, Mailbox, MailboxSeed, run_core, sleep, spawn, timeout};
 use crate::shard::{Shard, Shared};
 use crate::uploads::CoreEvent;
-use crate::{admin, connection, rpc_server};
+use crate::{admin, connection, rpc_server, tls};
 
 /// The pause between two greetings of a control plane that is not there yet.
 const HELLO_PAUSE: Duration = Duration::from_millis(5);
@@ -184,7 +184,13 @@ fn admit(shard: &Rc<Shard>, conn: Conn) {
     let shard = Rc::clone(shard);
     drop(spawn(async move {
         let _place = place;
-        connection::serve(shard, conn).await;
+        let conn = match &shard.shared.tls {
+            Some(tls) => tls::secure(&shard, tls, conn).await,
+            None => Some(conn),
+        };
+        if let Some(conn) = conn {
+            connection::serve(shard, conn).await;
+        }
     }));
 }
 

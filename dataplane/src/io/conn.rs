@@ -2,26 +2,27 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use monoio::io::Canceller;
+use rustix::event::{PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
     sockopt,
 };
 
-use super::core::yield_now;
-use super::file::File;
+use super::buffer::Frozen;
+use super::core::{current, yield_now};
 use super::raw::{AtMost, RecvBuf, Socket};
-use super::sendfile::{self, Progress};
 use super::time::{sleep, timeout};
+use super::tls::{Session, TlsFacts};
 
 /// Connections accepted in a row before other tasks have their turn.
 const ACCEPTS_PER_TURN: u32 = 32;
@@ -29,6 +30,9 @@ const ACCEPTS_PER_TURN: u32 = 32;
 /// Bytes sent in a row, without ever waiting for the socket, before other tasks have their turn: eight slices of a file. Less costs
 /// throughput, more costs the others latency (about 3 ms).
 const BYTES_PER_TURN: u64 = 16 * 1024 * 1024;
+
+/// How much dearer a byte is that we encrypt or decrypt than one that the kernel copies.
+const TLS_WEIGHT: u64 = 4;
 
 /// How often, and how long apart, a Unix connect is tried while the listener's backlog is full.
 const CONNECT_ATTEMPTS: u32 = 200;
@@ -135,9 +139,12 @@ impl Listener {
 ///
 /// One task may receive while another sends; two in the same direction are a mistake. Sends go out by plain non-blocking calls
 /// and wait on the driver only when the socket is full; receives are operations of the ring.
+///
+/// After [`Conn::accept_tls`] all of it goes through TLS, and means the same.
 pub struct Conn {
     socket: Socket,
     peer: Option<SocketAddr>,
+    tls: Option<Box<Session>>,
     /// Bytes sent since this connection last waited.
     in_a_row: Cell<u64>,
     /// How long a send waits for the peer to take anything.
@@ -157,7 +164,22 @@ impl Conn {
     }
 
     fn registered(fd: OwnedFd, peer: Option<SocketAddr>) -> io::Result<Self> {
-        Ok(Self { socket: Socket::new(fd)?, peer, in_a_row: Cell::new(0), send_stall: Cell::new(None) })
+        let socket = Socket::new(fd)?;
+        Ok(Self { socket, peer, tls: None, in_a_row: Cell::new(0), send_stall: Cell::new(None) })
+    }
+
+    pub(super) fn set_session(&mut self, session: Session) {
+        self.tls = Some(Box::new(session));
+    }
+
+    /// What was agreed with the peer; `None` without TLS.
+    pub fn tls(&self) -> Option<TlsFacts> {
+        self.tls.as_ref().map(|session| session.facts())
+    }
+
+    /// Whether the kernel may be given a file to send from: it may where nobody encrypts, or the kernel does.
+    pub fn sends_files(&self) -> bool {
+        self.tls.as_ref().is_none_or(|session| session.facts().by_kernel)
     }
 
     /// Connects to the Unix socket at `path`.
@@ -181,9 +203,21 @@ impl Conn {
     /// The socket itself, to be passed to another core. No operation of this connection may be in flight.
     ///
     /// # Errors
-    /// When no descriptor is left.
+    /// When no descriptor is left; `Unsupported` with TLS, whose keys stay with this connection.
     pub fn into_fd(self) -> io::Result<OwnedFd> {
+        if self.tls.is_some() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         self.socket.as_fd().try_clone_to_owned()
+    }
+
+    /// Takes the connection off this core, TLS and what was received of it included. No operation may be in flight.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn detach(mut self) -> io::Result<Detached> {
+        let fd = self.socket.as_fd().try_clone_to_owned()?;
+        Ok(Detached { fd, peer: self.peer, tls: self.tls.take(), send_stall: self.send_stall.get() })
     }
 
     /// The address of a TCP peer; `None` on a Unix socket.
@@ -206,6 +240,9 @@ impl Conn {
     pub async fn recv<B: RecvBuf>(&self, mut buf: B) -> (io::Result<usize>, B) {
         if buf.spare().1 == 0 {
             return (Err(no_room()), buf);
+        }
+        if let Some(tls) = &self.tls {
+            return self.recv_tls(tls, buf).await;
         }
         self.in_a_row.set(0);
         loop {
@@ -240,8 +277,11 @@ impl Conn {
         if buf.spare().1 == 0 {
             return (Err(no_room()), buf);
         }
+        let started = Instant::now();
+        if let Some(tls) = &self.tls {
+            return self.recv_tls_timeout(tls, buf, started, limit).await;
+        }
         self.in_a_row.set(0);
-        let started = std::time::Instant::now();
         loop {
             let canceller = Canceller::new();
             let result;
@@ -275,17 +315,62 @@ impl Conn {
         }
     }
 
+    /// Receives by plain calls between waits for the socket: bytes are taken from it and opened in one go, and stay with the session
+    /// until they are handed out. So nothing is lost with a future that is dropped.
+    async fn recv_tls<B: RecvBuf>(&self, tls: &Session, mut buf: B) -> (io::Result<usize>, B) {
+        self.turn().await;
+        loop {
+            if let Some(result) = tls.receive(self.as_fd(), &mut buf) {
+                self.count(*result.as_ref().unwrap_or(&0));
+                return (result, buf);
+            }
+            self.in_a_row.set(0);
+            if let Err(error) = self.socket.readable().await {
+                return (Err(error), buf);
+            }
+        }
+    }
+
+    async fn recv_tls_timeout<B: RecvBuf>(
+        &self,
+        tls: &Session,
+        mut buf: B,
+        started: Instant,
+        limit: Duration,
+    ) -> (io::Result<usize>, B) {
+        self.turn().await;
+        loop {
+            if let Some(result) = tls.receive(self.as_fd(), &mut buf) {
+                self.count(*result.as_ref().unwrap_or(&0));
+                return (result, buf);
+            }
+            self.in_a_row.set(0);
+            match timeout(limit.saturating_sub(started.elapsed()), self.socket.readable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return (Err(error), buf),
+                Err(elapsed) => return (Err(elapsed.into()), buf),
+            }
+        }
+    }
+
     /// Waits until something can be received, the end of the stream included. May be dropped at any time.
     ///
     /// # Errors
     /// When the socket cannot be polled.
     pub async fn wait_readable(&self) -> io::Result<()> {
         self.in_a_row.set(0);
-        self.socket.readable().await
+        let Some(tls) = &self.tls else { return self.socket.readable().await };
+        while !tls.is_readable(self.as_fd()) {
+            self.socket.readable().await?;
+        }
+        Ok(())
     }
 
     /// Whether the peer has closed its half, or the connection is broken; what is unread stays unread.
     pub fn is_closed_by_peer(&self) -> bool {
+        if let Some(tls) = &self.tls {
+            return tls.is_over(self.as_fd());
+        }
         let mut byte = [0u8; 1];
         match rustix::net::recv(&self.socket, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
             Ok((_, count)) => count == 0,
@@ -302,7 +387,7 @@ impl Conn {
         self.send_flagged(bytes, SendFlags::empty()).await
     }
 
-    /// The same for bytes that more will follow at once, such as a head before [`Conn::send_file`]: they may wait in the kernel
+    /// The same for bytes that more will follow at once, such as a head before [`send_file`](super::send_file): they may wait in the kernel
     /// to share a segment with what follows.
     ///
     /// # Errors
@@ -312,6 +397,9 @@ impl Conn {
     }
 
     async fn send_flagged(&self, mut bytes: &[u8], flags: SendFlags) -> io::Result<()> {
+        if let Some(tls) = self.sealing().await? {
+            return tls.send(self, &[bytes], flags).await;
+        }
         while !bytes.is_empty() {
             match rustix::net::send(&self.socket, bytes, flags | SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(count) => {
@@ -331,6 +419,9 @@ impl Conn {
     /// # Errors
     /// As `sendmsg(2)`.
     pub async fn send_parts(&self, parts: &[&[u8]]) -> io::Result<()> {
+        if let Some(tls) = self.sealing().await? {
+            return tls.send(self, parts, SendFlags::empty()).await;
+        }
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut rest = &mut slices[..];
         IoSlice::advance_slices(&mut rest, 0);
@@ -350,23 +441,90 @@ impl Conn {
         Ok(())
     }
 
-    /// Sends `range` of `file` without copying it through user memory, and adds to `progress` what went out. The file is read
-    /// ahead off this thread where it is not in the page cache.
+    /// Sends `part` of `bytes` without copying it (`SEND_ZC`); the buffer returns to its pool once the peer has what was sent.
+    /// Where there is no ring to do so it is copied.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the file is shorter than `range`; otherwise as `sendfile(2)` and `read(2)`. The connection cannot be used
-    /// after an error.
-    pub async fn send_file(&self, file: &File, range: Range<u64>, progress: &Progress) -> io::Result<()> {
-        sendfile::send_file(self, file, range, progress).await
+    /// As `send(2)`.
+    pub(super) async fn send_frozen(&self, bytes: &Frozen, part: Range<usize>) -> io::Result<()> {
+        let Some(ring) = current().ring.clone() else { return self.send_all(&bytes[part]).await };
+        let mut from = part.start;
+        while from < part.end {
+            match ring.send(&self.socket, bytes.clone(), from, part.end).await.await.result {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    from += count;
+                    self.sent(count).await;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The session, if it is us who encrypts what is sent.
+    async fn sealing(&self) -> io::Result<Option<&Session>> {
+        match &self.tls {
+            Some(tls) if tls.seals_here(self).await? => Ok(Some(tls)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Before the kernel is given something to encrypt: a new key, if the peer has asked for one.
+    pub(super) async fn settle_keys(&self) -> io::Result<()> {
+        self.sealing().await.map(drop)
+    }
+
+    /// Sends `bytes`, or what the socket takes of them at once, as they are.
+    pub(super) fn send_now(&self, bytes: &[u8]) {
+        let _ = rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    }
+
+    /// Sends what `read` puts into the memory that it is given, `count` bytes at most, and returns how much that was. For connections
+    /// that do not [send files](Conn::sends_files): the memory is that in which the bytes are encrypted, so that a file is read
+    /// where it is needed and not copied. `more`: more follows at once. One call sends 256 KiB at most. `read` must not block.
+    ///
+    /// # Errors
+    /// As `read`, and as `send(2)`; `Unsupported` on a connection that sends files. The connection cannot be used after an error.
+    pub async fn send_read(
+        &self,
+        count: usize,
+        more: bool,
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        match self.sealing().await? {
+            Some(tls) => tls.send_read(self, count, more, read).await,
+            None => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// Counts what was sent without waiting, and lets the others have their turn when it is enough.
     pub(super) async fn sent(&self, count: usize) {
-        let in_a_row = self.in_a_row.get().saturating_add(count as u64);
-        self.in_a_row.set(in_a_row);
-        if in_a_row >= BYTES_PER_TURN {
+        self.count(count);
+        self.turn().await;
+    }
+
+    fn count(&self, bytes: usize) {
+        let weight = if self.sends_files() { 1 } else { TLS_WEIGHT };
+        self.in_a_row.set(self.in_a_row.get().saturating_add((bytes as u64).saturating_mul(weight)));
+    }
+
+    /// Lets the others have their turn if this connection has had its own.
+    async fn turn(&self) {
+        if self.in_a_row.get() >= BYTES_PER_TURN {
             self.in_a_row.set(0);
             yield_now().await;
+        }
+    }
+
+    /// Waits until the socket takes bytes, if it does not now.
+    pub(super) async fn until_writable(&self) -> io::Result<()> {
+        let mut asked = [rustix::event::PollFd::new(&self.socket, PollFlags::OUT)];
+        match poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+            Ok(0) => self.wait_writable().await,
+            _ => Ok(()),
         }
     }
 
@@ -381,10 +539,37 @@ impl Conn {
     /// When the socket cannot be polled; `TimedOut` beyond the limit of [`Conn::set_send_stall`].
     pub async fn wait_writable(&self) -> io::Result<()> {
         self.in_a_row.set(0);
+        self.within_stall(self.socket.writable()).await?
+    }
+
+    /// Waits for something that the peer has to do, for no longer than a send does.
+    ///
+    /// # Errors
+    /// `TimedOut` beyond the limit of [`Conn::set_send_stall`].
+    pub(super) async fn within_stall<F: Future>(&self, wait: F) -> io::Result<F::Output> {
         match self.send_stall.get() {
-            Some(limit) => timeout(limit, self.socket.writable()).await?,
-            None => self.socket.writable().await,
+            Some(limit) => Ok(timeout(limit, wait).await?),
+            None => Ok(wait.await),
         }
+    }
+
+    /// The same for at most `limit`; false when the peer has taken nothing until then.
+    ///
+    /// # Errors
+    /// When the socket cannot be polled.
+    pub(super) async fn writable_within(&self, limit: Duration) -> io::Result<bool> {
+        self.in_a_row.set(0);
+        match timeout(limit, self.socket.writable()).await {
+            Ok(done) => done.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Whether both ends are on this machine: the kernel then copies what it would send from our memory.
+    pub fn is_local(&self) -> bool {
+        let Some(peer) = self.peer else { return true };
+        let ours = rustix::net::getsockname(&self.socket).ok().and_then(|ours| SocketAddr::try_from(ours).ok());
+        peer.ip().to_canonical().is_loopback() || ours.is_some_and(|ours| ours.ip() == peer.ip())
     }
 
     /// Sends small segments at once (`TCP_NODELAY`). Nothing on a Unix socket.
@@ -414,12 +599,49 @@ impl Conn {
     /// # Errors
     /// As `shutdown(2)`.
     pub fn shutdown_write(&self) -> io::Result<()> {
+        if let Some(tls) = &self.tls {
+            tls.close(self.as_fd());
+        }
         Ok(rustix::net::shutdown(&self.socket, Shutdown::Write)?)
     }
 
     /// Breaks the connection in both directions at once: whatever waits on it, in whichever task, ends.
     pub fn abort(&self) {
+        if let Some(tls) = &self.tls {
+            tls.abort();
+        }
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+    }
+}
+
+/// A connection on its way from one core to another.
+#[derive(Debug)]
+pub struct Detached {
+    fd: OwnedFd,
+    peer: Option<SocketAddr>,
+    tls: Option<Box<Session>>,
+    send_stall: Option<Duration>,
+}
+
+impl Detached {
+    /// The connection, now of this core.
+    ///
+    /// # Errors
+    /// When the driver refuses the descriptor.
+    pub fn attach(self) -> io::Result<Conn> {
+        let mut conn = Conn::registered(self.fd, self.peer)?;
+        conn.tls = self.tls;
+        conn.send_stall.set(self.send_stall);
+        Ok(conn)
+    }
+}
+
+impl Drop for Conn {
+    /// A stream of TLS ends with a word; one that was cut does not.
+    fn drop(&mut self) {
+        if let Some(tls) = &self.tls {
+            tls.close(self.as_fd());
+        }
     }
 }
 
@@ -431,7 +653,7 @@ impl AsFd for Conn {
 
 impl fmt::Debug for Conn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Conn").field("fd", &self.as_fd()).field("peer", &self.peer).finish()
+        f.debug_struct("Conn").field("fd", &self.as_fd()).field("peer", &self.peer).field("tls", &self.tls()).finish()
     }
 }
 

@@ -5,23 +5,24 @@ use std::cell::UnsafeCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::{mem, ptr};
 
-use monoio::buf::{IoBuf, IoBufMut};
+use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, CancelHandle, CancelableAsyncReadRent, OwnedReadHalf};
 use monoio::net::UnixStream;
 
-use super::buffer::{BUFFER_BYTES, Buffer, Frozen, PAGE_BYTES};
+use super::buffer::{BUFFER_BYTES, Buffer, PAGE_BYTES};
 
 /// The memory of a pooled buffer.
 #[repr(C, align(4096))]
-pub(super) struct Block([u8; BUFFER_BYTES]);
+pub(super) struct Memory([u8; BUFFER_BYTES]);
 
-const _: () = assert!(align_of::<Block>() == PAGE_BYTES && size_of::<Block>() == BUFFER_BYTES);
+const _: () = assert!(align_of::<Memory>() == PAGE_BYTES && size_of::<Memory>() == BUFFER_BYTES);
 
-impl Block {
-    /// A block of zeroes, made on the heap: it is too large for the stack.
+impl Memory {
+    /// Zeroes, made on the heap: they are too many for the stack.
     pub(super) fn zeroed() -> Box<Self> {
-        // SAFETY: a `Block` is an array of `u8`, and all zeroes is a valid one.
+        // SAFETY: `Memory` is an array of `u8`, and all zeroes is a valid one.
         unsafe { Box::new_zeroed().assume_init() }
     }
 
@@ -110,6 +111,24 @@ unsafe impl sealed::Spare for Buffer {
     }
 }
 
+/// Bytes that `buf` still takes.
+pub(super) fn room<B: RecvBuf>(buf: &mut B) -> usize {
+    buf.spare().1
+}
+
+/// Adds as much of `bytes` as `buf` takes and returns how much that was.
+pub(super) fn append<B: RecvBuf>(buf: &mut B, bytes: &[u8]) -> usize {
+    let (pointer, room) = buf.spare();
+    let count = bytes.len().min(room);
+    // SAFETY: the pointer is valid for writes of `room` bytes, `count` is no more, and memory that `buf` lends for writing is not
+    // that of `bytes`, which is borrowed. All `count` bytes are written before they are counted.
+    unsafe {
+        ptr::copy_nonoverlapping(bytes.as_ptr(), pointer, count);
+        buf.filled(count);
+    }
+    count
+}
+
 /// A receive buffer as the runtime wants it: all of it is the unfilled rest.
 pub(super) struct Rest<B>(pub(super) B);
 
@@ -126,36 +145,6 @@ unsafe impl<B: RecvBuf> IoBufMut for Rest<B> {
     unsafe fn set_init(&mut self, count: usize) {
         // SAFETY: the runtime calls this once, with the count that the kernel has written from `write_ptr` on.
         unsafe { self.0.filled(count) }
-    }
-}
-
-/// A part of a frozen buffer, padding included, as the runtime wants it for a write.
-pub(super) struct Part {
-    frozen: Frozen,
-    from: usize,
-    to: usize,
-}
-
-impl Part {
-    /// Bytes `from..to` of [`Frozen::padded`], clamped to it.
-    pub(super) fn new(frozen: Frozen, from: usize, to: usize) -> Self {
-        let to = to.min(frozen.padded().len());
-        Self { frozen, from: from.min(to), to }
-    }
-
-    pub(super) fn into_inner(self) -> Frozen {
-        self.frozen
-    }
-}
-
-// SAFETY: a frozen buffer is on the heap, initialised, and does not change; `from <= to <= padded().len()`.
-unsafe impl IoBuf for Part {
-    fn read_ptr(&self) -> *const u8 {
-        self.frozen.padded()[self.from..self.to].as_ptr()
-    }
-
-    fn bytes_init(&self) -> usize {
-        self.to - self.from
     }
 }
 
@@ -201,5 +190,56 @@ impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the stream owns the descriptor and lives as long as the borrow of `self`.
         unsafe { BorrowedFd::borrow_raw(self.stream().as_raw_fd()) }
+    }
+}
+
+/// Makes a TCP connection one of kernel TLS; it stays plain until it gets a key (`TCP_ULP`, tcp(7)).
+pub(super) fn set_ulp_tls(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_ULP, b"tls")
+}
+
+/// Gives kernel TLS the key to send with: a `struct tls12_crypto_info_…` of `linux/tls.h`.
+pub(super) fn set_tls_tx(fd: BorrowedFd<'_>, crypto_info: &[u8]) -> io::Result<()> {
+    set_option(fd, libc::SOL_TLS, libc::TLS_TX, crypto_info)
+}
+
+fn set_option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &[u8]) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    // SAFETY: pointer and length are those of `value`, which the kernel only reads.
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sends a small record of another type than data through kernel TLS, which is told the type beside the bytes. `false`: the socket
+/// is full.
+pub(super) fn send_tls_record(fd: BorrowedFd<'_>, content: u8, bytes: &[u8]) -> io::Result<bool> {
+    #[repr(C, align(8))]
+    struct Control([u8; 32]);
+    let mut control = Control([0; 32]);
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: `msghdr` is a struct of integers and pointers, for which zeroes are valid.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    // SAFETY: computes sizes only.
+    let (space, length) = unsafe { (libc::CMSG_SPACE(1), libc::CMSG_LEN(1)) };
+    message.msg_controllen = space as usize;
+    // SAFETY: the control memory is aligned for a header, and larger than `CMSG_SPACE(1)` (24 bytes), so there is a first header
+    // and a byte behind it. The kernel only reads what the message points to, all of which outlives the call.
+    let result = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_TLS;
+        (*header).cmsg_type = libc::TLS_SET_RECORD_TYPE;
+        (*header).cmsg_len = length as usize;
+        libc::CMSG_DATA(header).write(content);
+        libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+    };
+    match result {
+        0.. => Ok(true),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            error => Err(error),
+        },
     }
 }

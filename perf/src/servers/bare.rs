@@ -6,12 +6,13 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Server, free_address};
-use crate::bare;
 use crate::error::{During, Result};
 use crate::payload::{Comparer, Payload};
 
 /// What it is called in reports.
 pub const NAME: &str = "bare loop";
+/// Name of this program's subcommand that is it.
+pub const SUBCOMMAND: &str = "bare";
 /// The file it writes, in its directory.
 const FILE: &str = "received";
 
@@ -23,7 +24,7 @@ pub fn start(directory: &Path, size: u64) -> Result<Server> {
     fs::create_dir(directory).during(|| directory.display().to_string())?;
     let address = free_address()?;
     let mut command = Command::new(env::current_exe().during(|| "path of this program")?);
-    command.args([bare::SUBCOMMAND, &address.to_string()]).arg(directory.join(FILE)).arg(size.to_string());
+    command.args([SUBCOMMAND, &address.to_string()]).arg(directory.join(FILE)).arg(size.to_string());
     Server::start(NAME, command, address, directory.to_owned(), directory.join("log"), None)
 }
 

@@ -48,9 +48,21 @@ impl Response {
     }
 }
 
+/// What a connection runs over: a socket, or TLS over one.
+pub(crate) trait Stream: Read + Write + Send {
+    /// The socket below.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
 /// One connection to a server.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     /// Received, not yet consumed.
     buffer: Vec<u8>,
 }
@@ -61,11 +73,12 @@ impl Connection {
     }
 
     pub(crate) fn try_open(address: SocketAddr) -> io::Result<Connection> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Connection { stream, buffer: Vec::new() })
+        Ok(Connection::over(socket(address)?))
+    }
+
+    /// A connection over a stream that is open already.
+    pub(crate) fn over(stream: impl Stream + 'static) -> Connection {
+        Connection { stream: Box::new(stream), buffer: Vec::new() }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -74,7 +87,7 @@ impl Connection {
 
     /// How long the next reads wait.
     pub(crate) fn patience(&mut self, limit: Duration) {
-        self.stream.set_read_timeout(Some(limit)).expect("a timeout above zero");
+        self.stream.socket().set_read_timeout(Some(limit)).expect("a timeout above zero");
     }
 
     /// One read from the socket; `Ok(0)` at its end.
@@ -92,7 +105,7 @@ impl Connection {
 
     /// Tells the server that nothing more is sent.
     pub(crate) fn finish_sending(&mut self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let _ = self.stream.socket().shutdown(std::net::Shutdown::Write);
     }
 
     /// Whether the server closes the connection, without sending anything more, within `limit`.
@@ -209,6 +222,15 @@ impl Connection {
             body.append(&mut chunk);
         }
     }
+}
+
+/// A socket connected to `address`.
+pub(crate) fn socket(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 /// The head of a request as bytes. `Host` is added unless given; `length` adds `Content-Length`.

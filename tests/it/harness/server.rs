@@ -45,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) config: Option<String>,
     /// Without a subcommand and without a data directory: what a newcomer types.
     pub(crate) bare: bool,
+    /// How clients speak TLS to it, if the configuration says so.
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// The binary under test.
@@ -140,7 +142,8 @@ impl Server {
         collect(child.stdout.take().expect("piped"), self.log.clone(), Some(lines));
         collect(child.stderr.take().expect("piped"), self.log.clone(), None);
         self.launcher = Some(child);
-        let expected = format!("vitrine: ready on http://{}", self.address);
+        let scheme = if self.options.tls.is_some() { "https" } else { "http" };
+        let expected = format!("vitrine: ready on {scheme}://{}", self.address);
         match ready.recv_timeout(START) {
             Ok(line) if line == expected => begun.elapsed(),
             Ok(line) => panic!("the first line is {line:?}, not {expected:?}\n{}", self.log()),
@@ -249,7 +252,10 @@ impl Server {
     }
 
     pub(crate) fn connect(&self) -> Connection {
-        Connection::open(self.address)
+        match &self.options.tls {
+            Some(config) => Connection::over(super::tls::connect(self.address, config).expect("a TLS connection")),
+            None => Connection::open(self.address),
+        }
     }
 
     /// One request on a connection of its own.
