@@ -16,6 +16,7 @@ use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
 use crate::http::request_id;
 use crate::io::Conn;
+use crate::places::Place;
 use crate::shard::Shard;
 use crate::transfer::{download, upload};
 
@@ -38,10 +39,15 @@ impl Request<'_> {
 
     /// The caller's tokens.
     pub(crate) fn proof(&self) -> Proof {
-        Proof {
-            token: self.head.header_named("x-auth-token").map(str::to_owned),
-            service_token: self.head.header_named("x-service-token").map(str::to_owned),
-        }
+        proof(self.head)
+    }
+}
+
+/// The tokens that came with a request.
+pub(crate) fn proof(head: &Head) -> Proof {
+    Proof {
+        token: head.header_named("x-auth-token").map(str::to_owned),
+        service_token: head.header_named("x-service-token").map(str::to_owned),
     }
 }
 
@@ -57,21 +63,23 @@ pub(crate) struct Answered {
     pub(crate) keep: bool,
 }
 
-/// Serves `conn` to its end.
-pub(crate) async fn serve(shard: Rc<Shard>, conn: Conn) {
+/// Serves the connection that has `place` to its end.
+pub(crate) async fn serve(shard: Rc<Shard>, place: Place) {
     let _connected = shard.metrics.connection();
+    let conn = place.conn();
     let stall = shard.config.dataplane.send_stall;
     if !stall.is_zero() {
         conn.set_send_stall(stall);
     }
     let limits = limits(&shard);
     let patience = Patience { idle: shard.config.dataplane.idle_timeout, head: shard.config.dataplane.head_timeout };
-    let mut input = Input::new(&conn);
+    let mut input = Input::new(conn);
     loop {
-        let next = match next_request(&shard, &mut input, &limits, patience).await {
-            Some(next) => next,
-            None => return,
+        let next = {
+            let _waiting = place.wait();
+            next_request(&shard, &mut input, &limits, patience).await
         };
+        let Some(next) = next else { return };
         let answered = match next {
             Ok(head) => match answer(&shard, &head, &mut input).await {
                 Ok(answered) => answered,
@@ -81,7 +89,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, conn: Conn) {
                     return;
                 }
             },
-            Err(error) => refuse(&shard, &conn, &error).await,
+            Err(error) => refuse(&shard, conn, &error).await,
         };
         if !answered.keep {
             input.linger().await;
@@ -112,13 +120,16 @@ async fn next_request(
     }
 }
 
+/// Bytes of the longest target that control's HTTP library takes, also when every third is written as an escape.
+const TARGET_BYTES_CEILING: usize = u16::MAX as usize / 3;
+
 pub(crate) fn limits(shard: &Shard) -> Limits {
     let config = &shard.config.dataplane;
     Limits {
         head_bytes_max: config.request_head_bytes_max,
         header_count_max: config.request_header_count_max,
         // A target may fill half of the head: the rest is for the headers.
-        target_bytes_max: config.request_head_bytes_max / 2,
+        target_bytes_max: (config.request_head_bytes_max / 2).min(TARGET_BYTES_CEILING),
     }
 }
 
@@ -126,7 +137,9 @@ pub(crate) fn limits(shard: &Shard) -> Limits {
 async fn refuse(shard: &Shard, conn: &Conn, error: &Error) -> Answered {
     let status = error.status().as_u16();
     shard.metrics.request(None, status);
-    let _ = reply::send_error(conn, error, None, None, Sent::whole(false)).await;
+    let id = request_id::new();
+    tracing::debug!(request_id = id, "not a request from {:?}: {error}", conn.peer_addr());
+    let _ = reply::send_error(conn, error, None, Some(&id), Sent::whole(false)).await;
     Answered { status, keep: false }
 }
 
@@ -139,11 +152,16 @@ async fn answer(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result
     let resolution = routes::resolve(&head.method, &head.path, request.accept(), shard.offered);
     let mut body = Body::new(head.body);
     let outcome = match &resolution {
+        Resolution::Found(Route::DownloadImage | Route::UploadImage, _) if shard.shared.descriptors.are_scarce() => {
+            let retry = shard.config.control.retry_after_seconds;
+            let error = Error::unavailable("The server has too many files open. Try again.", retry);
+            answer_error(&request, input.conn(), &error, &body).await
+        }
         Resolution::Found(Route::DownloadImage, params) => {
-            download::answer(shard, &request, &params[0], input, &mut body).await
+            download::answer(shard, &request, image_of(params), input, &mut body).await
         }
         Resolution::Found(Route::UploadImage, params) => {
-            upload::answer(shard, &request, &params[0], input, &mut body).await
+            upload::answer(shard, &request, image_of(params), input, &mut body).await
         }
         _ => forwarded(shard, &request, input, &mut body).await,
     };
@@ -154,6 +172,11 @@ async fn answer(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result
     shard.metrics.request(route, outcome.as_ref().map_or(CUT, |answered| answered.status));
     let answered = outcome?;
     Ok(Answered { keep: answered.keep && body.is_done(), ..answered })
+}
+
+/// The value of `{image}`, which both routes of image data have.
+fn image_of(params: &[String]) -> &str {
+    params.first().map_or("", String::as_str)
 }
 
 async fn forwarded(

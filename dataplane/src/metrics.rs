@@ -14,9 +14,9 @@ use common::metrics::Exposition;
 pub(crate) use histogram::Histogram;
 
 /// Statuses that we answer; anything else, and answers that were cut, count under the last, `0`.
-const STATUSES: [u16; 27] = [
-    200, 201, 202, 204, 206, 300, 302, 304, 400, 401, 403, 404, 405, 408, 409, 410, 413, 414, 415, 416, 417, 431, 500,
-    501, 503, 505, 0,
+const STATUSES: [u16; 28] = [
+    200, 201, 202, 204, 206, 300, 302, 304, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 414, 415, 416, 417, 431,
+    500, 501, 503, 505, 0,
 ];
 
 /// Requests that were refused before they named an endpoint.
@@ -115,6 +115,7 @@ pub(crate) struct CoreMetrics {
     catalog: Histogram,
     accepted: AtomicU64,
     refused: AtomicU64,
+    evicted: AtomicU64,
     connections: AtomicI64,
     /// The kernel's id of the core's thread, for its processor time.
     thread: AtomicI64,
@@ -132,6 +133,7 @@ impl CoreMetrics {
             catalog: Histogram::latency(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
             connections: AtomicI64::new(0),
             thread: AtomicI64::new(0),
         }
@@ -191,6 +193,11 @@ impl CoreMetrics {
     /// A client was turned away because there are too many connections.
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// How many clients' connections were closed, while they waited for a request, in favour of others.
+    pub(crate) fn evicted(&self, count: u64) {
+        self.evicted.store(count, Relaxed);
     }
 }
 
@@ -333,6 +340,14 @@ fn per_core(out: &mut Exposition, cores: &[std::sync::Arc<CoreMetrics>]) {
     );
     for (name, core) in names.iter().zip(cores) {
         out.sample("", &[("core", name)], core.refused.load(Relaxed));
+    }
+    out.family(
+        "vitrine_dataplane_connections_evicted_total",
+        "counter",
+        "Connections closed while they waited for a request, so that others could have their places.",
+    );
+    for (name, core) in names.iter().zip(cores) {
+        out.sample("", &[("core", name)], core.evicted.load(Relaxed));
     }
 }
 

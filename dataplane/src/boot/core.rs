@@ -15,6 +15,7 @@ use super::StartError;
 use crate::control_client::is_away;
 use crate::futures::{Either, race};
 use crate::io::{Conn, CoreConfig, Listener, MailSender, Mailbox, MailboxSeed, run_core, sleep, spawn, timeout};
+use crate::places::{Place, Places};
 use crate::shard::{Shard, Shared};
 use crate::uploads::CoreEvent;
 use crate::{admin, connection, rpc_server};
@@ -24,6 +25,12 @@ const HELLO_PAUSE: Duration = Duration::from_millis(5);
 
 /// The pause after descriptors or memory ran out, before connections are accepted again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a listener that cannot accept says so once only.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Connections of control at a time. It keeps a few, and one is enough.
+const RPC_CONNECTIONS_MAX: usize = 64;
 
 /// What the first core serves besides clients.
 pub(super) struct SideDoors {
@@ -98,8 +105,9 @@ impl SideDoors {
     fn open(self, shard: &Rc<Shard>) -> io::Result<()> {
         let rpc = Listener::new(self.rpc)?;
         let admin = Listener::new(self.admin)?;
-        drop(spawn(accept_side(Rc::clone(shard), rpc, rpc_server::serve)));
-        drop(spawn(accept_side(Rc::clone(shard), admin, admin::serve)));
+        let operators = Places::new(shard.config.dataplane.admin_max_connections);
+        drop(spawn(accept_side(Rc::clone(shard), rpc, Places::new(RPC_CONNECTIONS_MAX), rpc_server::serve)));
+        drop(spawn(accept_side(Rc::clone(shard), admin, operators, admin::serve)));
         Ok(())
     }
 }
@@ -107,19 +115,35 @@ impl SideDoors {
 async fn accept_side<F: Future<Output = ()> + 'static>(
     shard: Rc<Shard>,
     listener: Listener,
-    serve: fn(Rc<Shard>, Conn) -> F,
+    places: Rc<Places>,
+    serve: fn(Rc<Shard>, Place) -> F,
 ) {
+    let mut complaint = Complaint::default();
     loop {
         match listener.accept().await {
-            Ok(conn) => drop(spawn(serve(Rc::clone(&shard), conn))),
-            Err(error) => pause_accepting(&error).await,
+            // Without a place it is closed.
+            Ok(conn) => drop(places.take(conn).map(|place| spawn(serve(Rc::clone(&shard), place)))),
+            Err(error) => complaint.pause(&error).await,
         }
     }
 }
 
-async fn pause_accepting(error: &io::Error) {
-    tracing::error!("connections cannot be accepted for the moment: {error}; raise RLIMIT_NOFILE or add memory");
-    sleep(ACCEPT_PAUSE).await;
+/// What a listener does that cannot accept.
+#[derive(Debug, Default)]
+struct Complaint {
+    last: Option<Instant>,
+}
+
+impl Complaint {
+    async fn pause(&mut self, error: &io::Error) {
+        if self.last.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) {
+            self.last = Some(Instant::now());
+            tracing::error!(
+                "connections cannot be accepted for the moment: {error}; raise RLIMIT_NOFILE or add memory"
+            );
+        }
+        sleep(ACCEPT_PAUSE).await;
+    }
 }
 
 /// Makes ourselves known to control, which is told apart from a dead data plane's leftovers by our instance.
@@ -157,52 +181,35 @@ async fn drain_begun(shard: &Shard) {
 
 /// Accepts clients until the drain begins, then waits for those that are here, as long as the configuration allows.
 async fn serve(shard: Rc<Shard>, listener: Listener) {
-    let cores = shard.shared.metrics.len().max(1);
-    let connections_max = (shard.config.dataplane.max_connections / cores).max(1);
+    let mut complaint = Complaint::default();
     loop {
         match race(listener.accept(), drain_begun(&shard)).await {
-            Either::First(Ok(conn)) if shard.connections.get() < connections_max => admit(&shard, conn),
-            // Closed at once: the client's own retry is the queue.
-            Either::First(Ok(_)) => shard.metrics.refused(),
-            Either::First(Err(error)) => pause_accepting(&error).await,
+            Either::First(Ok(conn)) => admit(&shard, conn),
+            Either::First(Err(error)) => {
+                shard.places.evict();
+                complaint.pause(&error).await;
+            }
             Either::Second(()) => break,
         }
     }
     drop(listener);
     let until = Instant::now() + shard.config.dataplane.drain;
-    while shard.connections.get() > 0 {
+    while shard.places.taken() > 0 {
         let left = until.saturating_duration_since(Instant::now());
-        if timeout(left, shard.changed.wait()).await.is_err() && left.is_zero() {
-            tracing::warn!("core {}: {} connections are cut", shard.index, shard.connections.get());
+        if timeout(left, shard.places.freed()).await.is_err() && left.is_zero() {
+            tracing::warn!("core {}: {} connections are cut", shard.index, shard.places.taken());
             return;
         }
     }
 }
 
+/// Serves a client, if there is a place and a descriptor for it. Else it is closed at once: its own retry is the queue.
 fn admit(shard: &Rc<Shard>, conn: Conn) {
-    let place = Place::take(Rc::clone(shard));
-    let shard = Rc::clone(shard);
-    drop(spawn(async move {
-        let _place = place;
-        connection::serve(shard, conn).await;
-    }));
-}
-
-/// A client's place among the connections of a core; free again when dropped, also by a panic.
-struct Place(Rc<Shard>);
-
-impl Place {
-    fn take(shard: Rc<Shard>) -> Self {
-        shard.connections.set(shard.connections.get() + 1);
-        Place(shard)
+    // One of the last descriptors is kept only in exchange for another.
+    let has_descriptor = !shard.shared.descriptors.is_reserved(&conn) || shard.places.evict();
+    match has_descriptor.then(|| shard.places.take(conn)).flatten() {
+        Some(place) => drop(spawn(connection::serve(Rc::clone(shard), place))),
+        None => shard.metrics.refused(),
     }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get().saturating_sub(1));
-        if self.0.draining.get() {
-            self.0.changed.notify();
-        }
-    }
+    shard.metrics.evicted(shard.places.evicted());
 }

@@ -13,7 +13,7 @@ use common::error::Kind;
 use common::http::head::Body as Framing;
 use common::rpc::{CommitUpload, Done, OpenUpload, ToControl, UploadTicket};
 use common::{Error, Result};
-use http::{StatusCode, header};
+use http::header;
 
 use super::receive::{Interrupted, Pace, Received, receive};
 use crate::connection::{Answered, Request, answer_error};
@@ -72,7 +72,7 @@ pub(crate) async fn answer(
     match outcome {
         Ok(()) => {
             let keep = request.keep && body.is_done();
-            reply::send_empty(conn, StatusCode::NO_CONTENT, &request.id, keep).await?;
+            reply::send_no_content(conn, &request.id, keep).await?;
             Ok(Answered { status: 204, keep })
         }
         Err(Failed::Answer(error)) => answer_error(request, conn, &error, body).await,
