@@ -3,11 +3,11 @@
 use std::io;
 use std::rc::Rc;
 
+use common::Error;
 use common::error::Kind;
 use common::http::head::{Body as Framing, Head};
 use common::metrics::{Exposition, merge, process};
 use common::rpc::{MetricsText, ToControl};
-use common::Error;
 use http::StatusCode;
 
 use crate::connection;

@@ -45,9 +45,8 @@ impl Descriptors {
 
     /// Those of a process that may have `limit` of them; `None`: any number.
     fn of(limit: Option<u64>) -> Self {
-        let reserved_from = limit.map_or(u64::MAX, |limit| {
-            limit.saturating_sub((limit / RESERVE_DIVISOR).clamp(RESERVE_MIN, RESERVE_MAX))
-        });
+        let reserved_from = limit
+            .map_or(u64::MAX, |limit| limit.saturating_sub((limit / RESERVE_DIVISOR).clamp(RESERVE_MIN, RESERVE_MAX)));
         Descriptors { reserved_from }
     }
 

@@ -18,6 +18,7 @@ mod harness;
 mod http;
 mod metrics;
 mod planes;
+mod security;
 mod slow;
 mod start;
 mod upload;

@@ -280,6 +280,7 @@ fn split_target(
             _ => Err(Error::bad_request("The target * goes with OPTIONS only.")),
         };
     }
+    let with_path;
     let origin = match target.strip_prefix("http://").or_else(|| target.strip_prefix("https://")) {
         Some(rest) => {
             let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -291,7 +292,12 @@ fn split_target(
             {
                 headers.insert(header::HOST, value);
             }
-            if path.is_empty() { "/" } else { path }
+            if path.starts_with('/') {
+                path
+            } else {
+                with_path = format!("/{path}");
+                &with_path
+            }
         }
         None => target,
     };
@@ -322,9 +328,8 @@ fn is_authority(text: &str) -> bool {
     let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte);
     let is_host = !host.is_empty() && (text.starts_with('[') || host.bytes().all(in_name));
     // The port may be empty; one with a sign, or beyond 65535, is none.
-    let is_port = |port: &str| {
-        port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
-    };
+    let is_port =
+        |port: &str| port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
     is_host && port.is_some_and(is_port)
 }
 
