@@ -158,13 +158,15 @@ fn cuts(case: &Case, step: usize) -> Vec<Option<usize>> {
     let mut cuts = vec![None];
     // Every upload that succeeds is a file that is made durable, and the heads of all are alike.
     let stores = matches!(case.want, Answered([204]) | Continued([204]));
-    if stores && let Some(head) = find(&case.bytes, b"\r\n\r\n") {
-        cuts.extend((1..head).step_by(step * HEAD_STEP_OF_UPLOADS).chain(head..=length).map(Some));
-    } else if length <= CUT_EVERYWHERE {
-        cuts.extend((1..=length).step_by(step).map(Some));
+    let head = find(&case.bytes, b"\r\n\r\n").filter(|_| stores).unwrap_or(0);
+    cuts.extend((1..head).step_by(step * HEAD_STEP_OF_UPLOADS).map(Some));
+    let rest = length - head;
+    let everywhere = if stores { CUT_EVERYWHERE / HEAD_STEP_OF_UPLOADS } else { CUT_EVERYWHERE };
+    if rest <= everywhere {
+        cuts.extend((head.max(1)..=length).step_by(step).map(Some));
     } else {
-        let near = (1..20).chain(length - 20..=length);
-        let far = (20..length - 20).step_by((length / CUTS_OF_LONG_INPUTS).max(1));
+        let near = (head.max(1)..head + 20).chain(length - 20..=length);
+        let far = (head + 20..length - 20).step_by((rest / CUTS_OF_LONG_INPUTS).max(1));
         cuts.extend(near.chain(far).step_by(step).map(Some));
     }
     cuts
