@@ -11,6 +11,7 @@ use common::rpc::{MetricsText, ToControl};
 use http::StatusCode;
 
 use crate::connection;
+use crate::descriptors::PER_TRANSFER;
 use crate::hash::Algorithm;
 use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
@@ -104,7 +105,7 @@ async fn readiness(shard: &Shard) -> (StatusCode, &'static str, String) {
     if shard.draining.get() {
         return (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n".to_owned());
     }
-    if shard.shared.descriptors.are_scarce() {
+    if shard.shared.descriptors.are_scarce(PER_TRANSFER) {
         return (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "too many files are open\n".to_owned());
     }
     match shard.control.call::<MetricsText>(ToControl::Metrics).await {

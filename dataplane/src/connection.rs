@@ -152,16 +152,14 @@ async fn answer(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result
     let resolution = routes::resolve(&head.method, &head.path, request.accept(), shard.offered);
     let mut body = Body::new(head.body);
     let outcome = match &resolution {
-        Resolution::Found(Route::DownloadImage | Route::UploadImage, _) if shard.shared.descriptors.are_scarce() => {
-            let retry = shard.config.control.retry_after_seconds;
-            let error = Error::unavailable("The server has too many files open. Try again.", retry);
-            answer_error(&request, input.conn(), &error, &body).await
-        }
         Resolution::Found(Route::DownloadImage, params) => {
             download::answer(shard, &request, image_of(params), input, &mut body).await
         }
         Resolution::Found(Route::UploadImage, params) => {
             upload::answer(shard, &request, image_of(params), input, &mut body).await
+        }
+        Resolution::Undecodable => {
+            answer_error(&request, input.conn(), &Error::bad_request("The path is not UTF-8."), &body).await
         }
         _ => forwarded(shard, &request, input, &mut body).await,
     };

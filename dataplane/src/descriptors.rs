@@ -11,8 +11,8 @@ const RESERVE_DIVISOR: u64 = 8;
 const RESERVE_MIN: u64 = 24;
 const RESERVE_MAX: u64 = 1024;
 
-/// Descriptors that a connection comes to need at most: its own, and a file's for the ring and for the pool.
-const PER_CONNECTION: u64 = 3;
+/// Descriptors that a new client's transfer takes: its own, and a file's for the ring and for the pool.
+pub(crate) const PER_TRANSFER: u64 = 3;
 
 /// How many descriptors this process may have.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,7 @@ pub(crate) struct Descriptors {
 
 impl Descriptors {
     /// Raises the soft limit of open files to the hard one: the soft one protects programs that use `select`. Warns when
-    /// what is left is less than `connections_max` connections may need.
+    /// `connections_max` connections are more than it allows.
     pub(crate) fn raise(connections_max: usize) -> Self {
         let limit = getrlimit(Resource::Nofile);
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -32,11 +32,10 @@ impl Descriptors {
             Err(_) => limit.current,
         };
         let ours = Descriptors::of(current);
-        let wanted = (connections_max as u64).saturating_mul(PER_CONNECTION);
-        if ours.reserved_from < wanted {
+        if ours.reserved_from < connections_max as u64 {
             tracing::warn!(
-                "RLIMIT_NOFILE is {}: too few for {connections_max} transfers at a time; raise it (LimitNOFILE= of the \
-                 unit, `ulimit -Hn`), or lower `[dataplane] max_connections`",
+                "RLIMIT_NOFILE is {}: too few for {connections_max} connections; raise it (LimitNOFILE= of the unit, \
+                 `ulimit -Hn`), or lower `[dataplane] max_connections`",
                 current.unwrap_or(u64::MAX)
             );
         }
@@ -56,10 +55,13 @@ impl Descriptors {
         u64::try_from(made.as_fd().as_raw_fd()).is_ok_and(|number| number >= self.reserved_from)
     }
 
-    /// Whether only those that are kept back are left.
-    pub(crate) fn are_scarce(self) -> bool {
+    /// Whether `more` descriptors cannot be made without those that are kept back.
+    pub(crate) fn are_scarce(self, more: u64) -> bool {
         match rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 0) {
-            Ok(made) => self.is_reserved(&made),
+            Ok(made) => {
+                let next = u64::try_from(made.as_raw_fd()).unwrap_or(u64::MAX);
+                next.saturating_add(more) > self.reserved_from
+            }
             Err(errno) => matches!(errno, Errno::MFILE | Errno::NFILE),
         }
     }
@@ -74,8 +76,9 @@ mod tests {
         for (limit, from) in [(64, 40), (1024, 896), (20_000, 18_976), (10, 0)] {
             assert_eq!(Descriptors::of(Some(limit)).reserved_from, from, "{limit}");
         }
-        assert!(!Descriptors::of(None).are_scarce());
-        assert!(!Descriptors::of(Some(100_000)).are_scarce());
-        assert!(Descriptors::of(Some(3)).are_scarce());
+        assert!(!Descriptors::of(None).are_scarce(1000));
+        assert!(!Descriptors::of(Some(100_000)).are_scarce(3));
+        assert!(Descriptors::of(Some(100_000)).are_scarce(100_000));
+        assert!(Descriptors::of(Some(3)).are_scarce(0));
     }
 }

@@ -35,13 +35,12 @@ struct Seat {
 pub(crate) struct Place {
     places: Rc<Places>,
     seat: Rc<Seat>,
+    /// Under which number it waits, if it does.
+    waits: Cell<Option<u64>>,
 }
 
 /// While it lives, its connection may lose its place.
-pub(crate) struct Waiting<'a> {
-    place: &'a Place,
-    since: u64,
-}
+pub(crate) struct Waiting<'a>(&'a Place);
 
 impl Places {
     /// `count` free places, at least one.
@@ -57,13 +56,16 @@ impl Places {
     }
 
     /// A place for `conn`: a free one, or that of the connection that has waited longest for a request. `None`, and
-    /// `conn` is closed, when nobody waits.
+    /// `conn` is closed, when nobody waits. It waits for its own first request from now on.
     pub(crate) fn take(self: &Rc<Self>, conn: Conn) -> Option<Place> {
         if self.taken.get() >= self.count && !self.evict() {
             return None;
         }
         self.taken.set(self.taken.get() + 1);
-        Some(Place { places: Rc::clone(self), seat: Rc::new(Seat { conn, lost: Cell::new(false) }) })
+        let seat = Rc::new(Seat { conn, lost: Cell::new(false) });
+        let place = Place { places: Rc::clone(self), seat, waits: Cell::new(None) };
+        place.begin_waiting();
+        Some(place)
     }
 
     /// Closes the connection that has waited longest for a request; `false` when nobody waits.
@@ -101,15 +103,29 @@ impl Place {
 
     /// To be held while the connection waits for a request, from before its first byte to the end of its head.
     pub(crate) fn wait(&self) -> Waiting<'_> {
-        let since = self.places.next.get();
-        self.places.next.set(since.wrapping_add(1));
-        self.places.waiting.borrow_mut().insert(since, Rc::clone(&self.seat));
-        Waiting { place: self, since }
+        if self.waits.get().is_none() {
+            self.begin_waiting();
+        }
+        Waiting(self)
+    }
+
+    fn begin_waiting(&self) {
+        let number = self.places.next.get();
+        self.places.next.set(number.wrapping_add(1));
+        self.places.waiting.borrow_mut().insert(number, Rc::clone(&self.seat));
+        self.waits.set(Some(number));
+    }
+
+    fn end_waiting(&self) {
+        if let Some(number) = self.waits.take() {
+            self.places.waiting.borrow_mut().remove(&number);
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.end_waiting();
         if !self.seat.lost.get() {
             self.places.taken.set(self.places.taken.get().saturating_sub(1));
         }
@@ -119,12 +135,88 @@ impl Drop for Place {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.place.places.waiting.borrow_mut().remove(&self.since);
+        self.0.end_waiting();
     }
 }
 
 impl fmt::Debug for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Places").field("count", &self.count).field("taken", &self.taken.get()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::io::{CoreConfig, Driver, Listener, Offload, OffloadConfig, run_core};
+
+    fn on_a_core<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send + 'static) {
+        let core = std::thread::spawn(|| {
+            let offload = Offload::new(OffloadConfig::default()).expect("threads");
+            let config = CoreConfig { driver: Driver::Epoll, cpu: None, entries: 256, offload };
+            run_core(config, async move { test().await })
+        });
+        core.join().expect("no panic").expect("a core");
+    }
+
+    /// Connections of ours, and the clients' ends.
+    async fn connections(count: usize) -> Vec<(Conn, TcpStream)> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let listener = Listener::new(listener).expect("registered");
+        let mut made = Vec::new();
+        for _ in 0..count {
+            let client = TcpStream::connect(address).expect("a connection");
+            made.push((listener.accept().await.expect("accepted"), client));
+        }
+        made
+    }
+
+    fn is_open(client: &TcpStream) -> bool {
+        client.set_nonblocking(true).expect("a socket");
+        client.peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    #[test]
+    fn who_has_waited_longest_gives_way() {
+        on_a_core(|| async {
+            let places = Places::new(2);
+            let mut made = connections(4).await.into_iter();
+            let (conn, first) = made.next().expect("made");
+            let one = places.take(conn).expect("free");
+            let (conn, second) = made.next().expect("made");
+            let two = places.take(conn).expect("free");
+            // The first asks for something, and then waits again: now the second has waited longer.
+            drop(one.wait());
+            let waiting = (one.wait(), two.wait());
+            let (conn, third) = made.next().expect("made");
+            let three = places.take(conn).expect("another gives way");
+            assert!(is_open(&first) && !is_open(&second) && is_open(&third));
+            assert_eq!((places.taken(), places.evicted()), (2, 1));
+            drop(waiting);
+            drop(two);
+            assert_eq!(places.taken(), 2, "a lost place is given back once");
+            drop((one, three));
+            assert_eq!(places.taken(), 0);
+        });
+    }
+
+    #[test]
+    fn nobody_gives_way_while_all_are_answered() {
+        on_a_core(|| async {
+            let places = Places::new(1);
+            let mut made = connections(3).await.into_iter();
+            let (conn, busy) = made.next().expect("made");
+            let one = places.take(conn).expect("free");
+            // A request was read.
+            drop(one.wait());
+            let (conn, late) = made.next().expect("made");
+            assert!(places.take(conn).is_none() && !places.evict());
+            assert!(is_open(&busy) && !is_open(&late));
+            drop(one);
+            assert!(places.take(made.next().expect("made").0).is_some());
+        });
     }
 }

@@ -127,6 +127,21 @@ impl Shard {
     }
 }
 
+/// What a machine runs out of.
+impl Shard {
+    /// To be called once a transfer has its files open: those that took one of the last descriptors give it back.
+    ///
+    /// # Errors
+    /// 503 while only the descriptors that are kept back are left.
+    pub(crate) fn require_descriptors(&self) -> Result<()> {
+        if self.shared.descriptors.are_scarce(0) {
+            let retry = self.config.control.retry_after_seconds;
+            return Err(Error::unavailable("The server has too many files open. Try again.", retry));
+        }
+        Ok(())
+    }
+}
+
 /// Clients that take their time.
 impl Shard {
     /// Runs a response whose bytes are counted in `progress`, and ends it when the client takes them too slowly.

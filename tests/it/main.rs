@@ -15,7 +15,6 @@ mod api_patch;
 mod crash;
 mod download;
 mod harness;
-mod http;
 mod metrics;
 mod planes;
 mod security;

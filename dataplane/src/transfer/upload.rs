@@ -169,6 +169,7 @@ impl<'a> Attempt<'a> {
             direct: config.upload_direct_io,
         };
         let writer = store.create(placement, metrics).await.map_err(Error::from)?;
+        self.shard.require_descriptors()?;
         if request.head.expects_continue && request.head.body != Framing::None {
             input.conn().send_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(Failed::Lost)?;
         }

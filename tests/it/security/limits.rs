@@ -158,28 +158,17 @@ fn http_d10_no_descriptors_left() {
     let plane = server.wait_plane("dataplane");
     let data = bytes(52, 32 << 20);
     let id = server.active(&data);
-    let mut kept = server.connect();
-    kept.request("GET", "/v2/images?limit=1", &[], None).expect("an answer").expect(200);
     let busy: Vec<TcpStream> = (0..110).map(|_| stalled(&server, &id)).collect();
     let unready = eventually(SOON, || (admin(&server, "/readyz").0 == 503).then_some(()));
     assert!(unready.is_some(), "ready with {} of 256 descriptors", open_descriptors(&server));
     assert_eq!(admin(&server, "/healthz").0, 200, "alive all the time");
     // New work is turned away in so many words; what needs no file goes on.
-    let path = format!("/v2/images/{id}/file");
-    let reply = kept.request("GET", &path, &[], None).expect("an answer");
-    assert_eq!(reply.status, 503, "{reply:?}");
-    assert!(reply.header("retry-after").is_some());
-    kept.request("GET", "/v2/images?limit=1", &[], None).expect("an answer").expect(200);
-    let mut upload = kept;
-    let other = upload
-        .request("POST", "/v2/images", &[], Some(br#"{"disk_format":"raw","container_format":"bare"}"#))
-        .expect("an answer")
-        .expect(201);
-    let other = other.json()["id"].as_str().expect("an id").to_owned();
-    let reply = upload
-        .request("PUT", &format!("/v2/images/{other}/file"), &[("Content-Type", OCTETS)], Some(b"data"))
-        .expect("an answer");
-    assert_eq!(reply.status, 503, "{reply:?}");
+    let reply = server.get(&format!("/v2/images/{id}/file"));
+    assert!(reply.status == 503 && reply.header("retry-after").is_some(), "{reply:?}");
+    server.get("/v2/images?limit=1").expect(200);
+    let other = server.queued();
+    server.upload(&other, b"data").expect(503);
+    server.assert_queued_without_bytes(&other);
     drop(busy);
     let back = eventually(SOON, || (admin(&server, "/readyz").0 == 200).then_some(()));
     assert!(back.is_some(), "{} descriptors are still open", open_descriptors(&server));

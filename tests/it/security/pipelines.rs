@@ -175,7 +175,7 @@ fn http_f14_a_hundred_requests_in_one_segment() {
         };
         input.extend(head("GET", &path, &[], None));
     }
-    for cut in [input.len(), 1, 4000, 8192, 8193, input.len() - 1] {
+    for cut in [input.len(), 1, 100, 4000, input.len() / 2, input.len() - 1] {
         let (first, second) = input.split_at(cut);
         let (received, end) = sockets::play(server.address, &[vec![first, second]]).remove(0);
         let transcript = Transcript::read(&received, end, &[]).expect("clean answers");
