@@ -11,11 +11,10 @@ use common::rpc::{MetricsText, ToControl};
 use http::StatusCode;
 
 use crate::connection;
-use crate::descriptors::PER_TRANSFER;
 use crate::hash::Algorithm;
 use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
-use crate::io::Conn;
+use crate::io::{Conn, are_descriptors_scarce};
 use crate::metrics;
 use crate::places::Place;
 use crate::shard::Shard;
@@ -34,10 +33,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, place: Place) {
     conn.set_send_stall(shard.config.dataplane.send_stall.max(MIN_STALL));
     let mut input = Input::new(conn);
     loop {
-        let next = {
-            let _waiting = place.wait();
-            input.next(&limits, patience).await
-        };
+        let Some(next) = place.while_waiting(input.next(&limits, patience)).await else { return };
         let keep = match next {
             Ok(head) => answer(&shard, conn, &head).await,
             Err(NoRequest::Refused(error)) => {
@@ -105,7 +101,7 @@ async fn readiness(shard: &Shard) -> (StatusCode, &'static str, String) {
     if shard.draining.get() {
         return (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n".to_owned());
     }
-    if shard.shared.descriptors.are_scarce(PER_TRANSFER) {
+    if are_descriptors_scarce() {
         return (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "too many files are open\n".to_owned());
     }
     match shard.control.call::<MetricsText>(ToControl::Metrics).await {

@@ -22,10 +22,10 @@ use uuid::Uuid;
 
 use self::core::{CoreStart, SideDoors};
 use self::listen::Sockets;
-use crate::descriptors::Descriptors;
 use crate::hash::Pool;
 use crate::io::{
     CoreConfig, Driver, MailSender, MailboxSeed, Offload, OffloadConfig, available_cpus, mailbox, preflight,
+    reserve_descriptors,
 };
 use crate::metrics::CoreMetrics;
 use crate::shard::Shared;
@@ -62,11 +62,11 @@ pub fn run(
         config::Driver::Uring => Driver::Uring,
         config::Driver::Epoll => Driver::Epoll,
     };
-    let descriptors = Descriptors::raise(config.dataplane.max_connections);
+    reserve_descriptors(config.dataplane.max_connections);
     preflight(driver).map_err(StartError::new)?;
     let cpus = cpus(&config);
     let sockets = Sockets::open(&config, cpus.len())?;
-    let shared = Arc::new(share(&config, cpus.len(), descriptors)?);
+    let shared = Arc::new(share(&config, cpus.len())?);
     let (senders, seeds) = mailboxes(cpus.len())?;
     watch_signals(senders.clone())?;
     let addresses = (sockets.api_address, sockets.admin_address);
@@ -99,7 +99,7 @@ fn cpus(config: &Config) -> Vec<usize> {
     cpus
 }
 
-fn share(config: &Arc<Config>, cores: usize, descriptors: Descriptors) -> Result<Shared, StartError> {
+fn share(config: &Arc<Config>, cores: usize) -> Result<Shared, StartError> {
     // Control tells the warnings.
     let (policy, _) = Policy::load(&config.policy).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -114,7 +114,6 @@ fn share(config: &Arc<Config>, cores: usize, descriptors: Descriptors) -> Result
         config: Arc::clone(config),
         authority: Authority::new(policy, config.policy.enforce_new_defaults),
         instance: Uuid::new_v4().to_string(),
-        descriptors,
         stores,
         hashes,
         uploads: Uploads::default(),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use common::Error;
 use common::error::Kind;
-use common::http::head::{Head, Limits};
+use common::http::head::{Body as Framing, Head, Limits};
 use common::http::routes::{self, Resolution, Route};
 use common::identity::Proof;
 
@@ -75,13 +75,10 @@ pub(crate) async fn serve(shard: Rc<Shard>, place: Place) {
     let patience = Patience { idle: shard.config.dataplane.idle_timeout, head: shard.config.dataplane.head_timeout };
     let mut input = Input::new(conn);
     loop {
-        let next = {
-            let _waiting = place.wait();
-            next_request(&shard, &mut input, &limits, patience).await
-        };
-        let Some(next) = next else { return };
+        let next = place.while_waiting(next_request(&shard, &mut input, &limits, patience)).await;
+        let Some(next) = next.flatten() else { return };
         let answered = match next {
-            Ok(head) => match answer(&shard, &head, &mut input).await {
+            Ok(head) => match answer(&shard, &place, &head, &mut input).await {
                 Ok(answered) => answered,
                 Err(error) => {
                     tracing::debug!("connection of {:?} lost: {error}", conn.peer_addr());
@@ -143,7 +140,7 @@ async fn refuse(shard: &Shard, conn: &Conn, error: &Error) -> Answered {
     Answered { status, keep: false }
 }
 
-async fn answer(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result<Answered> {
+async fn answer(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>) -> io::Result<Answered> {
     let request = Request {
         id: request_id::of(head, shard.config.api.request_id_length_max),
         keep: head.keep_alive && shard.config.dataplane.http_keepalive && !shard.draining.get(),
@@ -156,12 +153,15 @@ async fn answer(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result
             download::answer(shard, &request, image_of(params), input, &mut body).await
         }
         Resolution::Found(Route::UploadImage, params) => {
-            upload::answer(shard, &request, image_of(params), input, &mut body).await
+            match place.while_waiting(shard.upload_turns.acquire()).await {
+                Some(_turn) => upload::answer(shard, &request, image_of(params), input, &mut body).await,
+                None => Err(gave_way()),
+            }
         }
         Resolution::Undecodable => {
             answer_error(&request, input.conn(), &Error::bad_request("The path is not UTF-8."), &body).await
         }
-        _ => forwarded(shard, &request, input, &mut body).await,
+        _ => forwarded(shard, place, &request, input, &mut body).await,
     };
     let route = match resolution {
         Resolution::Found(route, _) => Some(route),
@@ -177,13 +177,29 @@ fn image_of(params: &[String]) -> &str {
     params.first().map_or("", String::as_str)
 }
 
+/// The end of a connection whose place another has.
+fn gave_way() -> io::Error {
+    io::ErrorKind::ConnectionAborted.into()
+}
+
 async fn forwarded(
     shard: &Shard,
+    place: &Place,
     request: &Request<'_>,
     input: &mut Input<'_>,
     body: &mut Body,
 ) -> io::Result<Answered> {
-    match forward::ask(shard, request.head, &request.id, input, body).await {
+    // Until its body is here, a request is no more than a wish.
+    let received = match request.head.body {
+        Framing::None => Some(Ok(Vec::new())),
+        _ => place.while_waiting(forward::receive(shard, request.head, input, body)).await,
+    };
+    let asked = match received {
+        Some(Ok(content)) => forward::ask(shard, request.head, &request.id, input, &content).await,
+        Some(Err(failure)) => Err(failure),
+        None => return Err(gave_way()),
+    };
+    match asked {
         Ok(response) => {
             let status = response.status.as_u16();
             forward::relay(shard, response, input, request.keep).await?;

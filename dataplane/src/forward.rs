@@ -59,24 +59,23 @@ fn is_forwarded(name: &str) -> bool {
         && name != rpc::FORWARDED_FOR
 }
 
-/// Reads the whole body, sends the request to control and reads the head of the answer.
+/// Receives the whole body of a request that has one.
 ///
 /// # Errors
-/// 400 and 413 for the body, 503 when control is away.
-pub(crate) async fn ask(
+/// 400, 413 and 415 for the body, 401 where the client waits to be told to send it and is not known, 408.
+pub(crate) async fn receive(
     shard: &Shard,
     head: &Head,
-    request_id: &str,
     input: &mut Input<'_>,
     body: &mut Body,
-) -> Result<Response, Failure> {
+) -> Result<Vec<u8>, Failure> {
     let limits = &shard.config.dataplane;
     body.check_announced(limits.metadata_body_bytes_max)?;
-    if head.body != Framing::None && !has_plain_body(head) {
+    if !has_plain_body(head) {
         let message = "The request body has a Content-Encoding. Send it as it is.";
         return Err(Error::new(Kind::UnsupportedMedia, message).into());
     }
-    if head.expects_continue && head.body != Framing::None {
+    if head.expects_continue {
         // Who is not known here is told so before the body is sent.
         shard.identities.identify(proof(head), &shard.control).await?;
         input.conn().send_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(Failure::Lost)?;
@@ -85,9 +84,23 @@ pub(crate) async fn ask(
     // The deadline is for all of it: one that arrives byte by byte holds its connection no longer.
     let content =
         timeout(limits.head_timeout, collected).await.map_err(|elapsed| BodyError::Lost(elapsed.into()))??;
+    Ok(content)
+}
+
+/// Sends the request with its whole body to control and reads the head of the answer.
+///
+/// # Errors
+/// 503 when control is away.
+pub(crate) async fn ask(
+    shard: &Shard,
+    head: &Head,
+    request_id: &str,
+    input: &Input<'_>,
+    content: &[u8],
+) -> Result<Response, Failure> {
     let text = request_head(head, request_id, input, content.len());
     let answer = if head.method == "HEAD" { Answer::HeadOnly } else { Answer::WithBody };
-    Ok(shard.control.exchange(&text, &content, answer).await?)
+    Ok(shard.control.exchange(&text, content, answer).await?)
 }
 
 /// Whether the body is what it says, not something packed that nobody behind us would unpack.

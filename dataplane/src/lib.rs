@@ -10,7 +10,6 @@ mod admin;
 mod boot;
 mod connection;
 mod control_client;
-mod descriptors;
 mod forward;
 mod futures;
 pub mod hash;

@@ -2,14 +2,17 @@
 //!
 //! A connection that waits for a request may go at any time: HTTP lets a server close it then, and a client that had
 //! something to ask connects again. So when all places are taken, the connection that has waited longest gives way.
-//! However many are opened to say nothing, or to begin a head and never end it, they push out each other and keep
+//! However many are opened to say nothing, or to begin a request and never end it, they push out each other and keep
 //! nobody else out; only when every place has a request that is being answered is a newcomer turned away.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
+use crate::futures::{Either, race};
 use crate::io::{Conn, Notify};
 
 /// The places of one listener on one core.
@@ -29,6 +32,8 @@ pub(crate) struct Places {
 struct Seat {
     conn: Conn,
     lost: Cell<bool>,
+    /// Who waits to hear that it was lost.
+    waker: RefCell<Option<Waker>>,
 }
 
 /// A place that a connection holds; free again when dropped, also by a panic.
@@ -40,7 +45,7 @@ pub(crate) struct Place {
 }
 
 /// While it lives, its connection may lose its place.
-pub(crate) struct Waiting<'a>(&'a Place);
+struct Waiting<'a>(&'a Place);
 
 impl Places {
     /// `count` free places, at least one.
@@ -62,7 +67,7 @@ impl Places {
             return None;
         }
         self.taken.set(self.taken.get() + 1);
-        let seat = Rc::new(Seat { conn, lost: Cell::new(false) });
+        let seat = Rc::new(Seat { conn, lost: Cell::new(false), waker: RefCell::new(None) });
         let place = Place { places: Rc::clone(self), seat, waits: Cell::new(None) };
         place.begin_waiting();
         Some(place)
@@ -74,8 +79,10 @@ impl Places {
         seat.lost.set(true);
         self.taken.set(self.taken.get().saturating_sub(1));
         self.evicted.set(self.evicted.get() + 1);
-        // Its task reads the end of the stream and ends as if the client had gone.
         seat.conn.abort();
+        if let Some(waker) = seat.waker.take() {
+            waker.wake();
+        }
         true
     }
 
@@ -101,12 +108,28 @@ impl Place {
         &self.seat.conn
     }
 
-    /// To be held while the connection waits for a request, from before its first byte to the end of its head.
-    pub(crate) fn wait(&self) -> Waiting<'_> {
-        if self.waits.get().is_none() {
+    /// Runs `work`, during which nothing is done for the client yet: it waits for a request, or for the rest of one. The
+    /// place may be lost meanwhile, and `work` is dropped; `None` then, and the connection is closed.
+    pub(crate) async fn while_waiting<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        if self.waits.get().is_none() && !self.seat.lost.get() {
             self.begin_waiting();
         }
-        Waiting(self)
+        let _waiting = Waiting(self);
+        match race(work, self.lost()).await {
+            Either::First(done) if !self.seat.lost.get() => Some(done),
+            _ => None,
+        }
+    }
+
+    async fn lost(&self) {
+        poll_fn(|cx| {
+            if self.seat.lost.get() {
+                return Poll::Ready(());
+            }
+            self.seat.waker.replace(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
     }
 
     fn begin_waiting(&self) {
@@ -136,6 +159,8 @@ impl Drop for Place {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.end_waiting();
+        // A waker holds its whole task in memory.
+        self.0.seat.waker.take();
     }
 }
 
@@ -179,6 +204,11 @@ mod tests {
         client.peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
+    /// Whether a future is ready when it is looked at once.
+    async fn is_done<F: Future + Unpin>(future: &mut F) -> bool {
+        poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_ready())).await
+    }
+
     #[test]
     fn who_has_waited_longest_gives_way() {
         on_a_core(|| async {
@@ -189,12 +219,15 @@ mod tests {
             let (conn, second) = made.next().expect("made");
             let two = places.take(conn).expect("free");
             // The first asks for something, and then waits again: now the second has waited longer.
-            drop(one.wait());
-            let waiting = (one.wait(), two.wait());
+            assert_eq!(one.while_waiting(async { 5 }).await, Some(5));
+            let asleep = std::future::pending::<()>;
+            let mut waiting = (Box::pin(one.while_waiting(asleep())), Box::pin(two.while_waiting(asleep())));
+            assert!(!is_done(&mut waiting.0).await && !is_done(&mut waiting.1).await);
             let (conn, third) = made.next().expect("made");
             let three = places.take(conn).expect("another gives way");
             assert!(is_open(&first) && !is_open(&second) && is_open(&third));
             assert_eq!((places.taken(), places.evicted()), (2, 1));
+            assert!(!is_done(&mut waiting.0).await && is_done(&mut waiting.1).await);
             drop(waiting);
             drop(two);
             assert_eq!(places.taken(), 2, "a lost place is given back once");
@@ -211,7 +244,7 @@ mod tests {
             let (conn, busy) = made.next().expect("made");
             let one = places.take(conn).expect("free");
             // A request was read.
-            drop(one.wait());
+            assert_eq!(one.while_waiting(async {}).await, Some(()));
             let (conn, late) = made.next().expect("made");
             assert!(places.take(conn).is_none() && !places.evict());
             assert!(is_open(&busy) && !is_open(&late));

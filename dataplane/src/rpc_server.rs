@@ -34,11 +34,8 @@ pub(crate) async fn serve(shard: Rc<Shard>, place: Place) {
     let mut input = Input::new(conn);
     let head_timeout = shard.config.dataplane.head_timeout;
     loop {
-        let head = {
-            let _waiting = place.wait();
-            input.next(&LIMITS, Patience { idle: None, head: head_timeout }).await
-        };
-        let Ok(head) = head else { return };
+        let next = input.next(&LIMITS, Patience { idle: None, head: head_timeout });
+        let Some(Ok(head)) = place.while_waiting(next).await else { return };
         let mut body = Body::new(head.body);
         let collected = body.collect(&mut input, MESSAGE_BYTES_MAX, &shard.large_bodies);
         let answer = match timeout(head_timeout, collected).await {

@@ -15,7 +15,6 @@ use common::http::routes::Offered;
 use common::{Error, Result};
 
 use crate::control_client::ControlClient;
-use crate::descriptors::Descriptors;
 use crate::hash::Pool;
 use crate::identity::Identities;
 use crate::io::{Frozen, MailSender, MinRate, Notify, Progress, Semaphore, with_min_rate};
@@ -36,7 +35,6 @@ pub(crate) struct Shared {
     pub(crate) authority: Authority,
     /// This process, for control: a fresh UUID.
     pub(crate) instance: String,
-    pub(crate) descriptors: Descriptors,
     pub(crate) stores: Stores,
     pub(crate) hashes: Pool<Frozen>,
     pub(crate) uploads: Uploads,
@@ -124,21 +122,6 @@ impl Shard {
         let result = reader.read(read);
         self.metrics.catalog(begun.elapsed());
         result
-    }
-}
-
-/// What a machine runs out of.
-impl Shard {
-    /// To be called once a transfer has its files open: those that took one of the last descriptors give it back.
-    ///
-    /// # Errors
-    /// 503 while only the descriptors that are kept back are left.
-    pub(crate) fn require_descriptors(&self) -> Result<()> {
-        if self.shared.descriptors.are_scarce(0) {
-            let retry = self.config.control.retry_after_seconds;
-            return Err(Error::unavailable("The server has too many files open. Try again.", retry));
-        }
-        Ok(())
     }
 }
 

@@ -14,7 +14,9 @@ use common::rpc::{Done, ToControl};
 use super::StartError;
 use crate::control_client::is_away;
 use crate::futures::{Either, race};
-use crate::io::{Conn, CoreConfig, Listener, MailSender, Mailbox, MailboxSeed, run_core, sleep, spawn, timeout};
+use crate::io::{
+    Conn, CoreConfig, Listener, MailSender, Mailbox, MailboxSeed, is_reserved, run_core, sleep, spawn, timeout,
+};
 use crate::places::{Place, Places};
 use crate::shard::{Shard, Shared};
 use crate::uploads::CoreEvent;
@@ -206,7 +208,7 @@ async fn serve(shard: Rc<Shard>, listener: Listener) {
 /// Serves a client, if there is a place and a descriptor for it. Else it is closed at once: its own retry is the queue.
 fn admit(shard: &Rc<Shard>, conn: Conn) {
     // One of the last descriptors is kept only in exchange for another.
-    let has_descriptor = !shard.shared.descriptors.is_reserved(&conn) || shard.places.evict();
+    let has_descriptor = !is_reserved(&conn) || shard.places.evict();
     match has_descriptor.then(|| shard.places.take(conn)).flatten() {
         Some(place) => drop(spawn(connection::serve(Rc::clone(shard), place))),
         None => shard.metrics.refused(),

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::buffer::{Buffer, Frozen, PAGE_BYTES};
 use super::core::current;
+use super::descriptors::refuse_reserved;
 use super::driver::Driver;
 use super::offload::Offload;
 use super::raw::{Part, Rest};
@@ -81,9 +82,14 @@ impl File {
 
     fn attach(file: fs::File, direct: bool) -> io::Result<Self> {
         let ring = match current().driver {
-            Driver::Uring => Some(monoio::fs::File::from_std(file.try_clone()?)?),
+            Driver::Uring => {
+                let clone = file.try_clone()?;
+                refuse_reserved(&clone)?;
+                Some(monoio::fs::File::from_std(clone)?)
+            }
             Driver::Epoll => None,
         };
+        refuse_reserved(&file)?;
         Ok(Self { shared: Arc::new(file), ring, direct })
     }
 

@@ -17,6 +17,7 @@
 mod buffer;
 mod conn;
 mod core;
+mod descriptors;
 mod driver;
 mod file;
 mod local;
@@ -32,6 +33,7 @@ mod tests;
 pub use buffer::{BUFFER_BYTES, Buffer, BufferPool, Frozen, PAGE_BYTES};
 pub use conn::{Conn, Listener, PollFd};
 pub use core::{CoreConfig, Task, available_cpus, run_core, spawn, yield_now};
+pub use descriptors::{are_descriptors_scarce, is_reserved, reserve_descriptors};
 pub use driver::{Diagnosis, Driver, preflight};
 pub use file::{CreateOptions, File};
 pub use local::{Notify, OneshotReceiver, OneshotSender, Permit, Semaphore, oneshot};

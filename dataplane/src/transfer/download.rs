@@ -94,7 +94,6 @@ async fn decide<'a>(shard: &'a Shard, request: &Request<'_>, image_id: &str) -> 
         return Ok(Decision::Empty);
     }
     let Some((store, source)) = open_first(shard, &image).await? else { return Ok(Decision::Empty) };
-    shard.require_descriptors()?;
     let Source::File { file, size: stored } = source;
     let size = image.size.unwrap_or(stored);
     if stored < size {

@@ -36,7 +36,7 @@ const CONTROL_PATIENCE: Duration = Duration::from_secs(60);
 /// The pause between two tries.
 const CONTROL_PAUSE: Duration = Duration::from_millis(50);
 
-/// Answers an upload.
+/// Answers an upload, which has its turn.
 ///
 /// # Errors
 /// When the connection broke; the upload is undone by then.
@@ -48,7 +48,6 @@ pub(crate) async fn answer(
     body: &mut Body,
 ) -> io::Result<Answered> {
     let begun = Instant::now();
-    let _turn = shard.upload_turns.acquire().await;
     let ticket = match shard.control.call::<UploadTicket>(open_message(shard, request, image_id)).await {
         Ok(ticket) => ticket,
         Err(error) => return answer_error(request, input.conn(), &error, body).await,
@@ -169,7 +168,6 @@ impl<'a> Attempt<'a> {
             direct: config.upload_direct_io,
         };
         let writer = store.create(placement, metrics).await.map_err(Error::from)?;
-        self.shard.require_descriptors()?;
         if request.head.expects_continue && request.head.body != Framing::None {
             input.conn().send_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(Failed::Lost)?;
         }

@@ -103,9 +103,13 @@ fn work(server: &Server, id: &str, time: Duration) -> Work {
     }
 }
 
-/// Opens `count` connections: a third say nothing, a third begin a head, a third sent a whole request before.
+/// Opens `count` connections: some say nothing, some begin a head, some begin a body.
 fn half_open(address: SocketAddr, count: usize) -> Vec<TcpStream> {
-    let parts = [&b""[..], b"GET /v2/images HTTP/1.1\r\nHost: lo", b"PUT /v2/images/x/file HTTP/1.1\r\nHost: a\r\nX-A"];
+    let parts = [
+        &b""[..],
+        b"GET /v2/images HTTP/1.1\r\nHost: lo",
+        b"POST /v2/images HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{",
+    ];
     (0..count)
         .map(|index| {
             let mut stream = sockets::connect(address);

@@ -259,9 +259,7 @@ fn http_f08_data_and_its_ends() {
     ] {
         cases.extend(both(name, &[lines], body.as_bytes(), Cut(BAD)));
     }
-    let server = shared();
-    run(&server, &cases);
-    assert!(server.get("/v2/images?status=saving").expect(200).json()["images"].as_array().is_some_and(Vec::is_empty));
+    run(&shared(), &cases);
 }
 
 #[test]

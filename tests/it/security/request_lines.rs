@@ -166,7 +166,8 @@ fn http_r07_forms_of_a_target() {
         ],
     );
     // The host of the target is the host.
-    let mut connection = shared().connect();
+    let server = shared();
+    let mut connection = server.connect();
     connection.send(b"GET http://from-the-target/versions HTTP/1.0\r\n\r\n").expect("sending");
     assert!(connection.response("GET").expect("an answer").text().contains("//from-the-target"));
 }
