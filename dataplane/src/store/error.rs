@@ -55,8 +55,9 @@ impl From<StoreError> for Error {
             StoreError::NotFound => Error::not_found("The image data could not be found in its store."),
             StoreError::Exists => Error::conflict("The store already holds data for this image."),
             StoreError::Full(_) => Error::new(Kind::TooLarge, "Image storage media is full."),
+            // As often as clients ask: /readyz tells operators, and the log is not filled with it.
             StoreError::Exhausted(_) => {
-                Error::unavailable("The server is at its limit. Try again.", RETRY_AFTER_SECONDS)
+                return Error::unavailable("The server has too many files open. Try again.", RETRY_AFTER_SECONDS);
             }
             StoreError::Denied(_) => Error::new(Kind::Unavailable, "Insufficient permissions on image storage media."),
             StoreError::Foreign(_) => {

@@ -161,13 +161,16 @@ fn http_d10_no_descriptors_left() {
     let plane = server.wait_plane("dataplane");
     let data = bytes(52, 32 << 20);
     let id = server.active(&data);
-    let busy: Vec<TcpStream> = (0..110).map(|_| stalled(&server, &id)).collect();
+    let mut busy: Vec<TcpStream> = (0..110).map(|_| stalled(&server, &id)).collect();
     let unready = eventually(SOON, || (admin(&server, "/readyz").0 == 503).then_some(()));
     assert!(unready.is_some(), "ready with {} of 256 descriptors", open_descriptors(&server));
     assert_eq!(admin(&server, "/healthz").0, 200, "alive all the time");
     // New work is turned away in so many words; what needs no file goes on.
-    let reply = server.get(&format!("/v2/images/{id}/file"));
-    assert!(reply.status == 503 && reply.header("retry-after").is_some(), "{reply:?}");
+    let refused = eventually(SOON, || {
+        busy.push(stalled(&server, &id));
+        Some(server.get(&format!("/v2/images/{id}/file"))).filter(|reply| reply.status == 503)
+    });
+    assert!(refused.expect("a refusal").header("retry-after").is_some());
     server.get("/v2/images?limit=1").expect(200);
     let other = server.queued();
     server.upload(&other, b"data").expect(503);
