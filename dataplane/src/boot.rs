@@ -20,15 +20,17 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use uuid::Uuid;
 
+pub(crate) use self::core::take_over;
 use self::core::{CoreStart, SideDoors};
 use self::listen::Sockets;
 use crate::hash::Pool;
 use crate::io::{
     BUFFER_BYTES, BufferLimits, CoreConfig, Driver, MailSender, MailboxSeed, Offload, OffloadConfig, available_cpus,
-    mailbox, preflight, preflight_pinning,
+    mailbox, preflight, preflight_pinning, reserve_descriptors,
 };
 use crate::metrics::CoreMetrics;
 use crate::shard::Shared;
+use crate::spread::Spread;
 use crate::store::Stores;
 use crate::tls::Tls;
 use crate::transfer::path;
@@ -37,7 +39,7 @@ use crate::uploads::{CoreEvent, Uploads};
 /// Entries of a core's submission queue.
 const RING_ENTRIES: u32 = 1024;
 
-/// Messages that may wait for a core: cancelled uploads, and the end.
+/// Messages that may wait for a core: connections, cancelled uploads, and the end.
 const CORE_MAIL_MAX: usize = 1024;
 
 /// Bytes of buffer memory that are pinned when the configuration does not say how many and the limit allows.
@@ -84,12 +86,14 @@ pub fn run(
         config::Driver::Epoll => Driver::Epoll,
     };
     let tls = config.dataplane.tls.as_ref().map(Tls::load).transpose().map_err(StartError::misconfigured)?;
+    reserve_descriptors(config.dataplane.max_connections);
     let cpus = cpus(&config);
     let pinned = pinned_buffers(&config.dataplane, driver)?;
     let buffers = buffer_limits(&config.dataplane, pinned, cpus.len());
     let sockets = Sockets::open(&config, &cpus)?;
-    let shared = Arc::new(share(&config, tls, cpus.len())?);
     let (senders, seeds) = mailboxes(cpus.len())?;
+    let spread = Spread::new(cpus.clone(), senders.clone());
+    let shared = Arc::new(share(&config, tls, spread)?);
     watch_signals(senders.clone(), Arc::clone(&shared))?;
     let addresses = (sockets.api_address, sockets.admin_address);
     let fills = config.dataplane.offload_threads;
@@ -162,7 +166,8 @@ fn memory_bytes() -> u64 {
     u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
 }
 
-fn share(config: &Arc<Config>, tls: Option<Tls>, cores: usize) -> Result<Shared, StartError> {
+fn share(config: &Arc<Config>, tls: Option<Tls>, spread: Arc<Spread>) -> Result<Shared, StartError> {
+    let cores = spread.cores();
     // Control tells the warnings.
     let (policy, _) = Policy::load(&config.policy).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -180,6 +185,7 @@ fn share(config: &Arc<Config>, tls: Option<Tls>, cores: usize) -> Result<Shared,
         stores,
         hashes,
         uploads: Uploads::default(),
+        spread,
         send_settings: path::Settings::new(&config.dataplane, memory_bytes()),
         tls,
         metrics,

@@ -356,6 +356,8 @@ pub struct Dataplane {
     pub cores: Option<usize>,
     /// Client connections at a time, over all cores.
     pub max_connections: usize,
+    /// Connections to the admin listener at a time.
+    pub admin_max_connections: usize,
     /// Length of the listen queue.
     pub listen_backlog: u32,
     /// Idle time before TCP asks whether the client is still there.
@@ -374,6 +376,8 @@ pub struct Dataplane {
     pub body_min_rate_bytes_per_second: u64,
     /// Longest time that a client may take nothing of a response.
     pub send_stall: Duration,
+    /// Slowest client of a response that is put up with, looked at once in each `send_stall`; 0: any.
+    pub send_min_rate_bytes_per_second: u64,
     /// Bytes of a request body that is not image data.
     pub metadata_body_bytes_max: usize,
     /// Buffers of one upload.

@@ -565,6 +565,12 @@ impl Conn {
         }
     }
 
+    /// The processor that the last packet of a TCP connection came in on.
+    pub fn incoming_cpu(&self) -> Option<usize> {
+        self.peer?;
+        usize::try_from(sockopt::socket_incoming_cpu(&self.socket).ok()?).ok()
+    }
+
     /// Whether both ends are on this machine: the kernel then copies what it would send from our memory.
     pub fn is_local(&self) -> bool {
         let Some(peer) = self.peer else { return true };

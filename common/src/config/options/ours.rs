@@ -29,9 +29,16 @@ pub(super) const ROWS: &[Row] = &[
         DATAPLANE,
         "max_connections",
         Kind::Int(1, 1_000_000),
-        "client connections at a time, over all cores; further ones are closed at once",
+        "client connections at a time, over all cores; beyond them the one that has waited longest for a request is closed",
     )
     .default("10000"),
+    Row::new(
+        DATAPLANE,
+        "admin_max_connections",
+        Kind::Int(1, 65_536),
+        "connections to the admin listener at a time; beyond them the one that has waited longest for a request is closed",
+    )
+    .default("64"),
     Row::new(
         DATAPLANE,
         "request_head_bytes_max",
@@ -67,6 +74,13 @@ pub(super) const ROWS: &[Row] = &[
         "seconds that a client may take nothing of a response before the connection is closed",
     )
     .default("300"),
+    Row::new(
+        DATAPLANE,
+        "send_min_rate_bytes_per_second",
+        Kind::Int(0, 1 << 40),
+        "a client that takes a response slower than this, over `send_stall_seconds`, is cut off; 0 = no limit",
+    )
+    .default("1024"),
     Row::new(
         DATAPLANE,
         "metadata_body_bytes_max",
