@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::options::{self, State};
 use super::problem::{Problem, Warning};
 use super::resolved::{
-    Api, Auth, Config, Control, Database, Dataplane, Driver, Flavor, Health, Listen, Logging, Overrides, Paths,
-    PolicyFiles,
+    Api, Auth, Config, Control, Database, Dataplane, Driver, Flavor, HashLanes, Health, Listen, Logging, Overrides,
+    Paths, PolicyFiles,
 };
 use super::settings::{Environment, Settings};
 use super::{resolve_keystone, resolve_stores};
@@ -279,6 +279,7 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         uploads_max: count("uploads_max"),
         upload_direct_io: settings.bool(GROUP, "upload_direct_io"),
         hash_threads: positive(settings.int(GROUP, "hash_threads")),
+        hash_lanes: if word("hash_lanes") == "scalar" { HashLanes::Scalar } else { HashLanes::Auto },
         offload_threads: count("offload_threads"),
         send_buffer_bytes: positive(settings.int(GROUP, "send_buffer_bytes")),
         drain: seconds("drain_seconds"),
