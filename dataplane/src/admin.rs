@@ -85,14 +85,30 @@ async fn scrape(shard: &Shard) -> String {
 }
 
 fn hashing(out: &mut Exposition, shard: &Shard) {
+    let figures = Algorithm::ALL.map(|algorithm| (algorithm.name(), shard.shared.hashes.figures(algorithm)));
     out.family("vitrine_dataplane_hash_seconds_total", "counter", "Time spent on digests.");
-    for algorithm in Algorithm::ALL {
-        let figures = shard.shared.hashes.figures(algorithm);
-        out.sample("", &[("algorithm", algorithm.name())], figures.time.as_secs_f64());
+    for (algorithm, figures) in figures {
+        out.sample("", &[("algorithm", algorithm)], figures.time.as_secs_f64());
     }
     out.family("vitrine_dataplane_hash_bytes_total", "counter", "Bytes hashed.");
-    for algorithm in Algorithm::ALL {
-        out.sample("", &[("algorithm", algorithm.name())], shard.shared.hashes.figures(algorithm).bytes);
+    for (algorithm, figures) in figures {
+        out.sample("", &[("algorithm", algorithm)], figures.bytes);
+    }
+    out.family(
+        "vitrine_dataplane_hash_batches_total",
+        "counter",
+        "Calls of the code that hashes several uploads at once.",
+    );
+    for (algorithm, figures) in figures {
+        out.sample("", &[("algorithm", algorithm)], figures.batches);
+    }
+    out.family(
+        "vitrine_dataplane_hash_lanes_total",
+        "counter",
+        "Buffers in those calls: by their number, the mean lanes in use.",
+    );
+    for (algorithm, figures) in figures {
+        out.sample("", &[("algorithm", algorithm)], figures.lanes);
     }
 }
 

@@ -23,7 +23,7 @@ use uuid::Uuid;
 pub(crate) use self::core::take_over;
 use self::core::{CoreStart, SideDoors};
 use self::listen::Sockets;
-use crate::hash::Pool;
+use crate::hash::{Kernels, Pool};
 use crate::io::{
     BUFFER_BYTES, BufferLimits, CoreConfig, Driver, MailSender, MailboxSeed, Offload, OffloadConfig, available_cpus,
     mailbox, preflight, preflight_pinning, reserve_descriptors,
@@ -176,7 +176,11 @@ fn share(config: &Arc<Config>, tls: Option<Tls>, spread: Arc<Spread>) -> Result<
     let stores = Stores::new(&config.stores.list);
     stores.prepare().map_err(StartError::new)?;
     let workers = config.dataplane.hash_threads.and_then(NonZeroUsize::new).or(NonZeroUsize::new(cores));
-    let hashes = Pool::new(workers.unwrap_or(NonZeroUsize::MIN)).map_err(StartError::new)?;
+    let kernels = match config.dataplane.hash_lanes {
+        config::HashLanes::Auto => Kernels::best(),
+        config::HashLanes::Scalar => Kernels::serial(),
+    };
+    let hashes = Pool::with_kernels(workers.unwrap_or(NonZeroUsize::MIN), kernels).map_err(StartError::new)?;
     let metrics = (0..cores).map(|_| Arc::new(CoreMetrics::new(config.stores.list.len()))).collect();
     Ok(Shared {
         config: Arc::clone(config),

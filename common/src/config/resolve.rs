@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::options::{self, State};
 use super::problem::{Problem, Warning};
 use super::resolved::{
-    Api, Auth, Config, Control, Database, Dataplane, Driver, Flavor, Health, Listen, Logging, Overrides, Paths,
-    PolicyFiles, SendPath,
+    Api, Auth, Config, Control, Database, Dataplane, Driver, Flavor, HashLanes, Health, Listen, Logging, Overrides,
+    Paths, PolicyFiles, SendPath,
 };
 use super::settings::{Environment, Settings};
 use super::{resolve_keystone, resolve_stores, resolve_tls};
@@ -299,6 +299,7 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         buffer_memory_bytes_max: settings.count(GROUP, "buffer_memory_bytes_max"),
         pinned_memory_bytes: bytes("pinned_memory_bytes"),
         hash_threads: positive(settings.int(GROUP, "hash_threads")),
+        hash_lanes: if word("hash_lanes") == "scalar" { HashLanes::Scalar } else { HashLanes::Auto },
         offload_threads: count("offload_threads"),
         send_buffer_bytes: positive(settings.int(GROUP, "send_buffer_bytes")),
         drain: seconds("drain_seconds"),

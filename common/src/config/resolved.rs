@@ -347,6 +347,15 @@ pub enum Driver {
     Epoll,
 }
 
+/// How checksums of several uploads are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashLanes {
+    /// Side by side, as far as the processor can and it pays.
+    Auto,
+    /// One after the other.
+    Scalar,
+}
+
 /// The data plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataplane {
@@ -402,6 +411,8 @@ pub struct Dataplane {
     pub pinned_memory_bytes: Option<u64>,
     /// Threads that compute checksums; `None`: one per core.
     pub hash_threads: Option<usize>,
+    /// How they compute those of several uploads.
+    pub hash_lanes: HashLanes,
     /// Threads for file operations that block.
     pub offload_threads: usize,
     /// Kernel send buffer of a connection in bytes; `None`: the system's choice.

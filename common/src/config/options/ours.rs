@@ -163,6 +163,14 @@ pub(super) const ROWS: &[Row] = &[
         .default("0"),
     Row::new(
         DATAPLANE,
+        "hash_lanes",
+        Kind::Choice(&["auto", "scalar"]),
+        "how checksums of several uploads are computed: side by side in the vector instructions that the processor has, or one after \
+         the other",
+    )
+    .default("auto"),
+    Row::new(
+        DATAPLANE,
         "offload_threads",
         Kind::Int(1, 256),
         "threads for file operations that would block a serving thread",
