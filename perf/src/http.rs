@@ -4,5 +4,5 @@ mod chunked;
 mod connection;
 mod head;
 
-pub use connection::Connection;
+pub use connection::{Connection, Endpoint};
 pub use head::{HEAD_MAX, Head};

@@ -117,7 +117,7 @@ pub fn expect(connection: &mut Connection, head: &Head, status: u16, what: &str)
         return Ok(body);
     }
     let shown: String = String::from_utf8_lossy(&body).chars().take(SHOWN).collect();
-    let address = connection.address();
+    let address = connection.endpoint();
     Err(Error::Answer(format!("{what} on {address}: {} instead of {status}: {shown}", head.status)))
 }
 

@@ -1,7 +1,10 @@
 //! Loads on one endpoint: each prepares its connections, then works while the clock runs, then checks.
 
+pub mod crowd;
 pub mod metadata;
+pub mod probe;
 pub mod pull;
+pub mod pull_tls;
 pub mod push;
 
 use std::sync::Barrier;

@@ -9,8 +9,6 @@ use serde::Serialize;
 use crate::cpu;
 use crate::error::{During, Error, Result};
 
-/// How long the machine is watched before a run.
-const WATCH: Duration = Duration::from_secs(3);
 /// The share of all cores that others may use before a run is refused. The load average is only reported: it still
 /// remembers the build a minute after it has ended.
 const BUSY_MAX: f64 = 0.10;
@@ -35,13 +33,16 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Watches the machine for a moment and describes it.
+    /// How long the machine is watched before a run.
+    pub const WATCH: Duration = Duration::from_secs(3);
+
+    /// Watches the machine for `time` and describes it.
     ///
     /// # Errors
     /// `/proc` cannot be read or understood.
-    pub fn observe() -> Result<Self> {
+    pub fn observe(time: Duration) -> Result<Self> {
         let before = Times::now()?;
-        thread::sleep(WATCH);
+        thread::sleep(time);
         let passed = Times::now()?.since(&before);
         let info = rustix::system::sysinfo();
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").during(|| "/proc/cpuinfo")?;

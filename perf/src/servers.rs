@@ -1,12 +1,12 @@
 //! The servers that are compared: started on free ports of the loopback with a directory of their own, and stopped.
 
+pub mod bare;
 pub mod glance;
 pub mod nginx;
 pub mod vitrine;
 
-use std::fmt;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -25,67 +25,17 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 /// Pause between two looks at a server that starts or stops.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How much of a failed server's log is shown, in lines.
-const LOG_SHOWN: usize = 20;
-
-/// Which server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// This project's.
-    Vitrine,
-    /// nginx serving the same file with `sendfile`: the best static file server, for downloads only.
-    Nginx,
-    /// The same with `tcp_nopush`, which halves the cost on one kind of machine and doubles it on another.
-    NginxNopush,
-    /// OpenStack's own.
-    Glance,
-}
-
-impl Kind {
-    /// All, in the order in which they take turns.
-    pub const ALL: [Self; 4] = [Self::Vitrine, Self::Nginx, Self::NginxNopush, Self::Glance];
-
-    /// Lower-case name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Vitrine => "vitrine",
-            Self::Nginx => "nginx",
-            Self::NginxNopush => "nginx-nopush",
-            Self::Glance => "glance",
-        }
-    }
-
-    /// Whether it is an Image service and not only a file server.
-    #[must_use]
-    pub fn has_images_api(self) -> bool {
-        matches!(self, Self::Vitrine | Self::Glance)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl std::str::FromStr for Kind {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| format!("'{text}' is none of vitrine, nginx, nginx-nopush, glance"))
-    }
-}
+const LOG_SHOWN: usize = 8;
 
 /// A running server; it is stopped when dropped.
 #[derive(Debug)]
 pub struct Server {
-    /// Which.
-    pub kind: Kind,
+    /// What it is called in reports.
+    pub name: String,
     /// Where it answers.
     pub address: SocketAddr,
+    /// Where it answers operators, if it does.
+    pub admin: Option<SocketAddr>,
     /// Directory under which it keeps its image files.
     pub files: PathBuf,
     log: PathBuf,
@@ -94,26 +44,26 @@ pub struct Server {
 
 impl Server {
     /// Starts `command`, with its output in `log`, and waits until `GET ready` is answered by something better than
-    /// a server error.
+    /// a server error, or without `ready` (which is plain HTTP) until it accepts connections.
     ///
     /// # Errors
     /// The command cannot be run, ends, or does not answer within a minute.
     fn start(
-        kind: Kind,
+        name: &str,
         mut command: Command,
         address: SocketAddr,
         files: PathBuf,
         log: PathBuf,
-        ready: &str,
+        ready: Option<&str>,
     ) -> Result<Self> {
         let output = File::create(&log).during(|| log.display().to_string())?;
         let errors = output.try_clone().during(|| log.display().to_string())?;
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         let program = Path::new(command.get_program()).display().to_string();
         let child = command.spawn().during(|| format!("starting {program}"))?;
-        let mut server = Self { kind, address, files, log, child };
+        let mut server = Self { name: name.to_owned(), address, admin: None, files, log, child };
         let begin = Instant::now();
-        while !answers(address, ready) {
+        while !ready.map_or_else(|| accepts(address), |target| answers(address, target)) {
             if let Ok(Some(status)) = server.child.try_wait() {
                 return Err(server.failure(&format!("ended while starting ({status})")));
             }
@@ -123,6 +73,18 @@ impl Server {
             thread::sleep(PAUSE);
         }
         Ok(server)
+    }
+
+    /// Process that all others of it descend from.
+    #[must_use]
+    pub fn root(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to its log so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// CPU time so far of all its processes.
@@ -139,18 +101,27 @@ impl Server {
     /// # Errors
     /// There is not exactly one file of `size` bytes under the server's directory, or it cannot be linked.
     pub fn share(&self, source: &Path, size: u64) -> Result<()> {
-        let mut found = Vec::new();
-        files_of_size(&self.files, size, &mut found)?;
-        let [copy] = found.as_slice() else {
-            return Err(Error::Setup(format!(
-                "{} files of {size} bytes under {}: which one is the image?",
-                found.len(),
-                self.files.display()
-            )));
-        };
+        let copy = self.file_of(size)?;
         let link = copy.with_extension("perf-link");
         fs::hard_link(source, &link).during(|| link.display().to_string())?;
-        fs::rename(&link, copy).during(|| copy.display().to_string())
+        fs::rename(&link, &copy).during(|| copy.display().to_string())
+    }
+
+    /// The one image file of `size` bytes under its directory.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn file_of(&self, size: u64) -> Result<PathBuf> {
+        let mut found = Vec::new();
+        files_of_size(&self.files, size, &mut found)?;
+        match found.as_slice() {
+            [file] => Ok(file.clone()),
+            files => Err(Error::Setup(format!(
+                "{} files of {size} bytes under {}: which one is the image?",
+                files.len(),
+                self.files.display()
+            ))),
+        }
     }
 
     /// Adds to a failed measurement what the server has said last.
@@ -162,8 +133,12 @@ impl Server {
     fn failure(&self, what: &str) -> Error {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        let tail = lines[lines.len().saturating_sub(LOG_SHOWN)..].join("\n");
-        Error::Setup(format!("{} {what}; the end of {}:\n{tail}", self.kind, self.log.display()))
+        // Thousands of lines about other requests may have come since.
+        let troubles = lines.iter().filter(|line| [" WARN ", " ERROR "].iter().any(|level| line.contains(level)));
+        let troubles: Vec<&str> = troubles.copied().collect();
+        let last = |lines: &[&str], most: usize| lines[lines.len().saturating_sub(most)..].join("\n");
+        let tail = format!("{}\n…\n{}", last(&troubles, LOG_SHOWN), last(&lines, LOG_SHOWN));
+        Error::Setup(format!("{} {what}; the end of {}:\n{tail}", self.name, self.log.display()))
     }
 }
 
@@ -201,6 +176,10 @@ fn answers(address: SocketAddr, target: &str) -> bool {
     Connection::to(address).request("GET", target, None).is_ok_and(|head| head.status < 500)
 }
 
+fn accepts(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok()
+}
+
 /// An address of the loopback that was free a moment ago.
 fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during(|| "a free port")?;
@@ -230,15 +209,7 @@ mod tests {
         command.args(["-c", script]);
         let address = free_address()?;
         let log = files.join("log");
-        Server::start(Kind::Nginx, command, address, files.to_owned(), log, "/")
-    }
-
-    #[test]
-    fn names_are_read_back() {
-        for kind in Kind::ALL {
-            assert_eq!(kind.name().parse(), Ok(kind));
-        }
-        assert!("apache".parse::<Kind>().is_err());
+        Server::start("nginx", command, address, files.to_owned(), log, Some("/"))
     }
 
     #[test]
@@ -260,7 +231,8 @@ mod tests {
         let source = directory.path().join("source");
         fs::write(&source, b"54321")?;
         let server = Server {
-            kind: Kind::Glance,
+            name: "glance".into(),
+            admin: None,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             files: store.clone(),
             log: directory.path().join("log"),

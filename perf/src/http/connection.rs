@@ -2,6 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::net::RecvFlags;
@@ -20,12 +23,68 @@ const PIECE: usize = 1 << 20;
 /// Piece by which small answers are read.
 const READ_STEP: usize = 16 * 1024;
 
+/// Where a server answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// An address of TCP.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A connected socket.
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Read for Socket {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.read(bytes),
+            Self::Unix(socket) => socket.read(bytes),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write(bytes),
+            Self::Unix(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
 /// A client connection to one server.
 #[derive(Debug)]
 pub struct Connection {
-    address: SocketAddr,
+    endpoint: Endpoint,
     /// Absent before the first request, and after the server has closed until the next.
-    stream: Option<TcpStream>,
+    stream: Option<Socket>,
     /// Bytes received and not yet used: the head of an answer and what came with it.
     pending: Vec<u8>,
     /// Where discarded bytes would go, if the kernel copied them.
@@ -37,7 +96,17 @@ impl Connection {
     /// would otherwise wait on idle ones.
     #[must_use]
     pub fn to(address: SocketAddr) -> Self {
-        Self { address, stream: None, pending: Vec::new(), piece: vec![0; PIECE] }
+        Self::over(Endpoint::Tcp(address))
+    }
+
+    /// A connection to the unix socket at `path`, made with the first request.
+    #[must_use]
+    pub fn through(path: &Path) -> Self {
+        Self::over(Endpoint::Unix(path.to_owned()))
+    }
+
+    fn over(endpoint: Endpoint) -> Self {
+        Self { endpoint, stream: None, pending: Vec::new(), piece: vec![0; PIECE] }
     }
 
     /// Sends a request with the body `body` of type `kind`, or none, and reads the head of the answer. Connects
@@ -46,7 +115,7 @@ impl Connection {
     /// # Errors
     /// The connection breaks, or the answer is not HTTP.
     pub fn request(&mut self, method: &str, target: &str, body: Option<(&str, &[u8])>) -> Result<Head> {
-        let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.address).into_bytes();
+        let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.host()).into_bytes();
         if let Some((kind, body)) = body {
             text.extend_from_slice(
                 format!("Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(),
@@ -71,17 +140,30 @@ impl Connection {
     ///
     /// # Errors
     /// The server does not accept.
-    pub fn stream(&mut self) -> Result<&mut TcpStream> {
+    pub fn socket(&mut self) -> Result<BorrowedFd<'_>> {
+        self.stream().map(|socket| (*socket).as_fd())
+    }
+
+    fn stream(&mut self) -> Result<&mut Socket> {
         match &mut self.stream {
             Some(stream) => Ok(stream),
-            empty => Ok(empty.insert(connect(self.address)?)),
+            empty => Ok(empty.insert(connect(&self.endpoint)?)),
+        }
+    }
+
+    /// What stands in the field `Host` of requests.
+    #[must_use]
+    pub fn host(&self) -> String {
+        match &self.endpoint {
+            Endpoint::Tcp(address) => address.to_string(),
+            Endpoint::Unix(_) => "localhost".to_owned(),
         }
     }
 
     /// Where this connection leads.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Reads the head of the next final answer; interim ones (1xx) are skipped.
@@ -222,15 +304,23 @@ impl Connection {
     }
 }
 
-fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let connected = (|| {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
-        stream.set_write_timeout(Some(SILENCE_MAX))?;
-        io::Result::Ok(stream)
+fn connect(endpoint: &Endpoint) -> Result<Socket> {
+    let connected = (|| match endpoint {
+        Endpoint::Tcp(address) => {
+            let stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(SILENCE_MAX))?;
+            stream.set_write_timeout(Some(SILENCE_MAX))?;
+            io::Result::Ok(Socket::Tcp(stream))
+        }
+        Endpoint::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(SILENCE_MAX))?;
+            stream.set_write_timeout(Some(SILENCE_MAX))?;
+            Ok(Socket::Unix(stream))
+        }
     })();
-    connected.during(|| format!("connecting to {address}"))
+    connected.during(|| format!("connecting to {endpoint}"))
 }
 
 fn stated(head: &Head) -> Result<u64> {

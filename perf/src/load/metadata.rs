@@ -1,6 +1,5 @@
 //! Metadata requests: connections that ask as fast as they are answered (a closed loop).
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Done, together};
@@ -18,16 +17,21 @@ pub struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// `connections` connections that will ask for `targets` in turn, for `time`. Connections are kept alive as
+    /// `connections` connections, each made by `connect`, that will ask for `targets` in turn, for `time`. Connections are kept alive as
     /// far as the server does; one that closes after an answer pays for the next connection, as its users do.
     ///
     /// # Errors
     /// There is nothing to ask for.
-    pub fn new(address: SocketAddr, targets: &'a [String], connections: usize, time: Duration) -> Result<Self> {
+    pub fn new(
+        connect: impl Fn() -> Connection,
+        targets: &'a [String],
+        connections: usize,
+        time: Duration,
+    ) -> Result<Self> {
         if targets.is_empty() {
             return Err(Error::Setup("nothing to ask for".into()));
         }
-        let connections = (0..connections).map(|_| Connection::to(address)).collect();
+        let connections = (0..connections).map(|_| connect()).collect();
         Ok(Self { connections, targets, time })
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::fs::sendfile;
 use rustix::io::Errno;
 
-use super::{Done, together};
+use super::{Done, pull, together};
 use crate::error::{During, Error, Result};
 use crate::http::{Connection, Head};
 use crate::images::{self, Image, expect};
@@ -20,6 +20,7 @@ const SLICE: u64 = 64 << 20;
 /// Streams ready to upload.
 #[derive(Debug)]
 pub struct Push<'a> {
+    address: SocketAddr,
     payload: &'a Payload,
     streams: Vec<Stream>,
     stagger: Duration,
@@ -28,7 +29,9 @@ pub struct Push<'a> {
 #[derive(Debug)]
 struct Stream {
     connection: Connection,
-    image: Image,
+    /// Id of the image; none on a server without images.
+    id: Option<String>,
+    target: String,
 }
 
 impl<'a> Push<'a> {
@@ -40,9 +43,17 @@ impl<'a> Push<'a> {
         let prepare = |number| {
             let mut connection = Connection::to(address);
             let image = images::create(&mut connection, &format!("perf-push-{number}"))?;
-            Ok(Stream { connection, image })
+            let target = images::data_target(&image.id);
+            Ok(Stream { connection, id: Some(image.id), target })
         };
-        Ok(Self { payload, streams: (0..streams).map(prepare).collect::<Result<_>>()?, stagger })
+        Ok(Self { address, payload, streams: (0..streams).map(prepare).collect::<Result<_>>()?, stagger })
+    }
+
+    /// One stream to a server that knows no images and takes any target.
+    #[must_use]
+    pub fn bare(address: SocketAddr, payload: &'a Payload) -> Self {
+        let stream = Stream { connection: Connection::to(address), id: None, target: "/".to_owned() };
+        Self { address, payload, streams: vec![stream], stagger: Duration::ZERO }
     }
 
     /// Uploads; done when the server has acknowledged every stream.
@@ -50,8 +61,17 @@ impl<'a> Push<'a> {
     /// # Errors
     /// An upload fails.
     pub fn run(&mut self) -> Result<Done> {
+        self.run_with(|| Ok(()))
+    }
+
+    /// Uploads, after the thread of each stream has called `prepare`.
+    ///
+    /// # Errors
+    /// An upload fails, or `prepare`.
+    pub fn run_with(&mut self, prepare: impl Fn() -> Result<()> + Sync) -> Result<Done> {
         let (payload, stagger) = (self.payload, self.stagger);
         let (sent, wall) = together(self.streams.iter_mut().zip(0..), |(stream, number): (&mut Stream, u32)| {
+            prepare()?;
             thread::sleep(stagger.saturating_mul(number));
             stream.send(payload)
         })?;
@@ -65,8 +85,21 @@ impl<'a> Push<'a> {
     /// Size or digests are wrong, or an image cannot be deleted.
     pub fn verify_and_delete(self) -> Result<()> {
         for mut stream in self.streams {
-            let image = images::show(&mut stream.connection, &stream.image.id)?;
+            let image = stream.show()?;
             images::verify(&image, self.payload.size, &self.payload.digests)?;
+            images::delete(&mut stream.connection, &image.id)?;
+        }
+        Ok(())
+    }
+
+    /// Downloads each image and compares every byte, as for a server that does not compute digests, and deletes them.
+    ///
+    /// # Errors
+    /// A byte is wrong, or an image cannot be deleted.
+    pub fn compare_and_delete(self) -> Result<()> {
+        for mut stream in self.streams {
+            let image = stream.show()?;
+            pull::verify(self.address, &stream.target, self.payload)?;
             images::delete(&mut stream.connection, &image.id)?;
         }
         Ok(())
@@ -80,18 +113,23 @@ impl<'a> Push<'a> {
         let [stream] = self.streams.as_mut_slice() else {
             return Err(Error::Setup("only a single upload can be kept".into()));
         };
-        let image = images::show(&mut stream.connection, &stream.image.id)?;
+        let image = stream.show()?;
         images::verify(&image, self.payload.size, &self.payload.digests)?;
         Ok(image.id)
     }
 }
 
 impl Stream {
+    fn show(&mut self) -> Result<Image> {
+        let id = self.id.as_ref().ok_or_else(|| Error::Setup("a server without images".into()))?;
+        images::show(&mut self.connection, id)
+    }
+
     fn send(&mut self, payload: &Payload) -> Result<()> {
-        let target = images::data_target(&self.image.id);
+        let target = &self.target;
         let head = format!(
             "PUT {target} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
-            self.connection.address(),
+            self.connection.host(),
             payload.size
         );
         self.connection.write(head.as_bytes())?;
@@ -105,11 +143,11 @@ impl Stream {
 }
 
 fn send_all(file: &File, size: u64, connection: &mut Connection) -> Result<()> {
-    let socket = connection.stream()?;
+    let socket = connection.socket()?;
     let mut offset = 0;
     while offset < size {
         let slice = usize::try_from((size - offset).min(SLICE)).unwrap_or(usize::MAX);
-        match sendfile(&*socket, file, Some(&mut offset), slice) {
+        match sendfile(socket, file, Some(&mut offset), slice) {
             Ok(0) => return Err(Error::Setup("the payload shrank while it was sent".into())),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).during(|| format!("sending byte {offset} of a body")),

@@ -9,9 +9,11 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use super::{Kind, Server, free_address};
+use super::{Server, free_address};
 use crate::error::{During, Error, Result};
 
+/// What it is called in reports.
+pub const NAME: &str = "glance";
 /// How long a request of Glance's waits for the database's lock, in seconds: several uploads end at once, and SQLite
 /// has one writer.
 const LOCK_WAIT_SECONDS: u32 = 60;
@@ -36,7 +38,7 @@ pub fn start(home: &Path, directory: &Path) -> Result<Server> {
     let address = free_address()?;
     let processes = thread::available_parallelism().during(|| "number of cores")?.get();
     let command = uwsgi(home, directory, address, processes);
-    Server::start(Kind::Glance, command, address, files, directory.join("log"), "/healthcheck")
+    Server::start(NAME, command, address, files, directory.join("log"), Some("/healthcheck"))
 }
 
 fn settings(home: &Path, directory: &Path) -> String {

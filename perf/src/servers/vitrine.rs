@@ -1,5 +1,7 @@
-//! Vitrine on its embedded defaults: SQLite and file store in its data directory, no authentication.
+//! Vitrine on its embedded defaults: SQLite and file store in its data directory, no authentication. Variants of it add a
+//! few lines of configuration.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -7,21 +9,70 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Kind, Server, end, free_address};
+use super::{Server, end, free_address};
 use crate::error::{During, Error, Result};
 
 /// What the server prints, before its address, once requests succeed.
 const READY: &str = "vitrine: ready on ";
+/// The option that turns TLS on.
+const TLS: &str = "tls_cert_file";
 
-/// Starts the binary `program` with its data in the new directory `directory`.
+/// A Vitrine to compare: what is special about it.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    /// What it is called in reports: `vitrine` and what is special.
+    pub name: &'static str,
+    /// Configuration file; empty: none.
+    pub settings: Cow<'static, str>,
+    /// Cores that its processes may run on, as a list of taskset's (util-linux); empty: all.
+    pub cores: &'static str,
+}
+
+impl Variant {
+    /// As it is installed, without any setting.
+    pub const PLAIN: Self = Self { name: "vitrine", settings: Cow::Borrowed(""), cores: "" };
+}
+
+impl Variant {
+    /// Whether it talks TLS only.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.settings.contains(TLS)
+    }
+}
+
+/// Starts the binary `program` with its data in `directory`, made if it is not there.
 ///
 /// # Errors
 /// It does not start.
-pub fn start(program: &Path, directory: &Path) -> Result<Server> {
-    fs::create_dir(directory).during(|| directory.display().to_string())?;
-    let (address, data) = (free_address()?, data(directory));
-    let command = serve(program, &data, address)?;
-    Server::start(Kind::Vitrine, command, address, data, directory.join("log"), "/v2/images?limit=1")
+pub fn start(program: &Path, directory: &Path, variant: &Variant) -> Result<Server> {
+    fs::create_dir_all(directory).during(|| directory.display().to_string())?;
+    let (address, admin, data) = (free_address()?, free_address()?, data(directory));
+    let mut command = if variant.cores.is_empty() {
+        Command::new(program)
+    } else {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", variant.cores]).arg(program);
+        command
+    };
+    serve(&mut command, &data, address, admin);
+    let settings = &variant.settings;
+    if !settings.is_empty() {
+        let path = directory.join("vitrine.conf");
+        fs::write(&path, settings.as_bytes()).during(|| path.display().to_string())?;
+        command.arg("--config").arg(path);
+    }
+    let ready = (!variant.is_tls()).then_some("/v2/images?limit=1");
+    let mut server = Server::start(variant.name, command, address, data, directory.join("log"), ready)?;
+    server.admin = Some(admin);
+    Ok(server)
+}
+
+/// The options that a server has warned it does not know: figures of such a variant are those of another.
+#[must_use]
+pub fn unknown_options(server: &Server) -> Vec<String> {
+    let option = |line: &str| line.split_once("unknown option ")?.1.split(" is ignored").next().map(str::to_owned);
+    server.said().lines().filter_map(option).collect()
 }
 
 /// Starts the binary `program` on the database that an earlier [`start`] has left in `directory`, and stops it. Returns
@@ -30,7 +81,8 @@ pub fn start(program: &Path, directory: &Path) -> Result<Server> {
 /// # Errors
 /// It does not start, or ends without that line.
 pub fn restart(program: &Path, directory: &Path) -> Result<Duration> {
-    let mut command = serve(program, &data(directory), free_address()?)?;
+    let mut command = Command::new(program);
+    serve(&mut command, &data(directory), free_address()?, free_address()?);
     let log = directory.join("log");
     let errors = File::create(&log).during(|| log.display().to_string())?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
@@ -54,11 +106,9 @@ fn data(directory: &Path) -> PathBuf {
     directory.join("data")
 }
 
-fn serve(program: &Path, data: &Path, address: SocketAddr) -> Result<Command> {
-    let mut command = Command::new(program);
+fn serve(command: &mut Command, data: &Path, address: SocketAddr, admin: SocketAddr) {
     command.arg("serve").arg("--data-dir").arg(data).arg("--listen").arg(address.to_string());
-    command.arg("--admin-listen").arg(free_address()?.to_string());
-    Ok(command)
+    command.arg("--admin-listen").arg(admin.to_string());
 }
 
 #[cfg(test)]
