@@ -12,7 +12,7 @@ use std::time::Instant;
 use common::catalog::{Batch, Catalog, Changes, OpenError, Queries, Reader};
 use common::{Error, Kind, Result};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, Registry};
 use tokio::sync::oneshot;
 
 /// Reads, and changes, that may wait for their turn; more are refused with 503.
@@ -44,7 +44,8 @@ pub(crate) struct Db {
     retry_after_seconds: u64,
 }
 
-type ReadJob = Box<dyn FnOnce(&Reader) + Send>;
+/// Asks, if anybody still wants to know; whether somebody did.
+type ReadJob = Box<dyn FnOnce(&Reader) -> bool + Send>;
 
 /// Runs one change in the batch, or fails with the reason why there is no batch; gives back what to do after the commit.
 type WriteJob = Box<dyn FnOnce(Result<&mut Batch<'_>>) -> Answer + Send>;
@@ -80,8 +81,14 @@ impl Db {
         work: impl FnOnce(&Queries<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        // A caller that went away does not want the answer.
-        let job: ReadJob = Box::new(move |reader| drop(reply.send(reader.read(work))));
+        let job: ReadJob = Box::new(move |reader| {
+            // A caller that went away while this waited for its turn does not want the answer.
+            let is_wanted = !reply.is_closed();
+            if is_wanted {
+                let _ = reply.send(reader.read(work));
+            }
+            is_wanted
+        });
         self.submit(&self.reads, job)?;
         self.answered(answer).await
     }
@@ -135,8 +142,10 @@ fn spawn(name: &str, path: &Path, work: impl FnOnce() + Send + 'static) -> Resul
 fn read_loop(reader: &Reader, jobs: &Receiver<ReadJob>, metrics: &Metrics) {
     while let Ok(job) = jobs.recv() {
         let timer = Instant::now();
-        run("read", || job(reader));
-        metrics.read.observe(timer.elapsed().as_secs_f64());
+        match run("read", || job(reader)) {
+            Some(false) => metrics.skipped.inc(),
+            Some(true) | None => metrics.read.observe(timer.elapsed().as_secs_f64()),
+        }
     }
 }
 
@@ -182,6 +191,7 @@ fn run<T>(what: &str, job: impl FnOnce() -> T) -> Option<T> {
 
 struct Metrics {
     read: Histogram,
+    skipped: IntCounter,
     write: Histogram,
     commit: Histogram,
     batch: Histogram,
@@ -197,14 +207,21 @@ impl Metrics {
         // Only a malformed name, known here at compile time, makes these fail; tests would show it.
         let seconds = HistogramVec::new(seconds.buckets(SECONDS_BUCKETS.to_vec()), &["operation"]);
         let batch = Histogram::with_opts(batch.buckets(BATCH_BUCKETS.to_vec()));
+        let skipped = IntCounter::new(
+            "vitrine_control_catalog_skipped_total",
+            "Reads that were left out, because nobody waited for them any more.",
+        );
         let (seconds, batch) = (seconds.expect("a valid metric"), batch.expect("a valid metric"));
-        for collector in [Box::new(seconds.clone()) as Box<dyn prometheus::core::Collector>, Box::new(batch.clone())] {
+        let skipped = skipped.expect("a valid metric");
+        let collectors: [Box<dyn prometheus::core::Collector>; 3] =
+            [Box::new(seconds.clone()), Box::new(batch.clone()), Box::new(skipped.clone())];
+        for collector in collectors {
             if let Err(error) = registry.register(collector) {
                 tracing::error!("a metric of the catalog is registered twice: {error}");
             }
         }
         let of = |operation: &str| seconds.with_label_values(&[operation]);
-        Metrics { read: of("read"), write: of("write"), commit: of("commit"), batch }
+        Metrics { read: of("read"), skipped, write: of("write"), commit: of("commit"), batch }
     }
 }
 

@@ -4,14 +4,17 @@ use std::io;
 use std::rc::Rc;
 
 use common::Error;
+use common::browser::Visit;
 use common::error::Kind;
 use common::http::head::{Head, Limits};
 use common::http::routes::{self, Resolution, Route};
 use common::identity::Proof;
+use http::header;
 
 use crate::forward::{self, Failure};
 use crate::futures::{Either, race};
 use crate::http::body::Body;
+use crate::http::extra::with_lines;
 use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
 use crate::http::request_id;
@@ -45,6 +48,9 @@ impl Request<'_> {
     }
 }
 
+/// Stands for a header's value that is no text; no name and no origin that could be allowed.
+const NOT_TEXT: &str = "not.text";
+
 /// Stands for the status of a request whose connection broke before its answer was whole.
 const CUT: u16 = 0;
 
@@ -73,7 +79,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, conn: Conn) {
             None => return,
         };
         let answered = match next {
-            Ok(head) => match answer(&shard, &head, &mut input).await {
+            Ok(head) => match admit(&shard, &head, &mut input).await {
                 Ok(answered) => answered,
                 Err(error) => {
                     tracing::debug!("connection of {:?} lost: {error}", conn.peer_addr());
@@ -128,6 +134,29 @@ async fn refuse(shard: &Shard, conn: &Conn, error: &Error) -> Answered {
     shard.metrics.request(None, status);
     let _ = reply::send_error(conn, error, None, None, Sent::whole(false)).await;
     Answered { status, keep: false }
+}
+
+/// Answers a request, unless it comes from a web page that may not send it.
+async fn admit(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result<Answered> {
+    // What is there and no text must not pass for absent.
+    let text = |name| head.headers.get(name).map(|value| value.to_str().unwrap_or(NOT_TEXT));
+    let visit = Visit {
+        method: &head.method,
+        host: text(header::HOST),
+        origin: text(header::ORIGIN),
+        wanted_method: text(header::ACCESS_CONTROL_REQUEST_METHOD),
+        wanted_headers: text(header::ACCESS_CONTROL_REQUEST_HEADERS),
+    };
+    match shard.shared.doorkeeper.admit(&visit) {
+        Ok(lines) => with_lines(lines, answer(shard, head, input)).await,
+        Err(error) => {
+            let request =
+                Request { id: request_id::of(head, shard.config.api.request_id_length_max), keep: false, head };
+            tracing::debug!(request_id = request.id, host = visit.host, origin = visit.origin, "refused: {error}");
+            shard.metrics.request(None, error.status().as_u16());
+            answer_error(&request, input.conn(), &error, &Body::new(head.body)).await
+        }
+    }
 }
 
 async fn answer(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result<Answered> {

@@ -20,6 +20,7 @@ mod value;
 
 pub use problem::{Place, Problem, Warning};
 pub use resolved::{
-    Api, Auth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor, Health, KeystoneAuth, Listen,
-    Logging, Overrides, Paths, PolicyFiles, Scope, Secret, ServiceCredentials, StoreConfig, StoreKind, Stores,
+    Api, Auth, Browsers, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor, Health,
+    KeystoneAuth, Listen, Logging, Overrides, Paths, PolicyFiles, Scope, Secret, ServiceCredentials, StoreConfig,
+    StoreKind, Stores,
 };

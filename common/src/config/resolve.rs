@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::options::{self, State};
 use super::problem::{Problem, Warning};
 use super::resolved::{
-    Api, Auth, Config, Control, Database, Dataplane, Driver, Flavor, Health, Listen, Logging, Overrides, Paths,
-    PolicyFiles,
+    Api, Auth, Browsers, Config, Control, Database, Dataplane, Driver, Flavor, Health, Listen, Logging, Overrides,
+    Paths, PolicyFiles,
 };
 use super::settings::{Environment, Settings};
 use super::{resolve_keystone, resolve_stores};
@@ -77,6 +77,7 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
     settings.warn_of_unread(&store_ids, settings.text(resolve_keystone::GROUP, "auth_section").as_deref());
     Some(Config {
         api: api(settings),
+        browsers: browsers(settings),
         policy: policy(settings, files),
         database: Database { sqlite: database(settings, &data_dir) },
         health: Health { disable_by_file: settings.text("healthcheck", "disable_by_file_path").map(PathBuf::from) },
@@ -134,6 +135,22 @@ fn api(settings: &Settings<'_>) -> Api {
         disk_formats: settings.list("image_format", "disk_formats"),
         require_image_format_match: settings.bool("image_format", "require_image_format_match"),
         gpt_safety_checks_nonfatal: settings.list("image_format", "gpt_safety_checks_nonfatal"),
+    }
+}
+
+fn browsers(settings: &Settings<'_>) -> Browsers {
+    const GROUP: &str = "cors";
+    let bind_host = settings.text("DEFAULT", "bind_host");
+    let endpoint = settings.text("DEFAULT", "public_endpoint");
+    let endpoint = endpoint.as_deref().and_then(|url| Some(crate::browser::host(url.split_once("://")?.1)));
+    Browsers {
+        allowed_origins: settings.list(GROUP, "allowed_origin"),
+        allow_credentials: settings.bool(GROUP, "allow_credentials"),
+        expose_headers: settings.list(GROUP, "expose_headers"),
+        max_age_seconds: settings.count(GROUP, "max_age"),
+        allow_methods: settings.list(GROUP, "allow_methods"),
+        allow_headers: settings.list(GROUP, "allow_headers"),
+        server_names: bind_host.as_deref().into_iter().chain(endpoint).map(str::to_ascii_lowercase).collect(),
     }
 }
 
@@ -299,6 +316,7 @@ fn control(settings: &Settings<'_>) -> Control {
         commit_batch_max: count("commit_batch_max"),
         reap_interval: seconds("reap_interval_seconds"),
         rpc_timeout: seconds("rpc_timeout_seconds"),
+        keystone_timeout: seconds("keystone_timeout_seconds"),
         retry_after_seconds: settings.count(GROUP, "retry_after_seconds"),
     }
 }
