@@ -101,7 +101,7 @@ fn catalog_lock(database: &Path) -> PathBuf {
         io::Result::Ok(directory.join(database.file_name().unwrap_or_default()))
     });
     let mut name = real.unwrap_or_else(|_| database.to_owned()).into_os_string();
-    name.push(".vitrine-lock");
+    name.push(".lock");
     name.into()
 }
 
@@ -150,7 +150,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let real = directory.path().join("real.sqlite");
         let before = catalog_lock(&real);
-        assert!(before.to_string_lossy().ends_with("/real.sqlite.vitrine-lock"), "{before:?}");
+        assert!(before.to_string_lossy().ends_with("/real.sqlite.lock"), "{before:?}");
         std::fs::write(&real, "").expect("the file");
         let link = directory.path().join("link.sqlite");
         std::os::unix::fs::symlink(&real, &link).expect("a link");

@@ -55,7 +55,7 @@ impl App {
     pub(crate) async fn show_image(&self, caller: &Identity, id: String) -> Result<Image> {
         let (authority, caller) = (self.authority.clone(), caller.clone());
         self.db
-            .read(move |catalog| {
+            .look_up(move |catalog| {
                 let seen = Seen::find(catalog, &caller, &id)?;
                 seen.require(&authority, "get_image", &caller)?;
                 Ok(seen.image)

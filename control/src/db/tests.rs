@@ -187,6 +187,30 @@ async fn a_full_queue_is_refused_with_503() {
 }
 
 #[tokio::test]
+async fn look_ups_are_done_on_the_spot_while_a_connection_is_free() {
+    let (db, registry, _dir) = open(&options());
+    db.write(|tx| tx.create_image(&image(1))).await.expect("written");
+    let here = std::thread::current().id();
+    let place = |db: &Db| {
+        let db = db.clone();
+        async move {
+            db.look_up(|q| Ok((q.image(&image(1).id)?.is_some(), std::thread::current().id()))).await.expect("read")
+        }
+    };
+    assert_eq!(place(&db).await, (true, here), "it sees what was written");
+    let panicked = db.look_up(|_| -> Result<()> { panic!("a bug") }).await;
+    assert_eq!(panicked.expect_err("panicked").kind, Kind::Internal);
+    assert_eq!(place(&db).await, (true, here), "the connection survives");
+    let taken: Vec<_> = db.look_ups.iter().map(|reader| reader.lock().expect("free")).collect();
+    let (found, elsewhere) = place(&db).await;
+    assert!(found && elsewhere != here);
+    drop(taken);
+    assert_eq!(place(&db).await, (true, here));
+    let text = common::metrics::encode(&registry);
+    assert!(text.contains("vitrine_control_catalog_seconds_count{operation=\"read\"} 5\n"), "{text}");
+}
+
+#[tokio::test]
 async fn a_reader_survives_a_panic() {
     let (db, _registry, _dir) = open(&DbOptions { readers: 1, ..options() });
     let outcome = db.read(|_| -> Result<()> { panic!("a bug") }).await;

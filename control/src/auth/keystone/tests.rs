@@ -29,8 +29,9 @@ type FakeState = Arc<Mutex<Fake>>;
 
 async fn answer(State(fake): State<FakeState>, request: Request) -> Response {
     let delay = fake.lock().expect("not poisoned").delay;
-    let is_login = request.method() == Method::POST;
-    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    let (parts, _) = request.into_parts();
+    let is_login = parts.method == Method::POST;
+    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
     let (own, subject) = (text("x-auth-token"), text("x-subject-token"));
     if !is_login {
         fake.lock().expect("not poisoned").asked.push(subject.clone());
