@@ -95,15 +95,12 @@ impl Doorkeeper {
         let name = host(value).trim_end_matches('.').to_ascii_lowercase();
         // Nobody can make an address of his lead here, nor a name without a dot: such names are not in the public DNS.
         let is_address = IpAddr::from_str(name.trim_matches(['[', ']'])).is_ok();
-        is_address
-            || !name.contains('.')
-            || name.ends_with(".localhost")
-            || self.browsers.server_names.iter().any(|known| *known == name)
+        is_address || !name.contains('.') || name.ends_with(".localhost") || self.browsers.server_names.contains(&name)
     }
 
     /// What the browser is told of the origin, if it is allowed.
     fn allowed<'o>(&self, origin: &'o str) -> Option<&'o str> {
-        let names = |wanted: &str| self.browsers.allowed_origins.iter().any(|known| known == wanted);
+        let names = |wanted: &str| self.browsers.allowed_origins.iter().any(|known| known.as_str() == wanted);
         if names(origin) {
             return Some(origin);
         }
