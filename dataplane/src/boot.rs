@@ -13,6 +13,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use common::authorise::Authority;
+use common::browser::Doorkeeper;
 use common::config::{self, Config};
 use common::policy::Policy;
 use common::rpc::DATAPLANE_SOCKET;
@@ -185,6 +186,7 @@ fn share(config: &Arc<Config>, tls: Option<Tls>, spread: Arc<Spread>) -> Result<
     Ok(Shared {
         config: Arc::clone(config),
         authority: Authority::new(policy, config.policy.enforce_new_defaults),
+        doorkeeper: Doorkeeper::new(config),
         instance: Uuid::new_v4().to_string(),
         stores,
         hashes,

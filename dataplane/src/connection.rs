@@ -4,15 +4,18 @@ use std::io;
 use std::rc::Rc;
 
 use common::Error;
+use common::browser::Visit;
 use common::error::Kind;
 use common::http::head::{Body as Framing, Head, Limits};
 use common::http::routes::{self, Resolution, Route};
 use common::identity::Proof;
+use http::header;
 
 use crate::boot::take_over;
 use crate::forward::{self, Failure};
 use crate::futures::{Either, race};
 use crate::http::body::Body;
+use crate::http::extra::with_lines;
 use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
 use crate::http::request_id;
@@ -52,6 +55,9 @@ pub(crate) fn proof(head: &Head) -> Proof {
         service_token: head.header_named("x-service-token").map(str::to_owned),
     }
 }
+
+/// Stands for a header's value that is no text; no name and no origin that could be allowed.
+const NOT_TEXT: &str = "not.text";
 
 /// Stands for the status of a request whose connection broke before its answer was whole.
 const CUT: u16 = 0;
@@ -114,7 +120,7 @@ async fn serve_here(
             }
         };
         let answered = match next? {
-            Ok(head) => match answer(shard, place, &head, &mut input).await {
+            Ok(head) => match admit(shard, place, &head, &mut input).await {
                 Ok(answered) => answered,
                 Err(error) => {
                     tracing::debug!("connection of {:?} lost: {error}", conn.peer_addr());
@@ -182,6 +188,29 @@ async fn refuse(shard: &Shard, conn: &Conn, error: &Error) -> Answered {
     tracing::debug!(request_id = id, "not a request from {:?}: {error}", conn.peer_addr());
     let _ = reply::send_error(conn, error, None, Some(&id), Sent::whole(false)).await;
     Answered { status, keep: false }
+}
+
+/// Answers a request, unless it comes from a web page that may not send it.
+async fn admit(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>) -> io::Result<Answered> {
+    // What is there and no text must not pass for absent.
+    let text = |name| head.headers.get(name).map(|value| value.to_str().unwrap_or(NOT_TEXT));
+    let visit = Visit {
+        method: &head.method,
+        host: text(header::HOST),
+        origin: text(header::ORIGIN),
+        wanted_method: text(header::ACCESS_CONTROL_REQUEST_METHOD),
+        wanted_headers: text(header::ACCESS_CONTROL_REQUEST_HEADERS),
+    };
+    match shard.shared.doorkeeper.admit(&visit) {
+        Ok(lines) => with_lines(lines, answer(shard, place, head, input)).await,
+        Err(error) => {
+            let request =
+                Request { id: request_id::of(head, shard.config.api.request_id_length_max), keep: false, head };
+            tracing::debug!(request_id = request.id, host = visit.host, origin = visit.origin, "refused: {error}");
+            shard.metrics.request(None, error.status().as_u16());
+            answer_error(&request, input.conn(), &error, &Body::new(head.body)).await
+        }
+    }
 }
 
 async fn answer(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>) -> io::Result<Answered> {

@@ -15,6 +15,7 @@ use crate::http::reply::{self, Sent};
 use crate::io::timeout;
 use crate::places::Place;
 use crate::shard::Shard;
+use crate::store::StoreError;
 
 /// Bounds of a request of control.
 const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, header_count_max: 32, target_bytes_max: 1024 };
@@ -88,7 +89,10 @@ async fn remove(shard: &Shard, store: &str, url: &str, upload_id: Option<&str>) 
     let Some(store) = stores.holding(Some(store), url) else {
         return Err(Error::not_found(format!("No store {store} is configured.")));
     };
-    Ok(store.remove(url, upload_id, &shard.metrics).await?)
+    match store.remove(url, upload_id, &shard.metrics).await {
+        Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
+        removed => Ok(removed?),
+    }
 }
 
 fn reply<T: Serialize>(value: &T) -> Result<Vec<u8>> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::authorise::Authority;
+use common::browser::Doorkeeper;
 use common::catalog::{Queries, Reader};
 use common::config::{Config, Flavor};
 use common::http::routes::Offered;
@@ -36,6 +37,7 @@ const LARGE_BODIES_MAX: usize = 32;
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) authority: Authority,
+    pub(crate) doorkeeper: Doorkeeper,
     /// This process, for control: a fresh UUID.
     pub(crate) instance: String,
     pub(crate) stores: Stores,
@@ -87,7 +89,6 @@ impl Shard {
             Flavor::None => Some(common::identity::Identity::everybody()),
             Flavor::Keystone => None,
         };
-        let cache_time = config.auth.keystone.as_ref().and_then(|keystone| keystone.token_cache);
         Rc::new(Shard {
             index,
             control: ControlClient::new(
@@ -96,7 +97,7 @@ impl Shard {
                 config.control.rpc_timeout,
                 config.control.retry_after_seconds,
             ),
-            identities: Identities::new(fixed, cache_time),
+            identities: Identities::new(fixed),
             metrics: Arc::clone(&shared.metrics[index]),
             offered: Offered { multi_store: config.stores.multi, cache: false },
             upload_turns: Semaphore::new((config.dataplane.uploads_max / cores).max(1)),

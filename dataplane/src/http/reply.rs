@@ -9,6 +9,7 @@ use common::http::errors;
 use common::time::Timestamp;
 use http::StatusCode;
 
+use super::extra;
 use crate::io::Conn;
 
 /// The head of a response in the making.
@@ -25,6 +26,7 @@ impl ReplyHead {
         let _ = write!(text, "HTTP/1.1 {} {reason}\r\nDate: ", status.as_u16());
         with_date(|date| text.push_str(date));
         text.push_str("\r\n");
+        extra::write_lines(|lines| text.push_str(lines));
         ReplyHead { text }
     }
 

@@ -254,6 +254,13 @@ pub(super) const ROWS: &[Row] = &[
     .default("30"),
     Row::new(
         CONTROL,
+        "keystone_timeout_seconds",
+        Kind::Int(1, DAY_SECONDS),
+        "seconds for the validation of a token, all tries and the renewal of our own token included",
+    )
+    .default("10"),
+    Row::new(
+        CONTROL,
         "retry_after_seconds",
         Kind::Int(0, DAY_SECONDS),
         "what clients are told in `Retry-After` while a plane is away",
