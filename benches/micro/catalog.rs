@@ -100,6 +100,7 @@ fn fill(images: u32) -> Filled {
             location_metadata: &Map::new(),
             hash_algo: "sha512",
             quota_project: None,
+            expected_size: None,
         };
         let (checksum, hash_value) = ("0123456789abcdef".repeat(2), "0123456789abcdef".repeat(8));
         let commit = Commit {
