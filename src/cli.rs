@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Control(Options),
     /// Run the data plane alone (for systemd or containers)
     Dataplane(Options),
+    /// Load an Image service, measure it, and compare
+    Bench(Box<perf::bench::Bench>),
 }
 
 /// What every command takes.

@@ -1,4 +1,5 @@
-//! The `vitrine` binary: reads the command line and the configuration, then becomes the launcher or one of the planes.
+//! The `vitrine` binary: reads the command line and the configuration, then becomes the launcher, one of the planes or
+//! the load generator.
 //!
 //! Exit codes: 0 fine, 1 failed, 2 usage or configuration.
 #![forbid(unsafe_code)]
@@ -26,13 +27,19 @@ const MISCONFIGURED: u8 = 2;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or(Command::Serve(cli.options));
-    let (Command::Serve(options) | Command::Control(options) | Command::Dataplane(options)) = &command;
+    match command {
+        Command::Serve(options) => configured(&options, |config| launcher::run(&config, &options)),
+        Command::Control(options) => configured(&options, |config| plane::control(config, options.supervised)),
+        Command::Dataplane(options) => configured(&options, |config| plane::dataplane(config, options.supervised)),
+        // A client: it has no configuration and no log.
+        Command::Bench(bench) => ExitCode::from(perf::bench::main(&bench)),
+    }
+}
+
+/// Runs a part of the service with its configuration.
+fn configured(options: &Options, run: impl FnOnce(Arc<Config>) -> Result<(), Failure>) -> ExitCode {
     let Some((config, _log)) = load(options) else { return ExitCode::from(MISCONFIGURED) };
-    let outcome = match &command {
-        Command::Serve(options) => launcher::run(&config, options),
-        Command::Control(options) => plane::control(config, options.supervised),
-        Command::Dataplane(options) => plane::dataplane(config, options.supervised),
-    };
+    let outcome = run(config);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -10,6 +10,7 @@
 //! | `uploads`, `rpc_server` | what the data plane asks: uploads, identities, metrics |
 //! | `dataplane_client` | what we ask of the data plane |
 //! | `metrics` | Prometheus |
+//! | `parsers` | the parsers of `api` for fuzzing and benchmarks |
 #![forbid(unsafe_code)]
 
 mod api;
@@ -18,6 +19,7 @@ pub mod auth;
 mod dataplane_client;
 mod db;
 mod metrics;
+pub mod parsers;
 mod rpc_server;
 mod server;
 mod uploads;

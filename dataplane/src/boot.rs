@@ -24,12 +24,14 @@ use self::core::{CoreStart, SideDoors};
 use self::listen::Sockets;
 use crate::hash::Pool;
 use crate::io::{
-    CoreConfig, Driver, MailSender, MailboxSeed, Offload, OffloadConfig, available_cpus, mailbox, preflight,
+    BUFFER_BYTES, BufferLimits, CoreConfig, Driver, MailSender, MailboxSeed, Offload, OffloadConfig, available_cpus,
+    mailbox, preflight, preflight_pinning,
 };
 use crate::metrics::CoreMetrics;
 use crate::shard::Shared;
 use crate::store::Stores;
 use crate::tls::Tls;
+use crate::transfer::path;
 use crate::uploads::{CoreEvent, Uploads};
 
 /// Entries of a core's submission queue.
@@ -37,6 +39,12 @@ const RING_ENTRIES: u32 = 1024;
 
 /// Messages that may wait for a core: cancelled uploads, and the end.
 const CORE_MAIL_MAX: usize = 1024;
+
+/// Bytes of buffer memory that are pinned when the configuration does not say how many and the limit allows.
+const PINNED_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+
+/// Free buffers that are kept for the next transfers, over all cores: 16 MiB.
+const KEPT_BUFFERS: usize = 64;
 
 /// Why the data plane cannot start: one line with the cause and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -76,19 +84,28 @@ pub fn run(
         config::Driver::Epoll => Driver::Epoll,
     };
     let tls = config.dataplane.tls.as_ref().map(Tls::load).transpose().map_err(StartError::misconfigured)?;
-    preflight(driver).map_err(StartError::new)?;
     let cpus = cpus(&config);
-    let sockets = Sockets::open(&config, cpus.len())?;
+    let pinned = pinned_buffers(&config.dataplane, driver)?;
+    let buffers = buffer_limits(&config.dataplane, pinned, cpus.len());
+    let sockets = Sockets::open(&config, &cpus)?;
     let shared = Arc::new(share(&config, tls, cpus.len())?);
     let (senders, seeds) = mailboxes(cpus.len())?;
     watch_signals(senders.clone(), Arc::clone(&shared))?;
     let addresses = (sockets.api_address, sockets.admin_address);
     let fills = config.dataplane.offload_threads;
     let offload = Offload::new(OffloadConfig { calls: fills, fills }).map_err(StartError::new)?;
+    let pipes = config.dataplane.send_pipes_count.div_ceil(cpus.len());
     let mut cores = cpus.into_iter().zip(seeds).zip(sockets.api).zip(senders).enumerate().map(
         |(index, (((cpu, seed), listener), sender))| CoreStart {
             index,
-            core: CoreConfig { driver, cpu: Some(cpu), entries: RING_ENTRIES, offload: offload.clone() },
+            core: CoreConfig {
+                driver,
+                cpu: Some(cpu),
+                entries: RING_ENTRIES,
+                offload: offload.clone(),
+                buffers,
+                pipes,
+            },
             seed,
             sender,
             listener,
@@ -112,6 +129,39 @@ fn cpus(config: &Config) -> Vec<usize> {
     cpus
 }
 
+/// Buffers to pin, over all cores, after the driver and the limit on locked memory have been tried.
+fn pinned_buffers(config: &config::Dataplane, driver: Driver) -> Result<usize, StartError> {
+    preflight(driver).map_err(StartError::new)?;
+    let buffers = |bytes: u64| usize::try_from(bytes / BUFFER_BYTES as u64).unwrap_or(usize::MAX);
+    match config.pinned_memory_bytes {
+        _ if driver == Driver::Epoll => Ok(0),
+        None => Ok(buffers(PINNED_BYTES_DEFAULT)),
+        Some(bytes) => {
+            let wanted = buffers(bytes);
+            preflight_pinning(wanted).map_err(StartError::new)?;
+            Ok(wanted)
+        }
+    }
+}
+
+fn buffer_limits(config: &config::Dataplane, pinned: usize, cores: usize) -> BufferLimits {
+    let share = |count: usize| (count / cores.max(1)).max(1);
+    let in_use = usize::try_from(config.buffer_memory_bytes_max / BUFFER_BYTES as u64).unwrap_or(usize::MAX);
+    BufferLimits {
+        in_use_max: share(in_use),
+        kept_max: share(KEPT_BUFFERS),
+        pinned_max: u16::try_from(if pinned == 0 { 0 } else { share(pinned) }).unwrap_or(u16::MAX),
+    }
+}
+
+/// Bytes of memory of this machine.
+fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    // The type is that of the C library, `u32` on some machines.
+    #[allow(clippy::useless_conversion)]
+    u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
+}
+
 fn share(config: &Arc<Config>, tls: Option<Tls>, cores: usize) -> Result<Shared, StartError> {
     // Control tells the warnings.
     let (policy, _) = Policy::load(&config.policy).map_err(|problems| {
@@ -130,6 +180,7 @@ fn share(config: &Arc<Config>, tls: Option<Tls>, cores: usize) -> Result<Shared,
         stores,
         hashes,
         uploads: Uploads::default(),
+        send_settings: path::Settings::new(&config.dataplane, memory_bytes()),
         tls,
         metrics,
     })

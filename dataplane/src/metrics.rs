@@ -14,6 +14,8 @@ use common::metrics::Exposition;
 
 pub(crate) use histogram::Histogram;
 
+use crate::io::SendPath;
+
 /// Statuses that we answer; anything else, and answers that were cut, count under the last, `0`.
 const STATUSES: [u16; 27] = [
     200, 201, 202, 204, 206, 300, 302, 304, 400, 401, 403, 404, 405, 408, 409, 410, 413, 414, 415, 416, 417, 431, 500,
@@ -46,24 +48,42 @@ impl Direction {
 /// The way of bytes between a store and a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Path {
-    /// Kernel-side copy from the page cache to the socket.
-    Sendfile,
-    /// Received into buffers, written past the page cache.
+    /// To the client by one of the ways of [`SendPath`].
+    Sent(SendPath),
+    /// From the client into buffers, written past the page cache.
     Direct,
-    /// Received into buffers, written through the page cache.
+    /// From the client into buffers, written through the page cache.
     Buffered,
 }
 
 impl Path {
-    const ALL: [Path; 3] = [Path::Sendfile, Path::Direct, Path::Buffered];
+    const ALL: [Path; 6] = [
+        Path::Sent(SendPath::Splice),
+        Path::Sent(SendPath::Sendfile),
+        Path::Sent(SendPath::Copy),
+        Path::Sent(SendPath::Direct),
+        Path::Direct,
+        Path::Buffered,
+    ];
 
     /// The name in metrics and in the log.
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Path::Sendfile => "sendfile",
+            Path::Sent(path) => path.name(),
             Path::Direct => "direct",
             Path::Buffered => "buffered",
         }
+    }
+
+    fn direction(self) -> Direction {
+        match self {
+            Path::Sent(_) => Direction::Out,
+            Path::Direct | Path::Buffered => Direction::In,
+        }
+    }
+
+    fn index(self) -> usize {
+        Path::ALL.iter().position(|path| *path == self).unwrap_or(0)
     }
 }
 
@@ -100,7 +120,7 @@ impl StoreWork {
 /// Counters of one store on one core.
 #[derive(Debug, Default)]
 struct StoreCounters {
-    bytes: [[AtomicU64; Path::ALL.len()]; 2],
+    bytes: [AtomicU64; Path::ALL.len()],
     work_nanoseconds: [AtomicU64; StoreWork::ALL.len()],
     work_count: [AtomicU64; StoreWork::ALL.len()],
 }
@@ -154,9 +174,9 @@ impl CoreMetrics {
     }
 
     /// Bytes moved between a store and a client.
-    pub(crate) fn bytes(&self, store: usize, direction: Direction, path: Path, count: u64) {
+    pub(crate) fn bytes(&self, store: usize, path: Path, count: u64) {
         if let Some(counters) = self.stores.get(store) {
-            counters.bytes[direction as usize][path as usize].fetch_add(count, Relaxed);
+            counters.bytes[path.index()].fetch_add(count, Relaxed);
         }
     }
 
@@ -259,15 +279,10 @@ fn requests(out: &mut Exposition, cores: &[std::sync::Arc<CoreMetrics>]) {
 fn transfers(out: &mut Exposition, cores: &[std::sync::Arc<CoreMetrics>], stores: &[String]) {
     out.family("vitrine_dataplane_transfer_bytes_total", "counter", "Image bytes moved between clients and stores.");
     for (index, store) in stores.iter().enumerate() {
-        for direction in Direction::ALL {
-            for path in Path::ALL {
-                let count = sum(cores, |core| &core.stores[index].bytes[direction as usize][path as usize]);
-                let sends = path == Path::Sendfile;
-                if count > 0 || sends == (direction == Direction::Out) {
-                    let labels = [("direction", direction.label()), ("store", store.as_str()), ("path", path.label())];
-                    out.sample("", &labels, count);
-                }
-            }
+        for path in Path::ALL {
+            let count = sum(cores, |core| &core.stores[index].bytes[path.index()]);
+            let labels = [("direction", path.direction().label()), ("store", store.as_str()), ("path", path.label())];
+            out.sample("", &labels, count);
         }
     }
     out.family("vitrine_dataplane_transfers_in_flight", "gauge", "Transfers of image data that run now.");
@@ -352,7 +367,7 @@ mod tests {
         let cores: Vec<_> = (0..2).map(|_| Arc::new(CoreMetrics::new(1))).collect();
         for core in &cores {
             core.request(Some(Route::DownloadImage), 206);
-            core.bytes(0, Direction::Out, Path::Sendfile, 10);
+            core.bytes(0, Path::Sent(SendPath::Sendfile), 10);
             core.first_byte(Duration::from_millis(2));
         }
         cores[0].request(None, 400);

@@ -19,6 +19,7 @@ use crate::io::{Frozen, MailSender, Notify, Semaphore};
 use crate::metrics::CoreMetrics;
 use crate::store::Stores;
 use crate::tls::Tls;
+use crate::transfer::path;
 use crate::uploads::{CoreEvent, Uploads};
 
 /// Idle connections to control that a core keeps.
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) stores: Stores,
     pub(crate) hashes: Pool<Frozen>,
     pub(crate) uploads: Uploads,
+    /// How downloads are sent.
+    pub(crate) send_settings: path::Settings,
     /// How clients are served over TLS; `None`: they are not.
     pub(crate) tls: Option<Tls>,
     /// The counters of all cores, for the scrape.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod awake;
+pub mod bench;
 pub mod compare;
 pub mod cpu;
 pub mod error;

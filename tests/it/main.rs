@@ -12,6 +12,7 @@ mod api_discovery;
 mod api_list;
 mod api_members;
 mod api_patch;
+mod bench;
 mod crash;
 mod download;
 mod harness;

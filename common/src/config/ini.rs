@@ -12,24 +12,24 @@ pub(super) const DEFAULT_GROUP: &str = "DEFAULT";
 
 /// One `key = value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Group as written.
-    pub(super) group: String,
+    pub group: String,
     /// Key as written.
-    pub(super) key: String,
+    pub key: String,
     /// Value: continuation lines joined by newlines, matching quotes taken off.
-    pub(super) value: String,
+    pub value: String,
     /// Line of the key.
-    pub(super) place: Place,
+    pub place: Place,
 }
 
 /// A file's contents, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct IniFile {
+pub struct IniFile {
     /// Group headers as written.
-    pub(super) headers: Vec<(String, Place)>,
+    pub headers: Vec<(String, Place)>,
     /// Entries of all groups.
-    pub(super) entries: Vec<Entry>,
+    pub entries: Vec<Entry>,
 }
 
 /// The name by which a group is looked up: lower case, but for `DEFAULT`. `[default]` is thus another group.
@@ -38,7 +38,7 @@ pub(super) fn group_key(name: &str) -> String {
 }
 
 /// Reads the text of `file`. Bad lines are left out and reported.
-pub(super) fn parse(file: &Path, text: &str) -> (IniFile, Vec<Problem>) {
+pub fn parse(file: &Path, text: &str) -> (IniFile, Vec<Problem>) {
     let mut parser = Parser {
         file: Arc::from(file),
         line: 0,

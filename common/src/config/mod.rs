@@ -7,7 +7,7 @@
 //! `ini` reads the file format, `value` the types of values, `settings` layers and substitutes, `resolve` turns
 //! options into [`Config`], and `reference` writes `docs/configuration.md` from the table.
 
-mod ini;
+pub mod ini;
 pub mod options;
 mod problem;
 pub mod reference;
@@ -22,6 +22,6 @@ mod value;
 pub use problem::{Place, Problem, Warning};
 pub use resolved::{
     Api, Auth, ClientAuth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor, Health,
-    KeystoneAuth, Listen, Logging, Overrides, Paths, PolicyFiles, Scope, Secret, ServiceCredentials, StoreConfig,
-    StoreKind, Stores, Tls,
+    KeystoneAuth, Listen, Logging, Overrides, Paths, PolicyFiles, Scope, Secret, SendPath, ServiceCredentials,
+    StoreConfig, StoreKind, Stores, Tls,
 };

@@ -8,7 +8,7 @@ use super::options::{self, State};
 use super::problem::{Problem, Warning};
 use super::resolved::{
     Api, Auth, Config, Control, Database, Dataplane, Driver, Flavor, Health, Listen, Logging, Overrides, Paths,
-    PolicyFiles,
+    PolicyFiles, SendPath,
 };
 use super::settings::{Environment, Settings};
 use super::{resolve_keystone, resolve_stores, resolve_tls};
@@ -256,6 +256,7 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
     let count = |name| settings.count::<usize>(GROUP, name);
     let seconds = |name| Duration::from_secs(settings.count(GROUP, name));
     let word = |name| settings.text(GROUP, name).unwrap_or_default();
+    let bytes = |name| settings.int(GROUP, name).and_then(|bytes| u64::try_from(bytes).ok());
     let cores = settings.int(GROUP, "cores");
     let workers = settings.int("DEFAULT", "workers");
     let idle = settings.int(GROUP, "idle_timeout_seconds");
@@ -278,6 +279,23 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         upload_buffers_count: count("upload_buffers_count"),
         uploads_max: count("uploads_max"),
         upload_direct_io: settings.bool(GROUP, "upload_direct_io"),
+        send_path: match word("send_path").as_str() {
+            "splice" => Some(SendPath::Splice),
+            "sendfile" => Some(SendPath::Sendfile),
+            "copy" => Some(SendPath::Copy),
+            "direct" => Some(SendPath::Direct),
+            _ => None,
+        },
+        send_pipes_count: count("send_pipes_count"),
+        direct_read_bytes_min: bytes("direct_read_bytes_min"),
+        direct_read_buffers_count: count("direct_read_buffers_count"),
+        zero_copy_sends: match word("zero_copy_sends").as_str() {
+            "always" => Some(true),
+            "never" => Some(false),
+            _ => None,
+        },
+        buffer_memory_bytes_max: settings.count(GROUP, "buffer_memory_bytes_max"),
+        pinned_memory_bytes: bytes("pinned_memory_bytes"),
         hash_threads: positive(settings.int(GROUP, "hash_threads")),
         offload_threads: count("offload_threads"),
         send_buffer_bytes: positive(settings.int(GROUP, "send_buffer_bytes")),

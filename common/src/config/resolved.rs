@@ -382,6 +382,20 @@ pub struct Dataplane {
     pub uploads_max: usize,
     /// Whether image files are written past the page cache.
     pub upload_direct_io: bool,
+    /// The way of downloads; `None`: decided for each.
+    pub send_path: Option<SendPath>,
+    /// Pipes for downloads, over all cores.
+    pub send_pipes_count: usize,
+    /// Size in bytes from which cold images are read past the page cache; `None`: half of the memory, 0: never.
+    pub direct_read_bytes_min: Option<u64>,
+    /// Buffers that a download past the page cache reads ahead.
+    pub direct_read_buffers_count: usize,
+    /// Whether downloads past the page cache are sent without a copy; `None`: unless the client is local.
+    pub zero_copy_sends: Option<bool>,
+    /// Bytes of memory for the buffers of all transfers, over all cores.
+    pub buffer_memory_bytes_max: u64,
+    /// Bytes of buffer memory to pin, over all cores; `None`: what the limit allows.
+    pub pinned_memory_bytes: Option<u64>,
     /// Threads that compute checksums; `None`: one per core.
     pub hash_threads: Option<usize>,
     /// Threads for file operations that block.
@@ -424,6 +438,19 @@ pub enum ClientAuth {
     Optional,
     /// They must.
     Required,
+}
+
+/// The way of a download's bytes from a file to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendPath {
+    /// From the page cache by the kernel, through large pipes.
+    Splice,
+    /// From the page cache by the kernel.
+    Sendfile,
+    /// From the page cache through a buffer.
+    Copy,
+    /// Past the page cache through buffers.
+    Direct,
 }
 
 /// The control plane.

@@ -113,6 +113,20 @@ impl Policy {
         if errors.is_empty() { Ok(builder.finish(files)) } else { Err(errors) }
     }
 
+    /// The built-in rules with those of one `file` over them, whose text is at hand.
+    ///
+    /// # Errors
+    /// The text is not a policy file.
+    pub fn from_text(
+        file: &Path,
+        text: &str,
+        options: &PolicyFiles,
+    ) -> Result<(Policy, Vec<PolicyWarning>), PolicyError> {
+        let mut builder = Builder::default();
+        builder.add(file, text)?;
+        Ok(builder.finish(options))
+    }
+
     /// Whether `caller` passes `rule` for `target`. A rule that does not exist denies, as does a rule of the API
     /// for a caller whose token is not scoped to a project. Allocates nothing.
     pub fn enforce(&self, rule: &str, caller: &Credentials<'_>, target: &dyn Target) -> bool {

@@ -8,12 +8,12 @@ mod call;
 mod healthcheck;
 mod images;
 mod info;
-mod json_patch;
-mod list_query;
+pub(crate) mod json_patch;
+pub(crate) mod list_query;
 mod members;
 mod reply;
 mod representation;
-mod schema;
+pub(crate) mod schema;
 mod tags;
 mod versions;
 

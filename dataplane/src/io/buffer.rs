@@ -1,12 +1,17 @@
 //! Aligned buffers: filled by one task, then read by the ring and by other threads at the same time, never copied.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use super::core::{current, spawn};
+use super::local::Notify;
 use super::mailbox::{MailSender, Mailbox, mailbox};
-use super::raw::Block;
+use super::raw::Memory;
+use super::ring::StorageRing;
 
 /// Size of every pooled buffer in bytes, 256 KiB: large enough that the cost per operation vanishes, small enough that some fit
 /// in a core's cache while they are hashed.
@@ -15,12 +20,98 @@ pub const BUFFER_BYTES: usize = 256 * 1024;
 /// Alignment of every pooled buffer in bytes, and the granularity of direct file I/O.
 pub const PAGE_BYTES: usize = 4096;
 
-/// A bounded set of buffers of one core. Memory is taken when a buffer is first needed and then kept.
-#[derive(Debug)]
+/// The memory of one buffer, and its place in the kernel's table if it is pinned there.
+struct Block {
+    memory: Box<Memory>,
+    place: Option<u16>,
+}
+
+/// All buffer memory of one core: pools take blocks from it and bring them back.
+///
+/// Memory is taken when a block is first needed. Some free blocks are kept, pinned, for the next transfer; the rest goes back
+/// to the system, so that a burst of transfers leaves nothing behind.
+pub(super) struct Arena {
+    ring: Option<Rc<StorageRing>>,
+    free: RefCell<Vec<Block>>,
+    /// Blocks that pools have.
+    lent: Cell<usize>,
+    limits: BufferLimits,
+    returned: Notify,
+}
+
+/// How much buffer memory a core may have, in buffers of [`BUFFER_BYTES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferLimits {
+    /// Buffers that may be in use at a time.
+    pub in_use_max: usize,
+    /// Free buffers that are kept for later.
+    pub kept_max: usize,
+    /// Buffers that may be pinned for the kernel.
+    pub pinned_max: u16,
+}
+
+impl Default for BufferLimits {
+    fn default() -> Self {
+        Self { in_use_max: 4096, kept_max: 64, pinned_max: 128 }
+    }
+}
+
+impl Arena {
+    pub(super) fn new(limits: BufferLimits, ring: Option<Rc<StorageRing>>) -> Self {
+        Self { ring, free: RefCell::default(), lent: Cell::new(0), limits, returned: Notify::new() }
+    }
+
+    /// A block, unless as many as may be are in use.
+    fn try_take(&self) -> Option<Block> {
+        if self.lent.get() >= self.limits.in_use_max.max(1) {
+            return None;
+        }
+        self.lent.set(self.lent.get() + 1);
+        let kept = self.free.borrow_mut().pop();
+        Some(kept.unwrap_or_else(|| {
+            let mut memory = Memory::zeroed();
+            let place = self.ring.as_ref().and_then(|ring| ring.pin(&mut memory));
+            Block { memory, place }
+        }))
+    }
+
+    async fn take(&self) -> Block {
+        loop {
+            match self.try_take() {
+                Some(block) => return block,
+                None => self.returned.wait().await,
+            }
+        }
+    }
+
+    fn give(&self, block: Block) {
+        self.lent.set(self.lent.get().saturating_sub(1));
+        let mut free = self.free.borrow_mut();
+        if free.len() < self.limits.kept_max {
+            free.push(block);
+        } else if let (Some(ring), Some(place)) = (&self.ring, block.place) {
+            ring.unpin(place);
+        }
+        drop(free);
+        self.returned.notify();
+    }
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arena").field("lent", &self.lent.get()).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// A bounded set of buffers of one transfer. Memory comes from the core when a buffer is first needed, and goes back when
+/// the pool is dropped and the last buffer has come home.
 pub struct BufferPool {
-    home: MailSender<Box<Block>>,
-    free: Mailbox<Box<Block>>,
-    unused: std::cell::Cell<usize>,
+    home: MailSender<Block>,
+    free: Option<Mailbox<Block>>,
+    /// Blocks that this pool has from the core.
+    taken: Cell<usize>,
+    count: usize,
+    arena: Rc<Arena>,
 }
 
 impl BufferPool {
@@ -31,28 +122,69 @@ impl BufferPool {
     pub fn new(count: usize) -> io::Result<Self> {
         let count = count.max(1);
         let (home, seed) = mailbox(count)?;
-        Ok(Self { home, free: seed.attach()?, unused: std::cell::Cell::new(count) })
+        let arena = Rc::clone(&current().arena);
+        Ok(Self { home, free: Some(seed.attach()?), taken: Cell::new(0), count, arena })
     }
 
     /// An empty buffer, if one is free.
     pub fn try_get(&self) -> Option<Buffer> {
-        let block = self.free.try_recv().or_else(|| {
-            self.unused.set(self.unused.get().checked_sub(1)?);
-            Some(Block::zeroed())
+        let block = self.free().try_recv().or_else(|| {
+            let room = self.taken.get() < self.count;
+            let block = room.then(|| self.arena.try_take()).flatten()?;
+            self.taken.set(self.taken.get() + 1);
+            Some(block)
         })?;
         Some(self.buffer(block))
     }
 
-    /// An empty buffer; waits for one to come back, in order of arrival.
+    /// An empty buffer; waits for one to come back, in order of arrival. The first one is waited for if the core has none
+    /// left; whoever has one goes on with what it has.
     pub async fn get(&self) -> Buffer {
-        match self.try_get() {
-            Some(buffer) => buffer,
-            None => self.buffer(self.free.recv().await),
+        if let Some(buffer) = self.try_get() {
+            return buffer;
         }
+        if self.taken.get() > 0 {
+            return self.buffer(self.free().recv().await);
+        }
+        let block = self.arena.take().await;
+        self.taken.set(self.taken.get() + 1);
+        self.buffer(block)
     }
 
-    fn buffer(&self, block: Box<Block>) -> Buffer {
+    fn free(&self) -> &Mailbox<Block> {
+        self.free.as_ref().expect("present until the drop")
+    }
+
+    fn buffer(&self, block: Block) -> Buffer {
         Buffer { block: Some(block), len: 0, home: self.home.clone() }
+    }
+}
+
+impl Drop for BufferPool {
+    /// Blocks that are still out (with a digest, with the disk) are waited for: they go back on their own core.
+    fn drop(&mut self) {
+        let (Some(free), arena) = (self.free.take(), Rc::clone(&self.arena)) else { return };
+        let mut left = self.taken.get();
+        while let Some(block) = free.try_recv() {
+            arena.give(block);
+            left = left.saturating_sub(1);
+        }
+        if left > 0 {
+            drop(spawn(async move {
+                for _ in 0..left {
+                    arena.give(free.recv().await);
+                }
+            }));
+        }
+    }
+}
+
+impl fmt::Debug for BufferPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufferPool")
+            .field("taken", &self.taken.get())
+            .field("count", &self.count)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,9 +192,9 @@ impl BufferPool {
 /// It returns to its pool when dropped, from any thread.
 pub struct Buffer {
     /// Present until the drop.
-    block: Option<Box<Block>>,
+    block: Option<Block>,
     len: usize,
-    home: MailSender<Box<Block>>,
+    home: MailSender<Block>,
 }
 
 impl Buffer {
@@ -100,7 +232,7 @@ impl Buffer {
     /// The unfilled rest.
     pub(super) fn spare_mut(&mut self) -> &mut [u8] {
         let len = self.len;
-        &mut self.block.as_mut().expect("present until the drop").bytes_mut()[len..]
+        &mut self.block.as_mut().expect("present until the drop").memory.bytes_mut()[len..]
     }
 
     /// Counts `count` more bytes of the rest as filled.
@@ -109,7 +241,12 @@ impl Buffer {
     }
 
     fn block(&self) -> &[u8; BUFFER_BYTES] {
-        self.block.as_ref().expect("present until the drop").bytes()
+        self.block.as_ref().expect("present until the drop").memory.bytes()
+    }
+
+    /// Its place in the kernel's table of pinned buffers.
+    pub(super) fn place(&self) -> Option<u16> {
+        self.block.as_ref().and_then(|block| block.place)
     }
 }
 
@@ -142,6 +279,11 @@ impl fmt::Debug for Buffer {
 pub struct Frozen(Arc<Buffer>);
 
 impl Frozen {
+    /// Its place in the kernel's table of pinned buffers.
+    pub(super) fn place(&self) -> Option<u16> {
+        self.0.place()
+    }
+
     /// The bytes with the zeroes that fill their last page.
     pub(super) fn padded(&self) -> &[u8] {
         &self.0.block()[..self.0.len.next_multiple_of(PAGE_BYTES)]

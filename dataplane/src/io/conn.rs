@@ -18,10 +18,9 @@ use rustix::net::{
     sockopt,
 };
 
-use super::core::yield_now;
-use super::file::File;
+use super::buffer::Frozen;
+use super::core::{current, yield_now};
 use super::raw::{AtMost, RecvBuf, Socket};
-use super::sendfile::{self, Progress};
 use super::time::{sleep, timeout};
 use super::tls::{Session, TlsFacts};
 
@@ -388,7 +387,7 @@ impl Conn {
         self.send_flagged(bytes, SendFlags::empty()).await
     }
 
-    /// The same for bytes that more will follow at once, such as a head before [`Conn::send_file`]: they may wait in the kernel
+    /// The same for bytes that more will follow at once, such as a head before [`send_file`](super::send_file): they may wait in the kernel
     /// to share a segment with what follows.
     ///
     /// # Errors
@@ -442,12 +441,40 @@ impl Conn {
         Ok(())
     }
 
+    /// Sends `part` of `bytes` without copying it (`SEND_ZC`); the buffer returns to its pool once the peer has what was sent.
+    /// Where there is no ring to do so it is copied.
+    ///
+    /// # Errors
+    /// As `send(2)`.
+    pub(super) async fn send_frozen(&self, bytes: &Frozen, part: Range<usize>) -> io::Result<()> {
+        let Some(ring) = current().ring.clone() else { return self.send_all(&bytes[part]).await };
+        let mut from = part.start;
+        while from < part.end {
+            match ring.send(&self.socket, bytes.clone(), from, part.end).await.await.result {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    from += count;
+                    self.sent(count).await;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// The session, if it is us who encrypts what is sent.
     async fn sealing(&self) -> io::Result<Option<&Session>> {
         match &self.tls {
             Some(tls) if tls.seals_here(self).await? => Ok(Some(tls)),
             _ => Ok(None),
         }
+    }
+
+    /// Before the kernel is given something to encrypt: a new key, if the peer has asked for one.
+    pub(super) async fn settle_keys(&self) -> io::Result<()> {
+        self.sealing().await.map(drop)
     }
 
     /// Sends `bytes`, or what the socket takes of them at once, as they are.
@@ -470,19 +497,6 @@ impl Conn {
         match self.sealing().await? {
             Some(tls) => tls.send_read(self, count, more, read).await,
             None => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    /// Sends `range` of `file` without copying it through user memory, and adds to `progress` what went out; where we encrypt, it is
-    /// read into the memory in which that is done. The file is read ahead off this thread where it is not in the page cache.
-    ///
-    /// # Errors
-    /// `UnexpectedEof` when the file is shorter than `range`; otherwise as `sendfile(2)` and `read(2)`. The connection cannot be used
-    /// after an error.
-    pub async fn send_file(&self, file: &File, range: Range<u64>, progress: &Progress) -> io::Result<()> {
-        match self.sealing().await? {
-            Some(tls) => tls.send_file(self, file, range, progress).await,
-            None => sendfile::send_file(self, file, range, progress).await,
         }
     }
 
@@ -525,10 +539,37 @@ impl Conn {
     /// When the socket cannot be polled; `TimedOut` beyond the limit of [`Conn::set_send_stall`].
     pub async fn wait_writable(&self) -> io::Result<()> {
         self.in_a_row.set(0);
+        self.within_stall(self.socket.writable()).await?
+    }
+
+    /// Waits for something that the peer has to do, for no longer than a send does.
+    ///
+    /// # Errors
+    /// `TimedOut` beyond the limit of [`Conn::set_send_stall`].
+    pub(super) async fn within_stall<F: Future>(&self, wait: F) -> io::Result<F::Output> {
         match self.send_stall.get() {
-            Some(limit) => timeout(limit, self.socket.writable()).await?,
-            None => self.socket.writable().await,
+            Some(limit) => Ok(timeout(limit, wait).await?),
+            None => Ok(wait.await),
         }
+    }
+
+    /// The same for at most `limit`; false when the peer has taken nothing until then.
+    ///
+    /// # Errors
+    /// When the socket cannot be polled.
+    pub(super) async fn writable_within(&self, limit: Duration) -> io::Result<bool> {
+        self.in_a_row.set(0);
+        match timeout(limit, self.socket.writable()).await {
+            Ok(done) => done.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Whether both ends are on this machine: the kernel then copies what it would send from our memory.
+    pub fn is_local(&self) -> bool {
+        let Some(peer) = self.peer else { return true };
+        let ours = rustix::net::getsockname(&self.socket).ok().and_then(|ours| SocketAddr::try_from(ours).ok());
+        peer.ip().to_canonical().is_loopback() || ours.is_some_and(|ours| ours.ip() == peer.ip())
     }
 
     /// Sends small segments at once (`TCP_NODELAY`). Nothing on a Unix socket.

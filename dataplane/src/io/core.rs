@@ -11,10 +11,13 @@ use std::task::{Context, Poll};
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::buffer::{Arena, BufferLimits};
 use super::conn::PollFd;
 use super::driver::{Driver, ring_builder};
 use super::local::{Notify, OneshotSender, oneshot};
 use super::offload::{Home, Offload};
+use super::ring::StorageRing;
+use super::send::Pipes;
 
 /// How a core is run.
 #[derive(Debug, Clone)]
@@ -27,12 +30,19 @@ pub struct CoreConfig {
     pub entries: u32,
     /// Where this core's blocking calls go.
     pub offload: Offload,
+    /// Buffer memory of this core.
+    pub buffers: BufferLimits,
+    /// Pipes of 1 MiB that downloads of this core may have at a time.
+    pub pipes: usize,
 }
 
 /// What belongs to the core that runs on this thread.
 pub(super) struct Core {
-    pub(super) driver: Driver,
     pub(super) offload: Offload,
+    /// For direct I/O and zero-copy sends; none on epoll.
+    pub(super) ring: Option<Rc<StorageRing>>,
+    pub(super) arena: Rc<Arena>,
+    pub(super) pipes: Rc<Pipes>,
     pub(super) home: Rc<Home>,
     yielded: RefCell<Vec<OneshotSender<()>>>,
     any_yielded: Notify,
@@ -114,15 +124,24 @@ where
 {
     let home = Rc::new(Home::new()?);
     let turnstile = PollFd::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?)?;
+    let ring = match config.driver {
+        Driver::Uring => Some(StorageRing::new(config.buffers.pinned_max)?),
+        Driver::Epoll => None,
+    };
     let core = Rc::new(Core {
-        driver: config.driver,
         offload: config.offload,
+        arena: Rc::new(Arena::new(config.buffers, ring.clone())),
+        pipes: Pipes::new(config.pipes),
+        ring: ring.clone(),
         home: Rc::clone(&home),
         yielded: RefCell::new(Vec::new()),
         any_yielded: Notify::new(),
     });
     CORE.set(Some(Rc::clone(&core)));
     drop(spawn(async move { home.dispatch().await }));
+    if let Some(ring) = ring {
+        drop(spawn(async move { ring.dispatch().await }));
+    }
     drop(spawn(async move { core.turn(turnstile).await }));
     let output = spawn(future).await;
     // The ring closes descriptors as operations: one more round sends those on their way.

@@ -5,6 +5,9 @@ use std::io;
 
 use rustix::io::Errno;
 
+use super::buffer::BUFFER_BYTES;
+use super::ring;
+
 /// Entries of the submission queue used when the ring is tried at start.
 const PREFLIGHT_ENTRIES: u32 = 256;
 
@@ -102,6 +105,18 @@ pub fn preflight(driver: Driver) -> Result<(), Diagnosis> {
     }
 }
 
+/// Proves that `count` buffers can be pinned.
+///
+/// # Errors
+/// A [`Diagnosis`] that names the limit on locked memory and the remedy.
+pub fn preflight_pinning(count: usize) -> Result<(), Diagnosis> {
+    ring::try_pinning(count).map_err(|error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let what = format!("{} bytes of buffers cannot be pinned", count.saturating_mul(BUFFER_BYTES));
+        diagnose(&what, errno, &Facts::read())
+    })
+}
+
 fn try_ring() -> io::Result<()> {
     let ring = ring_builder(PREFLIGHT_ENTRIES).build(PREFLIGHT_ENTRIES)?;
     let mut probe = io_uring::Probe::new();
@@ -139,7 +154,9 @@ fn diagnose(what: &str, errno: Errno, facts: &Facts) -> Diagnosis {
         },
         Errno::NOMEM => (
             format!("not enough lockable memory, RLIMIT_MEMLOCK is {}", bytes(facts.memlock)),
-            format!("raise it (LimitMEMLOCK= of the unit, `ulimit -l`), or {EPOLL}"),
+            format!(
+                "raise it (LimitMEMLOCK= of the unit, `ulimit -l`), lower `[dataplane] pinned_memory_bytes`, or {EPOLL}"
+            ),
         ),
         Errno::INVAL => (
             format!("kernel {kernel} does not know the ring flags COOP_TASKRUN and SINGLE_ISSUER"),

@@ -5,16 +5,17 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FallocateFlags, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::buffer::{Buffer, Frozen, PAGE_BYTES};
 use super::core::current;
-use super::driver::Driver;
-use super::offload::Offload;
-use super::raw::{Part, Rest};
+use super::offload::{Lane, Offload, Running};
+use super::ring::{Started, StorageRing};
+use super::send::{Residency, residency};
 
 /// How a new file is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +38,8 @@ impl Default for CreateOptions {
 /// An open regular file.
 pub struct File {
     shared: Arc<fs::File>,
-    /// The same open file, owned by the ring's runtime; none on epoll.
-    ring: Option<monoio::fs::File>,
+    /// Where its operations go; none on epoll.
+    ring: Option<Rc<StorageRing>>,
     direct: bool,
 }
 
@@ -49,24 +50,23 @@ impl fmt::Debug for File {
 }
 
 impl File {
-    /// Opens an existing file for reading through the page cache.
+    /// Opens an existing file for reading through the page cache. What the kernel has in memory is opened here and now; a
+    /// path that has to be read from the disk is looked up off this thread.
     ///
     /// # Errors
     /// As `open(2)`; `InvalidInput` when it is not a regular file.
     pub async fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        let file = Offload::current()
-            .run(move || {
-                // A named pipe would hold the thread up; non-blocking means nothing to a regular file.
-                let file =
-                    fs::OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
-                if !file.metadata()?.is_file() {
-                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-                }
-                Ok(file)
-            })
-            .await?;
-        Self::attach(file, false)
+        let file = match open_at_once(&path) {
+            Some(file) => file,
+            None => {
+                Offload::current().run(move || fs::OpenOptions::new().read(true).custom_flags(FLAGS).open(path)).await?
+            }
+        };
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Self::attach(file, false))
     }
 
     /// Makes a new file for writing and reading; it must not exist.
@@ -76,15 +76,18 @@ impl File {
     pub async fn create(path: impl Into<PathBuf>, options: CreateOptions) -> io::Result<Self> {
         let path = path.into();
         let (file, direct) = Offload::current().run(move || create_blocking(&path, options)).await?;
-        Self::attach(file, direct)
+        Ok(Self::attach(file, direct))
     }
 
-    fn attach(file: fs::File, direct: bool) -> io::Result<Self> {
-        let ring = match current().driver {
-            Driver::Uring => Some(monoio::fs::File::from_std(file.try_clone()?)?),
-            Driver::Epoll => None,
-        };
-        Ok(Self { shared: Arc::new(file), ring, direct })
+    fn attach(file: fs::File, direct: bool) -> Self {
+        Self { shared: Arc::new(file), ring: current().ring.clone(), direct }
+    }
+
+    /// The same open file, read past the page cache from now on where its file system can.
+    #[must_use]
+    pub fn direct_if_possible(mut self) -> Self {
+        self.direct = self.direct || set_direct(&self.shared);
+        self
     }
 
     /// Whether writes go past the page cache.
@@ -95,6 +98,11 @@ impl File {
     /// The file for blocking calls.
     pub(super) fn shared(&self) -> &Arc<fs::File> {
         &self.shared
+    }
+
+    /// Whether the byte at `offset` can be read without waiting for the disk, as far as the file system can tell.
+    pub fn is_cached(&self, offset: u64) -> bool {
+        residency(&self.shared, offset, offset).is_ok_and(|residency| residency == Residency::Warm)
     }
 
     /// Length in bytes.
@@ -113,59 +121,58 @@ impl File {
         Ok(self.len()? == 0)
     }
 
-    /// Writes all of `bytes` at `offset`, a multiple of [`PAGE_BYTES`]. In a direct file a length that is not such a multiple is
-    /// written with zeroes up to the next one, so it must be the last piece, and [`File::finish`] cuts the zeroes off.
-    ///
-    /// Returns the number of bytes without padding, and the buffer, in every case.
+    /// Starts to write all of `bytes` at `offset`, a multiple of [`PAGE_BYTES`]; it goes on by itself. In a direct file a length
+    /// that is not such a multiple is written with zeroes up to the next one, so it must be the last piece, and
+    /// [`File::finish`] cuts the zeroes off.
     ///
     /// # Errors
-    /// As `pwrite(2)`; `InvalidInput` for an unaligned offset.
-    pub async fn write_at(&self, bytes: Frozen, offset: u64) -> (io::Result<usize>, Frozen) {
+    /// `InvalidInput` for an unaligned offset. What comes of the write is told by [`Writing::done`].
+    pub async fn start_write(&self, bytes: Frozen, offset: u64) -> io::Result<Writing> {
         if !offset.is_multiple_of(PAGE_BYTES as u64) {
-            return (Err(io::Error::new(io::ErrorKind::InvalidInput, "the offset of a write is not aligned")), bytes);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the offset of a write is not aligned"));
         }
         let length = if self.direct { bytes.padded().len() } else { bytes.len() };
-        let kept = bytes.clone();
-        let result = match &self.ring {
-            Some(ring) => write_on_ring(ring, bytes, length, offset).await,
+        let state = match &self.ring {
+            Some(ring) => State::Ring(ring.write(&self.shared, bytes, 0, length, offset).await),
             None => {
                 let file = Arc::clone(&self.shared);
-                Offload::current().run(move || file.write_all_at(&bytes.padded()[..length], offset)).await
+                let write = move || file.write_all_at(&bytes.padded()[..length], offset);
+                State::Pool(Offload::current().start(Lane::Call, write).await)
             }
         };
-        (result.map(|()| kept.len()), kept)
+        Ok(Writing { file: Arc::clone(&self.shared), state, length, offset })
+    }
+
+    /// Starts to read from `offset` into the unfilled rest of `buffer`; it goes on by itself. In a direct file, offset and room
+    /// must be multiples of [`PAGE_BYTES`].
+    pub async fn start_read(&self, buffer: Buffer, offset: u64) -> Reading {
+        match &self.ring {
+            Some(ring) => Reading(Source::Ring(ring.read(&self.shared, buffer, offset).await)),
+            None => {
+                let file = Arc::clone(&self.shared);
+                let read = move || read_blocking(&file, buffer, offset);
+                Reading(Source::Pool(Offload::current().start(Lane::Fill, read).await))
+            }
+        }
     }
 
     /// Reads from `offset` into the unfilled rest of `buffer` until it is full or the file ends; returns the bytes read.
     /// In a direct file, offset and room must be multiples of [`PAGE_BYTES`].
     ///
     /// # Errors
-    /// As `pread(2)`. The buffer comes back in every case, with what was read before the error.
-    pub async fn read_at(&self, mut buffer: Buffer, offset: u64) -> (io::Result<usize>, Buffer) {
+    /// As `pread(2)`; the buffer is gone then.
+    pub async fn read_at(&self, mut buffer: Buffer, offset: u64) -> io::Result<(usize, Buffer)> {
         let before = buffer.len();
         while buffer.room() > 0 {
             let at = offset.saturating_add((buffer.len() - before) as u64);
-            let result;
-            (result, buffer) = match &self.ring {
-                Some(ring) => {
-                    let (result, rest) = ring.read_at(Rest(buffer), at).await;
-                    (result, rest.0)
-                }
-                None => {
-                    let file = Arc::clone(&self.shared);
-                    Offload::current().run(move || read_blocking(&file, buffer, at)).await
-                }
-            };
-            match result {
-                Ok(0) => break,
-                // A direct read ends in the middle of a page only where the file does.
-                Ok(count) if self.direct && count % PAGE_BYTES != 0 => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (Err(error), buffer),
+            let count;
+            (count, buffer) = self.start_read(buffer, at).await.finish().await?;
+            // A direct read ends in the middle of a page only where the file does.
+            if count == 0 || (self.direct && !count.is_multiple_of(PAGE_BYTES)) {
+                break;
             }
         }
-        (Ok(buffer.len() - before), buffer)
+        Ok((buffer.len() - before, buffer))
     }
 
     /// Makes what was written durable (`fdatasync`). A new file's name needs a sync of its directory besides.
@@ -174,7 +181,7 @@ impl File {
     /// As `fdatasync(2)`. After an error the state of the file on disk is unknown: remove it.
     pub async fn sync_data(&self) -> io::Result<()> {
         match &self.ring {
-            Some(ring) => ring.sync_data().await,
+            Some(ring) => ring.sync_data(&self.shared).await.await.result.map(drop),
             None => {
                 let file = Arc::clone(&self.shared);
                 Offload::current().run(move || file.sync_data()).await
@@ -196,27 +203,104 @@ impl File {
     }
 }
 
-async fn write_on_ring(ring: &monoio::fs::File, mut bytes: Frozen, length: usize, offset: u64) -> io::Result<()> {
-    let mut done = 0;
-    while done < length {
-        let (result, part) = ring.write_at(Part::new(bytes, done, length), offset.saturating_add(done as u64)).await;
-        bytes = part.into_inner();
-        match result {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => done += count,
+/// A write that was started. Dropping it lets the write run on.
+#[derive(Debug)]
+pub struct Writing {
+    file: Arc<fs::File>,
+    state: State,
+    /// Bytes to write, padding included.
+    length: usize,
+    offset: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Ring(Started),
+    /// What a short write has left, from this byte on. It is rare: an interrupted call, a disk that is nearly full.
+    Rest(Frozen, usize),
+    Pool(Running<io::Result<()>>),
+}
+
+impl Writing {
+    /// Waits until all of it is written. May be dropped at any time and called again.
+    ///
+    /// # Errors
+    /// As `pwrite(2)`.
+    pub async fn done(&mut self) -> io::Result<()> {
+        loop {
+            match &mut self.state {
+                State::Pool(running) => return running.done().await,
+                State::Ring(started) => {
+                    let outcome = started.await;
+                    let done = match outcome.result {
+                        Ok(count) if count >= self.length => return Ok(()),
+                        Ok(count) => count,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                        Err(error) => return Err(error),
+                    };
+                    let bytes = outcome.unwritten.ok_or(io::ErrorKind::WriteZero)?;
+                    // From a page's start: a direct write takes nothing else.
+                    self.state = State::Rest(bytes, done - done % PAGE_BYTES);
+                }
+                State::Rest(bytes, from) => {
+                    let (file, bytes, from, length) = (Arc::clone(&self.file), bytes.clone(), *from, self.length);
+                    let offset = self.offset.saturating_add(from as u64);
+                    let write = move || file.write_all_at(&bytes.padded()[from..length], offset);
+                    self.state = State::Pool(Offload::current().start(Lane::Call, write).await);
+                }
+            }
+        }
+    }
+}
+
+/// A read that was started. Dropping it lets the read run on.
+#[derive(Debug)]
+pub struct Reading(Source);
+
+#[derive(Debug)]
+enum Source {
+    Ring(Started),
+    Pool(Running<io::Result<(usize, Buffer)>>),
+}
+
+impl Reading {
+    /// Waits for the bytes: how many there were, and the buffer with them. Fewer than there was room for is not the end of the
+    /// file, none is.
+    ///
+    /// # Errors
+    /// As `pread(2)`; the buffer is gone then.
+    pub async fn finish(self) -> io::Result<(usize, Buffer)> {
+        match self.0 {
+            Source::Pool(mut running) => running.done().await,
+            Source::Ring(started) => {
+                let outcome = started.await;
+                let buffer = outcome.filled.ok_or_else(|| io::Error::other("a read came back without its buffer"))?;
+                Ok((outcome.result?, buffer))
+            }
+        }
+    }
+}
+
+fn read_blocking(file: &fs::File, mut buffer: Buffer, offset: u64) -> io::Result<(usize, Buffer)> {
+    loop {
+        match file.read_at(buffer.spare_mut(), offset) {
+            Ok(count) => {
+                buffer.advance(count);
+                return Ok((count, buffer));
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(())
 }
 
-fn read_blocking(file: &fs::File, mut buffer: Buffer, offset: u64) -> (io::Result<usize>, Buffer) {
-    let result = file.read_at(buffer.spare_mut(), offset);
-    if let Ok(count) = result {
-        buffer.advance(count);
-    }
-    (result, buffer)
+/// How files are opened for reading: a named pipe would hold the thread up; non-blocking means nothing to a regular file.
+const FLAGS: i32 = OFlags::NONBLOCK.bits().cast_signed();
+
+/// Opens a file whose path the kernel has in memory; `None`: it has to be looked up on the disk, or something is wrong with it.
+fn open_at_once(path: &Path) -> Option<fs::File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok().map(fs::File::from)
 }
 
 fn create_blocking(path: &Path, options: CreateOptions) -> io::Result<(fs::File, bool)> {

@@ -4,16 +4,17 @@
 //! containment of its known faults are in `docs/decisions/0001-runtime.md`. What the rest of the data plane sees:
 //!
 //! - [`preflight`] and [`run_core`]: one executor per core on io_uring, or on epoll where io_uring is forbidden;
-//! - [`spawn`], [`yield_now`], [`sleep`], [`timeout`], [`with_min_rate`], and signals between tasks of one core ([`Notify`],
+//! - [`spawn`], [`yield_now`], [`sleep`], [`timeout`], and signals between tasks of one core ([`Notify`],
 //!   [`Semaphore`], [`oneshot`]);
-//! - [`Listener`], [`Conn`], [`PollFd`]: accept, receive into an owned buffer, send, send a file's range without copying it; all
-//!   of it through TLS after [`Conn::accept_tls`];
-//! - [`File`]: direct writes, reads and syncs on the ring;
+//! - [`Listener`], [`Conn`], [`PollFd`]: accept, receive into an owned buffer, send; all of it through TLS after
+//!   [`Conn::accept_tls`];
+//! - [`send_file`]: a file's range to a connection, by the kernel alone or through buffers;
+//! - [`File`]: direct writes, reads and syncs on the core's storage ring;
 //! - [`Offload`]: blocking calls on a bounded pool of threads; [`mailbox`]: messages from any thread to a core;
 //! - [`BufferPool`], [`Buffer`], [`Frozen`]: aligned buffers that the ring and other threads read at the same time.
 //!
 //! Wakers never leave their core: what comes from another thread comes through a [`Mailbox`].
-//! Unsafe code stands in `raw.rs` alone.
+//! Unsafe code stands in `raw.rs` and `ring.rs` alone.
 
 mod buffer;
 mod conn;
@@ -24,22 +25,23 @@ mod local;
 mod mailbox;
 mod offload;
 mod raw;
-mod sendfile;
+mod ring;
+mod send;
 mod time;
 mod tls;
 
 #[cfg(test)]
 mod tests;
 
-pub use buffer::{BUFFER_BYTES, Buffer, BufferPool, Frozen, PAGE_BYTES};
+pub use buffer::{BUFFER_BYTES, Buffer, BufferLimits, BufferPool, Frozen, PAGE_BYTES};
 pub use conn::{Conn, Detached, Listener, PollFd};
 pub use core::{CoreConfig, Task, available_cpus, run_core, spawn, yield_now};
-pub use driver::{Diagnosis, Driver, preflight};
-pub use file::{CreateOptions, File};
+pub use driver::{Diagnosis, Driver, preflight, preflight_pinning};
+pub use file::{CreateOptions, File, Reading, Writing};
 pub use local::{Notify, OneshotReceiver, OneshotSender, Permit, Semaphore, oneshot};
 pub use mailbox::{MailSender, Mailbox, MailboxSeed, mailbox};
 pub use offload::{Offload, OffloadConfig};
 pub use raw::RecvBuf;
-pub use sendfile::Progress;
-pub use time::{Elapsed, MinRate, sleep, timeout, with_min_rate};
+pub use send::{Progress, SendOptions, SendPath, send_file};
+pub use time::{Elapsed, sleep, timeout};
 pub use tls::{HandshakeError, TlsFacts, TlsSettings, TlsVersion, has_kernel_tls};

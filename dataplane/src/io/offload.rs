@@ -84,7 +84,7 @@ impl Offload {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        self.start(Lane::Call, call).await.finish().await
+        self.start(Lane::Call, call).await.done().await
     }
 
     /// Queues `call` and returns while it runs.
@@ -131,10 +131,16 @@ pub(super) struct Running<T> {
     result: std::marker::PhantomData<T>,
 }
 
+impl<T> fmt::Debug for Running<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Running")
+    }
+}
+
 impl<T: 'static> Running<T> {
-    /// Waits for the result.
-    pub(super) async fn finish(self) -> T {
-        match self.receiver.await {
+    /// Waits for the result, which comes once. May be dropped before it is there and called again.
+    pub(super) async fn done(&mut self) -> T {
+        match (&mut self.receiver).await {
             Some(Ok(value)) => *value.downcast().expect("the call of this ticket returns this type"),
             Some(Err(panic)) => resume_unwind(panic),
             None => unreachable!("a ticket is answered or kept"),

@@ -7,22 +7,22 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::{mem, ptr};
 
-use monoio::buf::{IoBuf, IoBufMut};
+use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, CancelHandle, CancelableAsyncReadRent, OwnedReadHalf};
 use monoio::net::UnixStream;
 
-use super::buffer::{BUFFER_BYTES, Buffer, Frozen, PAGE_BYTES};
+use super::buffer::{BUFFER_BYTES, Buffer, PAGE_BYTES};
 
 /// The memory of a pooled buffer.
 #[repr(C, align(4096))]
-pub(super) struct Block([u8; BUFFER_BYTES]);
+pub(super) struct Memory([u8; BUFFER_BYTES]);
 
-const _: () = assert!(align_of::<Block>() == PAGE_BYTES && size_of::<Block>() == BUFFER_BYTES);
+const _: () = assert!(align_of::<Memory>() == PAGE_BYTES && size_of::<Memory>() == BUFFER_BYTES);
 
-impl Block {
-    /// A block of zeroes, made on the heap: it is too large for the stack.
+impl Memory {
+    /// Zeroes, made on the heap: they are too many for the stack.
     pub(super) fn zeroed() -> Box<Self> {
-        // SAFETY: a `Block` is an array of `u8`, and all zeroes is a valid one.
+        // SAFETY: `Memory` is an array of `u8`, and all zeroes is a valid one.
         unsafe { Box::new_zeroed().assume_init() }
     }
 
@@ -145,36 +145,6 @@ unsafe impl<B: RecvBuf> IoBufMut for Rest<B> {
     unsafe fn set_init(&mut self, count: usize) {
         // SAFETY: the runtime calls this once, with the count that the kernel has written from `write_ptr` on.
         unsafe { self.0.filled(count) }
-    }
-}
-
-/// A part of a frozen buffer, padding included, as the runtime wants it for a write.
-pub(super) struct Part {
-    frozen: Frozen,
-    from: usize,
-    to: usize,
-}
-
-impl Part {
-    /// Bytes `from..to` of [`Frozen::padded`], clamped to it.
-    pub(super) fn new(frozen: Frozen, from: usize, to: usize) -> Self {
-        let to = to.min(frozen.padded().len());
-        Self { frozen, from: from.min(to), to }
-    }
-
-    pub(super) fn into_inner(self) -> Frozen {
-        self.frozen
-    }
-}
-
-// SAFETY: a frozen buffer is on the heap, initialised, and does not change; `from <= to <= padded().len()`.
-unsafe impl IoBuf for Part {
-    fn read_ptr(&self) -> *const u8 {
-        self.frozen.padded()[self.from..self.to].as_ptr()
-    }
-
-    fn bytes_init(&self) -> usize {
-        self.to - self.from
     }
 }
 

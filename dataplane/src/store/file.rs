@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use common::config::{self, DataDir};
 
 use super::{Placement, Source, StoreError};
-use crate::io::{CreateOptions, File, Frozen, Offload};
+use crate::io::{CreateOptions, File, Frozen, Offload, Writing};
 
 /// Schemes of URIs that we read; the first is the one that control writes.
 const SCHEMES: [&str; 2] = ["file://", "filesystem://"];
@@ -111,12 +111,12 @@ impl FileWriter {
         self.file.is_direct()
     }
 
-    pub(crate) async fn write(&self, bytes: Frozen, offset: u64) -> Result<(), StoreError> {
+    /// `None`: there is nothing to write, the hole says it.
+    pub(crate) async fn start_write(&self, bytes: Frozen, offset: u64) -> Result<Option<Writing>, StoreError> {
         if self.thin && bytes.iter().all(|byte| *byte == 0) {
-            return Ok(());
+            return Ok(None);
         }
-        self.file.write_at(bytes, offset).await.0?;
-        Ok(())
+        Ok(Some(self.file.start_write(bytes, offset).await?))
     }
 
     /// Data first, then the name, then the directory: whatever instant the machine stops at, the name stands for all of

@@ -14,7 +14,7 @@ use common::config::{StoreConfig, StoreKind};
 pub(crate) use error::StoreError;
 use file::{FileStore, FileWriter};
 
-use crate::io::{File, Frozen};
+use crate::io::{File, Frozen, Writing};
 use crate::metrics::{CoreMetrics, Path, StoreWork};
 
 /// All stores of this server.
@@ -169,12 +169,11 @@ impl Writer<'_> {
         if self.file.is_direct() { Path::Direct } else { Path::Buffered }
     }
 
-    /// Writes `bytes` at `offset`. All pieces but the last are whole buffers.
-    pub(crate) async fn write(&self, bytes: Frozen, offset: u64) -> Result<(), StoreError> {
+    /// Starts to write `bytes` at `offset`; it goes on by itself. All pieces but the last are whole buffers.
+    pub(crate) async fn start_write(&self, bytes: Frozen, offset: u64) -> Result<Pending<'_>, StoreError> {
         let begun = Instant::now();
-        let written = self.file.write(bytes, offset).await;
-        self.metrics.store_work(self.store.index, StoreWork::Write, begun.elapsed());
-        written
+        let writing = self.file.start_write(bytes, offset).await?;
+        Ok(Pending { writer: self, writing, begun })
     }
 
     /// Makes the `size` bytes that were written durable and visible. They stay invisible on an error.
@@ -183,5 +182,27 @@ impl Writer<'_> {
         let committed = self.file.commit(size).await;
         self.metrics.store_work(self.store.index, StoreWork::Commit, begun.elapsed());
         committed
+    }
+}
+
+/// A piece that is being written.
+#[derive(Debug)]
+pub(crate) struct Pending<'a> {
+    writer: &'a Writer<'a>,
+    /// `None`: nothing had to be written.
+    writing: Option<Writing>,
+    begun: Instant,
+}
+
+impl Pending<'_> {
+    /// Waits until it is written. May be dropped at any time and called again.
+    pub(crate) async fn done(&mut self) -> Result<(), StoreError> {
+        let written = match &mut self.writing {
+            Some(writing) => writing.done().await,
+            None => Ok(()),
+        };
+        let Writer { store, metrics, .. } = self.writer;
+        metrics.store_work(store.index, StoreWork::Write, self.begun.elapsed());
+        Ok(written?)
     }
 }

@@ -4,6 +4,7 @@
 //! sees that its image is not whole.
 
 use std::io;
+use std::ops::Range;
 use std::time::Instant;
 
 use common::access::find_visible;
@@ -14,11 +15,12 @@ use common::model::{Image, Location, Status};
 use common::{Error, Result};
 use http::{StatusCode, header};
 
+use super::path::{self, Choice, Facts};
 use crate::connection::{Answered, Request, answer_error};
 use crate::http::body::Body;
 use crate::http::input::Input;
 use crate::http::reply::ReplyHead;
-use crate::io::{Conn, File, Progress};
+use crate::io::{Conn, File, Progress, send_file};
 use crate::metrics::{Direction, Path};
 use crate::shard::Shard;
 use crate::store::{Source, Store, StoreError};
@@ -141,25 +143,41 @@ async fn send(
     let _running = shard.metrics.transfer(Direction::Out);
     let span = delivery.range.map_or(0..delivery.size, |range| range.start..range.end);
     let (status, head) = reply_head(request, &delivery, span.end - span.start);
+    let choice = choose(shard, conn, &delivery, &span);
     let progress = Progress::new();
     match span.is_empty() {
         true => conn.send_all(&head).await?,
         false => conn.send_with_more_to_come(&head).await?,
     }
     shard.metrics.first_byte(begun.elapsed());
-    let sent = conn.send_file(&delivery.file, span, &progress).await;
-    shard.metrics.bytes(delivery.store.index, Direction::Out, Path::Sendfile, progress.get());
+    let sent = send_file(conn, delivery.file, span, choice.options, &progress).await;
+    let path = choice.options.path;
+    shard.metrics.bytes(delivery.store.index, Path::Sent(path), progress.get());
     tracing::info!(
         request_id = request.id,
         status = status.as_u16(),
         bytes = progress.get(),
         milliseconds = begun.elapsed().as_millis(),
-        path = Path::Sendfile.label(),
+        path = path.name(),
+        reason = choice.reason,
         outcome = if sent.is_ok() { "sent" } else { "cut" },
         "download of image {image_id}"
     );
     sent?;
     Ok(Answered { status: status.as_u16(), keep: request.keep })
+}
+
+/// The way of the bytes.
+fn choose(shard: &Shard, conn: &Conn, delivery: &Delivery<'_>, span: &Range<u64>) -> Choice {
+    let facts = Facts {
+        image_bytes: delivery.size,
+        bytes: span.end - span.start,
+        cached: delivery.file.is_cached(span.start),
+        kernel_sends: conn.sends_files(),
+        encrypted: conn.tls().is_some(),
+        local: conn.is_local(),
+    };
+    path::choose(&facts, &shard.shared.send_settings)
 }
 
 fn reply_head(request: &Request<'_>, delivery: &Delivery<'_>, length: u64) -> (StatusCode, Vec<u8>) {

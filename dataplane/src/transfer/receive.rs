@@ -1,20 +1,23 @@
 //! One pass over the bytes of an upload: received into a buffer, and from that same buffer hashed, inspected and
 //! written. A byte is never copied on the way.
 
+use std::collections::VecDeque;
+use std::future::Future;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use common::Error;
 use common::error::Kind;
 use common::rpc::UploadTicket;
 
-use crate::futures::try_both;
+use crate::futures::{Either, race};
 use crate::hash::{Algorithm, Pool, Stream};
 use crate::http::body::{Body, BodyError};
 use crate::http::input::Input;
 use crate::inspect::Inspector;
 use crate::io::{BUFFER_BYTES, Buffer, BufferPool, Frozen, MailSender, Mailbox, Progress, mailbox, timeout, yield_now};
-use crate::store::{StoreError, Writer};
+use crate::store::{Pending, StoreError, Writer};
 
 /// What the bytes of an upload came to.
 pub(crate) struct Received {
@@ -116,12 +119,11 @@ pub(crate) async fn receive(
     let pool = BufferPool::new(buffers.get())?;
     let mut digests = Digests::new(hashes, algorithm, buffers)?;
     let mut inspector = (ticket.container_format == "bare").then(Inspector::new);
+    let mut writes = Writes { writer, in_flight: VecDeque::with_capacity(buffers.get()) };
     let mut size = 0;
-    let mut ready: Option<(Frozen, u64)> = None;
     loop {
-        // The next buffer arrives while the one before it is written.
-        let next = fill(&pool, input, body, &mut pace);
-        let (buffer, ()) = try_both(next, write(writer, ready.take())).await?;
+        // The next buffer arrives while those before it are hashed and written.
+        let buffer = writes.beside(fill(&pool, input, body, &mut pace)).await?;
         if buffer.is_empty() {
             break;
         }
@@ -134,15 +136,55 @@ pub(crate) async fn receive(
         let last = buffer.len() < BUFFER_BYTES;
         let frozen = buffer.freeze();
         digests.submit(&frozen)?;
-        ready = Some((frozen, offset));
+        writes.start(frozen, offset).await?;
         if last {
-            write(writer, ready.take()).await?;
             break;
         }
     }
     check_complete(ticket, size)?;
-    let (checksum, hash_value) = digests.finish().await?;
+    let (checksum, hash_value) = writes.beside(digests.finish()).await?;
+    writes.finish().await?;
     Ok(Received { size, checksum, hash_value, inspector })
+}
+
+/// The writes of an upload that are on their way, oldest first. There are no more of them than buffers.
+struct Writes<'a> {
+    writer: &'a Writer<'a>,
+    in_flight: VecDeque<Pending<'a>>,
+}
+
+impl<'a> Writes<'a> {
+    async fn start(&mut self, bytes: Frozen, offset: u64) -> Result<(), Interrupted> {
+        let pending = self.writer.start_write(bytes, offset).await?;
+        self.in_flight.push_back(pending);
+        Ok(())
+    }
+
+    /// Waits for `work`, and ends it if a write fails meanwhile.
+    async fn beside<T>(&mut self, work: impl Future<Output = Result<T, Interrupted>>) -> Result<T, Interrupted> {
+        let mut work = pin!(work);
+        loop {
+            match race(self.oldest(), work.as_mut()).await {
+                Either::First(written) => written?,
+                Either::Second(done) => return done,
+            }
+        }
+    }
+
+    /// Waits for the oldest write, for ever if there is none.
+    async fn oldest(&mut self) -> Result<(), Interrupted> {
+        let Some(oldest) = self.in_flight.front_mut() else { return std::future::pending().await };
+        oldest.done().await?;
+        self.in_flight.pop_front();
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), Interrupted> {
+        while !self.in_flight.is_empty() {
+            self.oldest().await?;
+        }
+        Ok(())
+    }
 }
 
 /// A full buffer, or what is left of the body.
@@ -217,13 +259,6 @@ impl<'a> Pace<'a> {
             (self.waited, self.bytes) = (Duration::ZERO, 0);
         }
         Ok((count, buffer))
-    }
-}
-
-async fn write(writer: &Writer<'_>, ready: Option<(Frozen, u64)>) -> Result<(), Interrupted> {
-    match ready {
-        Some((bytes, offset)) => Ok(writer.write(bytes, offset).await?),
-        None => Ok(()),
     }
 }
 

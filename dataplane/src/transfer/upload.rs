@@ -173,7 +173,7 @@ impl<'a> Attempt<'a> {
             input.conn().send_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(Failed::Lost)?;
         }
         let received = self.receive(&writer, input, body, progress).await;
-        metrics.bytes(store.index, Direction::In, writer.path(), progress.get());
+        metrics.bytes(store.index, writer.path(), progress.get());
         let received = received?;
         let virtual_size = self.verdict(&received)?;
         writer.commit(received.size).await.map_err(Error::from)?;

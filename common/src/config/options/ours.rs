@@ -95,6 +95,56 @@ pub(super) const ROWS: &[Row] = &[
         "write image files past the page cache where the file system can",
     )
     .default("true"),
+    Row::new(
+        DATAPLANE,
+        "send_path",
+        Kind::Choice(&["auto", "splice", "sendfile", "copy", "direct"]),
+        "the way of a download's bytes to the client: `splice` and `sendfile` by the kernel alone, `copy` through a buffer, \
+         `direct` past the page cache; `auto` decides for each transfer",
+    )
+    .default("auto"),
+    Row::new(
+        DATAPLANE,
+        "send_pipes_count",
+        Kind::Int(0, 4096),
+        "pipes of 1 MiB for `splice`, over all cores; an ordinary user may have 64 in all processes; downloads without one use `sendfile`",
+    )
+    .default("48"),
+    Row::new(
+        DATAPLANE,
+        "direct_read_bytes_min",
+        Kind::Int(0, i64::MAX),
+        "with `send_path = auto`, images of at least this size that are not in the page cache are read past it; 0 = none; \
+         unset: half of the machine's memory",
+    ),
+    Row::new(
+        DATAPLANE,
+        "direct_read_buffers_count",
+        Kind::Int(1, 64),
+        "buffers of 256 KiB that a download past the page cache reads ahead",
+    )
+    .default("4"),
+    Row::new(
+        DATAPLANE,
+        "zero_copy_sends",
+        Kind::Choice(&["auto", "always", "never"]),
+        "whether `send_path = direct` sends without a copy; `auto`: unless the client is on this machine, where the kernel copies all the same",
+    )
+    .default("auto"),
+    Row::new(
+        DATAPLANE,
+        "buffer_memory_bytes_max",
+        Kind::Int(16 * MIB, 1 << 40),
+        "memory for the buffers of all transfers, over all cores; transfers beyond it wait",
+    )
+    .default("1073741824"),
+    Row::new(
+        DATAPLANE,
+        "pinned_memory_bytes",
+        Kind::Int(0, 1 << 40),
+        "buffer memory that is pinned for the kernel, over all cores, which saves a fifth of a direct write; the start fails if \
+         RLIMIT_MEMLOCK is too small for it; unset: as much as the limit allows, at most 64 MiB",
+    ),
     Row::new(DATAPLANE, "hash_threads", Kind::Int(0, 1024), "threads that compute checksums; 0 = one per core")
         .default("0"),
     Row::new(

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::super::sendfile::{Residency, residency};
+use super::super::send::{Residency, residency};
 use super::super::*;
 use super::{joined, on_both, pattern};
 
@@ -35,6 +35,15 @@ fn drop_from_cache(path: &Path) {
     rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
 }
 
+/// Each way of sending a file, without and with copies where there is a choice.
+fn every_way() -> impl Iterator<Item = SendOptions> {
+    let ways = SendPath::ALL.into_iter().map(|path| SendOptions { path, depth: 3, zero_copy: false });
+    ways.chain([SendOptions { path: SendPath::Direct, depth: 3, zero_copy: true }])
+}
+
+/// The usual way.
+const SPLICE: SendOptions = SendOptions { path: SendPath::Splice, depth: 3, zero_copy: false };
+
 async fn connected() -> (Conn, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -42,42 +51,135 @@ async fn connected() -> (Conn, TcpStream) {
 }
 
 #[test]
-fn send_file_to_a_slow_reader_is_whole_and_holds_no_other_task_up() {
-    on_both(|_| async {
-        let directory = on_disk();
-        let path = directory.path().join("f");
-        let bytes = write_pattern(&path, 5_000_011);
-        let (conn, mut client) = connected().await;
-        conn.set_send_buffer(32 * 1024).unwrap();
-        socket2::SockRef::from(&client).set_recv_buffer_size(32 * 1024).unwrap();
-        let reader = std::thread::spawn(move || {
-            let mut received = Vec::new();
-            let mut piece = vec![0; 16 * 1024];
-            loop {
-                match client.read(&mut piece).unwrap() {
-                    0 => return received,
-                    count => received.extend_from_slice(&piece[..count]),
+fn a_file_to_a_slow_reader_is_whole_and_holds_no_other_task_up() {
+    for options in every_way() {
+        on_both(move |_| to_a_slow_reader(options));
+    }
+}
+
+async fn to_a_slow_reader(options: SendOptions) {
+    let directory = on_disk();
+    let path = directory.path().join("f");
+    let bytes = write_pattern(&path, 5_000_011);
+    let (conn, mut client) = connected().await;
+    conn.set_send_buffer(32 * 1024).unwrap();
+    socket2::SockRef::from(&client).set_recv_buffer_size(32 * 1024).unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut received = Vec::new();
+        let mut piece = vec![0; 16 * 1024];
+        loop {
+            match client.read(&mut piece).unwrap() {
+                0 => return received,
+                count => received.extend_from_slice(&piece[..count]),
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+    let ticks = Rc::new(std::cell::Cell::new(0));
+    let counted = Rc::clone(&ticks);
+    drop(spawn(async move {
+        loop {
+            sleep(Duration::from_millis(1)).await;
+            counted.set(counted.get() + 1);
+        }
+    }));
+    let file = File::open(&path).await.unwrap();
+    let progress = Progress::new();
+    conn.send_with_more_to_come(b"head").await.unwrap();
+    send_file(&conn, file, 7..bytes.len() as u64, options, &progress).await.unwrap();
+    assert_eq!(progress.get(), bytes.len() as u64 - 7);
+    drop(conn);
+    let received = joined(reader).await;
+    assert!(received[..4] == *b"head" && received[4..] == bytes[7..], "{options:?}: {} bytes came", received.len());
+    assert!(ticks.get() > 20, "{options:?}: a timer came {} times during half a second", ticks.get());
+}
+
+/// Ranges that begin and end anywhere, on and around the edges of pages, buffers, slices and pipes.
+#[test]
+fn every_range_is_sent_byte_for_byte_in_every_way() {
+    for options in every_way() {
+        on_both(move |driver| async move {
+            let directory = on_disk();
+            let path = directory.path().join("f");
+            let bytes = Rc::new(write_pattern(&path, 3 * 1024 * 1024 + 77));
+            let all = bytes.len();
+            let edges = [0, 1, 4095, 4096, BUFFER_BYTES - 1, BUFFER_BYTES, 1 << 20, (2 << 20) + 1, all - 1, all];
+            for from in edges {
+                for to in edges.into_iter().filter(|to| *to >= from) {
+                    let (conn, mut client) = connected().await;
+                    let reader = std::thread::spawn(move || {
+                        let mut received = Vec::new();
+                        client.read_to_end(&mut received).unwrap();
+                        received
+                    });
+                    let file = File::open(&path).await.unwrap();
+                    let progress = Progress::new();
+                    send_file(&conn, file, from as u64..to as u64, options, &progress).await.unwrap();
+                    drop(conn);
+                    assert!(joined(reader).await == bytes[from..to], "{driver}, {options:?}: {from}..{to}");
+                    assert_eq!(progress.get(), (to - from) as u64);
                 }
-                std::thread::sleep(Duration::from_millis(2));
             }
         });
-        let ticks = Rc::new(std::cell::Cell::new(0));
-        let counted = Rc::clone(&ticks);
-        drop(spawn(async move {
-            loop {
-                sleep(Duration::from_millis(1)).await;
-                counted.set(counted.get() + 1);
-            }
-        }));
+    }
+}
+
+#[test]
+fn direct_reads_leave_the_page_cache_alone() {
+    on_both(|driver| async move {
+        let directory = on_disk();
+        let path = directory.path().join("cold");
+        let bytes = write_pattern(&path, 5 * 1024 * 1024 + 123);
+        drop_from_cache(&path);
+        let (conn, mut client) = connected().await;
+        let reader = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).unwrap();
+            received
+        });
+        let options = SendOptions { path: SendPath::Direct, ..SPLICE };
         let file = File::open(&path).await.unwrap();
-        let progress = Progress::new();
-        conn.send_with_more_to_come(b"head").await.unwrap();
-        conn.send_file(&file, 7..bytes.len() as u64, &progress).await.unwrap();
-        assert_eq!(progress.get(), bytes.len() as u64 - 7);
+        send_file(&conn, file, 0..bytes.len() as u64, options, &Progress::new()).await.unwrap();
         drop(conn);
-        let received = joined(reader).await;
-        assert!(received[..4] == *b"head" && received[4..] == bytes[7..], "{} bytes came", received.len());
-        assert!(ticks.get() > 20, "a timer came {} times during a transfer of half a second", ticks.get());
+        assert!(joined(reader).await == bytes);
+        let file = File::open(&path).await.unwrap();
+        assert!(!file.is_cached(2 << 20), "{driver}");
+    });
+}
+
+/// Slow clients give their pipes back, and no transfer leaves bytes in one for the next.
+#[test]
+fn pipes_are_few_and_lent_to_those_who_use_them() {
+    on_both(|driver| async move {
+        let directory = on_disk();
+        let path = directory.path().join("f");
+        let bytes = Rc::new(write_pattern(&path, 6 * 1024 * 1024));
+        // More clients than pipes, all of whom take nothing at first.
+        let mut sends = Vec::new();
+        let mut clients = Vec::new();
+        for _ in 0..8 {
+            let (conn, client) = connected().await;
+            conn.set_send_buffer(32 * 1024).unwrap();
+            let file = File::open(&path).await.unwrap();
+            let length = bytes.len() as u64;
+            sends.push(spawn(async move { send_file(&conn, file, 0..length, SPLICE, &Progress::new()).await }));
+            clients.push(client);
+        }
+        sleep(Duration::from_millis(300)).await;
+        // One gives up with bytes in its pipe, or without one.
+        drop(clients.pop());
+        for mut client in clients {
+            let reader = std::thread::spawn(move || {
+                let mut received = Vec::new();
+                client.read_to_end(&mut received).unwrap();
+                received
+            });
+            assert!(joined(reader).await == *bytes, "{driver}");
+        }
+        assert!(sends.pop().unwrap().await.unwrap().is_err());
+        for send in sends {
+            send.await.unwrap().unwrap();
+        }
     });
 }
 
@@ -102,97 +204,104 @@ fn a_cold_file_is_filled_ahead_off_the_core() {
         });
         let progress = Progress::new();
         let before = fetched_by_this_thread();
-        conn.send_file(&file, 0..bytes.len() as u64, &progress).await.unwrap();
+        send_file(&conn, file, 0..bytes.len() as u64, SPLICE, &progress).await.unwrap();
         let fetched = fetched_by_this_thread() - before;
         drop(conn);
         assert!(joined(reader).await == bytes);
         assert!(fetched < 1 << 20, "{driver}: the core itself read {fetched} bytes");
+        let file = File::open(&path).await.unwrap();
         assert_eq!(residency(file.shared(), 0, last).unwrap(), Residency::Warm);
     });
 }
 
 #[test]
 fn a_file_that_shrank_is_an_error_never_padding() {
-    on_both(|_| async {
-        let directory = on_disk();
-        let path = directory.path().join("short");
-        write_pattern(&path, 100_000);
-        let (conn, mut client) = connected().await;
-        let reader = std::thread::spawn(move || {
-            let mut received = Vec::new();
-            let _ = client.read_to_end(&mut received);
-            received.len()
+    for options in every_way() {
+        on_both(move |_| async move {
+            let directory = on_disk();
+            let path = directory.path().join("short");
+            write_pattern(&path, 100_000);
+            let (conn, mut client) = connected().await;
+            let reader = std::thread::spawn(move || {
+                let mut received = Vec::new();
+                let _ = client.read_to_end(&mut received);
+                received.len()
+            });
+            let file = File::open(&path).await.unwrap();
+            let progress = Progress::new();
+            let error = send_file(&conn, file, 0..100_001, options, &progress).await.unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{options:?}");
+            drop(conn);
+            assert!(joined(reader).await <= 100_000);
         });
-        let file = File::open(&path).await.unwrap();
-        let progress = Progress::new();
-        let error = conn.send_file(&file, 0..100_001, &progress).await.unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
-        drop(conn);
-        assert!(joined(reader).await <= 100_000);
-    });
+    }
 }
 
 /// Cut while its head is on the way: the slice had been looked at when the file was still whole.
 #[test]
 fn a_file_that_is_cut_during_the_send_ends_it_with_an_error() {
-    on_both(|_| async {
-        let directory = on_disk();
-        let path = directory.path().join("cut");
-        let length = write_pattern(&path, 30_000_000).len() as u64;
-        let (conn, mut client) = connected().await;
-        conn.set_send_buffer(32 * 1024).unwrap();
-        socket2::SockRef::from(&client).set_recv_buffer_size(32 * 1024).unwrap();
-        let file = File::open(&path).await.unwrap();
-        let send = spawn(async move { conn.send_file(&file, 0..length, &Progress::new()).await });
-        sleep(Duration::from_millis(20)).await;
-        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(4096).unwrap();
-        let reader = std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()));
-        let error = send.await.unwrap().unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
-        assert!(joined(reader).await.unwrap_or(0) < length);
-    });
+    for options in every_way() {
+        on_both(move |_| async move {
+            let directory = on_disk();
+            let path = directory.path().join("cut");
+            let length = write_pattern(&path, 30_000_000).len() as u64;
+            let (conn, mut client) = connected().await;
+            conn.set_send_buffer(32 * 1024).unwrap();
+            socket2::SockRef::from(&client).set_recv_buffer_size(32 * 1024).unwrap();
+            let file = File::open(&path).await.unwrap();
+            let send = spawn(async move { send_file(&conn, file, 0..length, options, &Progress::new()).await });
+            sleep(Duration::from_millis(20)).await;
+            std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(4096).unwrap();
+            let reader = std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()));
+            let error = send.await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{options:?}");
+            assert!(joined(reader).await.unwrap_or(0) < length);
+        });
+    }
 }
 
 #[test]
 fn a_reader_that_stops_is_cut_and_one_that_goes_on_is_not() {
-    on_both(|_| async {
-        let directory = on_disk();
-        let path = directory.path().join("f");
-        let bytes = write_pattern(&path, 30_000_000);
-        let file = File::open(&path).await.unwrap();
-        let floor = MinRate { bytes: 1, period: Duration::from_millis(100) };
-        let (conn, client) = connected().await;
-        let progress = Progress::new();
-        let started = Instant::now();
-        let cut = with_min_rate(&progress, floor, conn.send_file(&file, 0..bytes.len() as u64, &progress)).await;
-        assert_eq!(cut.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-        drop((conn, client));
-        let (conn, mut client) = connected().await;
-        let reader = std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()).unwrap());
-        let progress = Progress::new();
-        // Long enough that a busy machine is not taken for a stopped reader.
-        let floor = MinRate { bytes: 1, period: Duration::from_secs(5) };
-        with_min_rate(&progress, floor, conn.send_file(&file, 0..bytes.len() as u64, &progress)).await.unwrap();
-        drop(conn);
-        assert_eq!(joined(reader).await, bytes.len() as u64);
-    });
+    for options in every_way() {
+        on_both(move |_| async move {
+            let directory = on_disk();
+            let path = directory.path().join("f");
+            let bytes = write_pattern(&path, 30_000_000);
+            let (conn, client) = connected().await;
+            conn.set_send_stall(Duration::from_millis(100));
+            let started = Instant::now();
+            let file = File::open(&path).await.unwrap();
+            let cut = send_file(&conn, file, 0..bytes.len() as u64, options, &Progress::new()).await;
+            assert_eq!(cut.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+            assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+            drop((conn, client));
+            let (conn, mut client) = connected().await;
+            // Long enough that a busy machine is not taken for a stopped reader.
+            conn.set_send_stall(Duration::from_secs(5));
+            let reader = std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()).unwrap());
+            let file = File::open(&path).await.unwrap();
+            send_file(&conn, file, 0..bytes.len() as u64, options, &Progress::new()).await.unwrap();
+            drop(conn);
+            assert_eq!(joined(reader).await, bytes.len() as u64);
+        });
+    }
 }
 
 #[test]
 fn a_client_that_vanishes_ends_the_send() {
-    on_both(|_| async {
-        let directory = on_disk();
-        let path = directory.path().join("f");
-        write_pattern(&path, 30_000_000);
-        let file = File::open(&path).await.unwrap();
-        let (conn, client) = connected().await;
-        let progress = Progress::new();
-        let send = spawn(async move { conn.send_file(&file, 0..30_000_000, &progress).await });
-        sleep(Duration::from_millis(20)).await;
-        drop(client);
-        assert!(send.await.unwrap().is_err());
-    });
+    for options in every_way() {
+        on_both(move |_| async move {
+            let directory = on_disk();
+            let path = directory.path().join("f");
+            write_pattern(&path, 30_000_000);
+            let file = File::open(&path).await.unwrap();
+            let (conn, client) = connected().await;
+            let send = spawn(async move { send_file(&conn, file, 0..30_000_000, options, &Progress::new()).await });
+            sleep(Duration::from_millis(20)).await;
+            drop(client);
+            assert!(send.await.unwrap().is_err(), "{options:?}");
+        });
+    }
 }
 
 /// Writes `length` bytes in pooled buffers, several in flight, and reads them back.
@@ -207,20 +316,16 @@ async fn write_and_read_back(path: &Path, length: usize, options: CreateOptions)
     for (index, piece) in bytes.chunks(BUFFER_BYTES).enumerate() {
         let mut buffer = pool.get().await;
         buffer.fill(piece);
-        let (frozen, file, expected) = (buffer.freeze(), Rc::clone(&file), piece.len());
-        writes.push(spawn(async move {
-            let (result, _) = file.write_at(frozen, (index * BUFFER_BYTES) as u64).await;
-            assert_eq!(result.unwrap(), expected);
-        }));
+        writes.push(file.start_write(buffer.freeze(), (index * BUFFER_BYTES) as u64).await.unwrap());
     }
-    for write in writes {
-        write.await.unwrap();
+    for mut write in writes {
+        write.done().await.unwrap();
     }
     file.finish(length as u64).await.unwrap();
     assert_eq!(file.len().unwrap(), length as u64);
     assert!(std::fs::read(path).unwrap() == *bytes, "{length} bytes, {options:?}");
-    let (result, buffer) = file.read_at(pool.get().await, 0).await;
-    assert_eq!(result.unwrap(), length.min(BUFFER_BYTES));
+    let (count, buffer) = file.read_at(pool.get().await, 0).await.unwrap();
+    assert_eq!(count, length.min(BUFFER_BYTES));
     assert!(buffer[..] == bytes[..length.min(BUFFER_BYTES)]);
     drop(buffer);
     Rc::try_unwrap(file).unwrap()
@@ -262,9 +367,8 @@ fn a_write_needs_an_aligned_offset_and_a_new_name() {
         let path = directory.path().join("f");
         let file = File::create(&path, CreateOptions::default()).await.unwrap();
         let pool = BufferPool::new(1).unwrap();
-        let (result, frozen) = file.write_at(pool.get().await.freeze(), 100).await;
-        assert_eq!(result.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
-        drop(frozen);
+        let refused = file.start_write(pool.get().await.freeze(), 100).await;
+        assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
         assert!(pool.try_get().is_some());
         let again = File::create(&path, CreateOptions::default()).await.unwrap_err();
         assert_eq!(again.kind(), std::io::ErrorKind::AlreadyExists);

@@ -9,7 +9,7 @@ mod tls;
 use std::future::Future;
 use std::time::Duration;
 
-use super::{CoreConfig, Driver, Offload, OffloadConfig, run_core, timeout};
+use super::{BufferLimits, CoreConfig, Driver, Offload, OffloadConfig, run_core, timeout};
 
 /// No test of this room takes longer; a lost wake-up shows as this.
 const TOO_LONG: Duration = Duration::from_secs(30);
@@ -34,7 +34,8 @@ where
 {
     let core = std::thread::spawn(move || {
         let offload = Offload::new(OffloadConfig::default()).unwrap();
-        let config = CoreConfig { driver, cpu: None, entries: 256, offload };
+        let config =
+            CoreConfig { driver, cpu: None, entries: 256, offload, buffers: BufferLimits::default(), pipes: 4 };
         run_core(config, async move { timeout(TOO_LONG, test()).await })
     });
     core.join()

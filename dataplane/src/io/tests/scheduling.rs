@@ -93,9 +93,17 @@ fn a_core_is_pinned_to_its_processor() {
     let cpu = *available_cpus().last().unwrap();
     let pinned = std::thread::spawn(move || {
         let offload = Offload::new(OffloadConfig { calls: 1, fills: 1 }).unwrap();
-        run_core(CoreConfig { driver: Driver::Uring, cpu: Some(cpu), entries: 256, offload }, async {
-            available_cpus()
-        })
+        run_core(
+            CoreConfig {
+                driver: Driver::Uring,
+                cpu: Some(cpu),
+                entries: 256,
+                offload,
+                buffers: BufferLimits::default(),
+                pipes: 1,
+            },
+            async { available_cpus() },
+        )
     });
     assert_eq!(pinned.join().unwrap().unwrap(), [cpu]);
 }

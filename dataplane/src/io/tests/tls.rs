@@ -23,6 +23,9 @@ const SUITES: [(&rustls::SupportedProtocolVersion, CipherSuite); 6] = [
     (&version::TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
 ];
 
+/// The way of files where this process encrypts.
+const COPY: SendOptions = SendOptions { path: SendPath::Copy, depth: 1, zero_copy: false };
+
 const LIMIT: Duration = Duration::from_secs(10);
 
 type Client = StreamOwned<ClientConnection, TcpStream>;
@@ -141,7 +144,7 @@ fn parts_and_files_are_sent_whole() {
             conn.send_with_more_to_come(&bytes[100_000..300_000]).await.unwrap();
             let file = File::open(&path).await.unwrap();
             let progress = Progress::new();
-            conn.send_file(&file, 300_000..bytes.len() as u64, &progress).await.unwrap();
+            send_file(&conn, file, 300_000..bytes.len() as u64, COPY, &progress).await.unwrap();
             assert_eq!(progress.get(), bytes.len() as u64 - 300_000);
             conn.send_all(b"").await.unwrap();
             conn.shutdown_write().unwrap();
@@ -160,7 +163,7 @@ fn a_file_that_shrank_ends_the_stream_without_farewell() {
         std::fs::write(&path, pattern(100_000)).unwrap();
         let (conn, client) = site.connected(SUITES[0], |mut client| client.read_to_end(&mut Vec::new())).await;
         let file = File::open(&path).await.unwrap();
-        let error = conn.send_file(&file, 0..100_001, &Progress::new()).await.unwrap_err();
+        let error = send_file(&conn, file, 0..100_001, COPY, &Progress::new()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         conn.abort();
         drop(conn);

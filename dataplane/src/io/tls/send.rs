@@ -1,9 +1,7 @@
 //! The sending half: plaintext is put, or read, where it is encrypted, and leaves in batches.
 
 use std::io::{self, IoSliceMut};
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -13,9 +11,7 @@ use super::kernel;
 use super::record::{Content, OVERHEAD_BYTES_MAX, PLAIN_BYTES_MAX, Sealer, TlsVersion};
 use super::{Phase, Session, Way};
 use crate::io::conn::Conn;
-use crate::io::file::File;
 use crate::io::raw;
-use crate::io::sendfile::{Progress, ReadAhead, SLICE_BYTES, STALE_AFTER, shrank};
 
 /// `KeyUpdate` that asks for none in return (RFC 8446 §4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
@@ -35,36 +31,6 @@ impl Session {
             self.transmit(conn, &batch, flags).await?;
         }
         self.done();
-        Ok(())
-    }
-
-    /// Reads `range` of `file`, encrypts and sends it, and adds to `progress` what went out.
-    pub(in crate::io) async fn send_file(
-        &self,
-        conn: &Conn,
-        file: &File,
-        range: Range<u64>,
-        progress: &Progress,
-    ) -> io::Result<()> {
-        let mut ahead = ReadAhead::new(file.shared(), range.end);
-        let mut offset = range.start;
-        while offset < range.end {
-            let until = ahead.ready(offset, (offset + SLICE_BYTES).min(range.end)).await?;
-            let mut waited = Duration::ZERO;
-            while offset < until && waited < STALE_AFTER {
-                let since = Instant::now();
-                let count = usize::try_from(until - offset).unwrap_or(usize::MAX);
-                let more = offset + (count as u64) < range.end;
-                let read = |slots: &mut [IoSliceMut<'_>]| Ok(rustix::io::preadv(file.shared(), slots, offset)?);
-                let sent = self.send_read(conn, count, more, read).await?;
-                if sent == 0 {
-                    return Err(shrank(offset, range.end));
-                }
-                offset += sent as u64;
-                progress.add(sent as u64);
-                waited = since.elapsed();
-            }
-        }
         Ok(())
     }
 

@@ -1,6 +1,5 @@
-//! A file's range to a socket by the kernel alone, and the page cache filled ahead of it when the file is cold.
+//! The page cache filled ahead of a reader of a cold file, so that no core ever waits for the disk.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, IoSliceMut};
@@ -8,17 +7,12 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::conn::Conn;
-use super::file::File;
-use super::offload::{Lane, Offload, Running};
-
-/// Bytes asked of one `sendfile(2)` call.
-pub(super) const SLICE_BYTES: u64 = 2 * 1024 * 1024;
+use super::shrank;
+use crate::io::offload::{Lane, Offload, Running};
 
 /// Bytes of a cold file that are read ahead in one piece.
 const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
@@ -30,68 +24,9 @@ const WINDOWS_AHEAD: usize = 2;
 /// do not occur, because each touch waits for the page it hits.
 const TOUCH_STRIDE: u64 = 64 * 1024;
 
-/// After a wait of this long for the client, the pages ahead may have been reclaimed, so they are looked at again.
-pub(super) const STALE_AFTER: Duration = Duration::from_millis(100);
-
-/// Bytes moved so far by a transfer, shared between the tasks of one core.
-#[derive(Debug, Default)]
-pub struct Progress(Cell<u64>);
-
-impl Progress {
-    /// Nothing moved yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Bytes so far.
-    pub fn get(&self) -> u64 {
-        self.0.get()
-    }
-
-    /// Adds `bytes`.
-    pub fn add(&self, bytes: u64) {
-        self.0.set(self.0.get().saturating_add(bytes));
-    }
-}
-
-/// See [`Conn::send_file`].
-pub(super) async fn send_file(conn: &Conn, file: &File, range: Range<u64>, progress: &Progress) -> io::Result<()> {
-    let mut ahead = ReadAhead::new(file.shared(), range.end);
-    let mut offset = range.start;
-    while offset < range.end {
-        let until = ahead.ready(offset, (offset + SLICE_BYTES).min(range.end)).await?;
-        let mut waited = Duration::ZERO;
-        while offset < until && waited < STALE_AFTER {
-            let count = usize::try_from(until - offset).unwrap_or(usize::MAX);
-            match rustix::fs::sendfile(conn, file.shared(), Some(&mut offset), count) {
-                Ok(0) => return Err(shrank(offset, range.end)),
-                Ok(sent) => {
-                    progress.add(sent as u64);
-                    conn.sent(sent).await;
-                }
-                Err(Errno::AGAIN) => {
-                    let since = Instant::now();
-                    conn.wait_writable().await?;
-                    waited = since.elapsed();
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn shrank(offset: u64, end: u64) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        format!("the file shrank: it ends at byte {offset}, {end} were promised"),
-    )
-}
-
 /// Whether a read of a byte would block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Residency {
+pub(in crate::io) enum Residency {
     Warm,
     Cold,
     /// The file system cannot say: the file is read ahead, and then trusted to stay.
@@ -99,7 +34,7 @@ pub(super) enum Residency {
 }
 
 /// Asks the page cache about the bytes at `first` and `last` without reading the disk.
-pub(super) fn residency(file: &fs::File, first: u64, last: u64) -> io::Result<Residency> {
+pub(in crate::io) fn residency(file: &fs::File, first: u64, last: u64) -> io::Result<Residency> {
     for offset in [last, first] {
         let mut byte = [0u8; 1];
         match rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT) {
@@ -156,8 +91,8 @@ impl ReadAhead {
             Some(window) => window.running.take(),
             None => None,
         };
-        if let Some(running) = fresh {
-            running.finish().await?;
+        if let Some(mut running) = fresh {
+            running.done().await?;
             self.extend(offset).await?;
             return Ok(self.clip(until));
         }
@@ -174,8 +109,8 @@ impl ReadAhead {
             let file = Arc::clone(&self.file);
             return self.fill_now(file, offset..until).await;
         }
-        if let Some(running) = self.windows.front_mut().and_then(|window| window.running.take()) {
-            running.finish().await?;
+        if let Some(mut running) = self.windows.front_mut().and_then(|window| window.running.take()) {
+            running.done().await?;
         }
         Ok(self.clip(until))
     }
@@ -186,7 +121,7 @@ impl ReadAhead {
 
     async fn fill_now(&self, file: Arc<fs::File>, slice: Range<u64>) -> io::Result<u64> {
         let until = slice.end;
-        self.offload.start(Lane::Fill, move || fill(&file, &slice)).await.finish().await?;
+        self.offload.start(Lane::Fill, move || fill(&file, &slice)).await.done().await?;
         Ok(until)
     }
 

@@ -1,0 +1,50 @@
+//! What clients send, read without a server: the API's parsers as fuzzing and micro-benchmarks reach them.
+
+use common::catalog::{ListQuery, Viewer};
+use common::config;
+use common::{Error, Result};
+
+use crate::api::json_patch;
+use crate::api::list_query::{self, Pages};
+use crate::api::schema::ImageSchema;
+
+/// Reads patches of an image, as `PATCH /v2/images/{id}` does.
+pub struct PatchReader {
+    schema: ImageSchema,
+}
+
+impl PatchReader {
+    /// A reader for a site with the formats that `api` allows.
+    pub fn new(api: &config::Api) -> Self {
+        PatchReader { schema: ImageSchema::new(api) }
+    }
+
+    /// The changes that a body of this `Content-Type` asks for, each as a text.
+    ///
+    /// # Errors
+    /// As the request would be answered: 400, 403 or 415.
+    pub fn read(&self, content_type: Option<&str>, body: &[u8]) -> Result<Vec<String>> {
+        let dialect = json_patch::dialect(content_type)?;
+        let body = serde_json::from_slice(body).map_err(|_| Error::bad_request("Malformed JSON in request body."))?;
+        let changes = json_patch::decode(&body, dialect, &self.schema)?;
+        Ok(changes.iter().map(|change| format!("{} {:?} {}", change.op, change.target, change.value)).collect())
+    }
+}
+
+/// What the decoded parameters of `GET /v2/images` ask for. `page_default` and `page_max`: images of a page.
+///
+/// # Errors
+/// 400 that names the parameter.
+pub fn list_query(
+    params: &[(String, String)],
+    viewer: Viewer,
+    page_default: usize,
+    page_max: usize,
+) -> Result<ListQuery> {
+    list_query::parse(params, viewer, Pages { default: page_default, max: page_max })
+}
+
+/// The links of a page of that list: `first`, and `next` when there is a marker for it.
+pub fn list_links(params: &[(String, String)], next_marker: Option<&str>) -> (String, Option<String>) {
+    list_query::links(params, next_marker)
+}

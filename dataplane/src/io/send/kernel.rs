@@ -1,0 +1,148 @@
+//! The kernel's own ways from the page cache to a socket: `splice(2)` and `sendfile(2)`, called inline on the non-blocking
+//! socket.
+
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::pipe::{SpliceFlags, splice};
+
+use super::ahead::ReadAhead;
+use super::pipe::Pipe;
+use super::{Progress, SLICE_BYTES, STALE_AFTER, shrank};
+use crate::io::conn::Conn;
+use crate::io::core::current;
+use crate::io::file::File;
+
+/// Bytes that are not worth a pipe.
+const SMALL_BYTES: u64 = 64 * 1024;
+
+/// Bytes that a client who was too slow for a pipe gets without one before it may have another.
+const SLOW_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What the kernel is asked to send with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Means {
+    Pipe,
+    Sendfile,
+}
+
+/// One transfer.
+struct Transfer<'a> {
+    conn: &'a Conn,
+    file: &'a File,
+    progress: &'a Progress,
+    /// Where the next byte to send is.
+    offset: u64,
+    end: u64,
+}
+
+pub(super) async fn send(
+    conn: &Conn,
+    file: &File,
+    range: Range<u64>,
+    means: Means,
+    progress: &Progress,
+) -> io::Result<()> {
+    let mut ahead = ReadAhead::new(file.shared(), range.end);
+    let mut transfer = Transfer { conn, file, progress, offset: range.start, end: range.end };
+    let pipes = match means {
+        Means::Pipe if range.end - range.start > SMALL_BYTES => Some(Rc::clone(&current().pipes)),
+        Means::Pipe | Means::Sendfile => None,
+    };
+    let mut pipe: Option<Pipe> = None;
+    // Where a pipe is asked for again.
+    let mut pipe_from = range.start;
+    while transfer.offset < transfer.end {
+        conn.settle_keys().await?;
+        let until = ahead.ready(transfer.offset, (transfer.offset + SLICE_BYTES).min(transfer.end)).await?;
+        if pipe.is_none() && transfer.offset >= pipe_from {
+            pipe = pipes.as_ref().and_then(|pipes| pipes.take());
+        }
+        match &mut pipe {
+            Some(lent) => {
+                if transfer.through(lent, until).await? == Pace::Slow {
+                    pipe = None;
+                    pipe_from = transfer.offset.saturating_add(SLOW_BYTES);
+                    conn.wait_writable().await?;
+                }
+            }
+            None => transfer.by_sendfile(until).await?,
+        }
+    }
+    Ok(())
+}
+
+/// How fast the client takes what it is sent.
+#[derive(Debug, PartialEq, Eq)]
+enum Pace {
+    Fine,
+    /// It took nothing for [`STALE_AFTER`].
+    Slow,
+}
+
+impl Transfer<'_> {
+    /// Sends up to `until` through `pipe`, which is empty. It may not be on return.
+    async fn through(&mut self, pipe: &mut Pipe, until: u64) -> io::Result<Pace> {
+        let mut read = self.offset;
+        while self.offset < until {
+            if pipe.filled == 0 {
+                let wanted = usize::try_from(until - read).unwrap_or(usize::MAX).min(pipe.capacity());
+                let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+                match splice(self.file.shared(), Some(&mut read), pipe.writer(), None, wanted, flags) {
+                    Ok(0) => return Err(shrank(read, self.end)),
+                    Ok(count) => pipe.filled = count,
+                    Err(Errno::INTR) => continue,
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            // The last segment goes at once, others may wait for the next pipe to be full packets.
+            let more = if read < self.end { SpliceFlags::MORE } else { SpliceFlags::empty() };
+            let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE | more;
+            match splice(pipe.reader(), None, self.conn, None, pipe.filled, flags) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    pipe.filled = pipe.filled.saturating_sub(count);
+                    self.sent(count).await;
+                }
+                Err(Errno::AGAIN) => {
+                    if !self.conn.writable_within(STALE_AFTER).await? {
+                        return Ok(Pace::Slow);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(Pace::Fine)
+    }
+
+    /// Sends up to `until`, or less when the client was waited for so long that the cache has to be looked at again.
+    async fn by_sendfile(&mut self, until: u64) -> io::Result<()> {
+        let mut waited = Duration::ZERO;
+        while self.offset < until && waited < STALE_AFTER {
+            let count = usize::try_from(until - self.offset).unwrap_or(usize::MAX);
+            let mut at = self.offset;
+            match rustix::fs::sendfile(self.conn, self.file.shared(), Some(&mut at), count) {
+                Ok(0) => return Err(shrank(self.offset, self.end)),
+                Ok(sent) => self.sent(sent).await,
+                Err(Errno::AGAIN) => {
+                    let since = Instant::now();
+                    self.conn.wait_writable().await?;
+                    waited = since.elapsed();
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn sent(&mut self, count: usize) {
+        self.offset += count as u64;
+        self.progress.add(count as u64);
+        self.conn.sent(count).await;
+    }
+}
