@@ -159,25 +159,12 @@ fn http_d04_ten_thousand_half_open_connections() {
         // The same connections with and without the flood, so that they are on the same cores.
         let image = format!("/v2/images/{id}");
         let file = format!("{image}/file");
-<<<<<<< HEAD
-        let (server, done) = (&server, &done);
-        let add = |counter: &AtomicU64, count: usize| {
-            counter.fetch_add(count as u64, Ordering::Relaxed);
-        };
-        scope.spawn(move || repeat(server, &file, done, |count| add(&done.bytes, count), || ()));
-        scope.spawn(move || repeat(server, &image, done, |_| (), || add(&done.shows, 1)));
-        measure(server, done, Duration::from_millis(300));
-        let outcome = kept(server, done, connections);
-        done.end.store(true, Ordering::Relaxed);
-        outcome
-=======
         let (server, clients) = (&server, &clients);
         scope.spawn(move || repeat(server, &file, &clients[0], true));
         scope.spawn(move || repeat(server, &image, &clients[1], false));
         let faults = beside_a_flood(server, clients, connections);
         clients.iter().for_each(|client| client.end.store(true, Ordering::Relaxed));
         faults
->>>>>>> h/input
     });
     assert!(faults.is_empty(), "{faults:?}");
     let closed = eventually(Duration::from_secs(20), || (open_descriptors(&server) <= before + 100).then_some(()));
