@@ -52,10 +52,6 @@ async fn answer(State(fake): State<FakeState>, request: Request) -> Response {
     match subject.as_str() {
         _ if own != format!("own-{}", fake.issued) => StatusCode::UNAUTHORIZED.into_response(),
         "too long for its server" => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
-        "short" => {
-            let soon = common::time::Timestamp::from_micros(common::time::Timestamp::now().as_micros() + 5_000_000);
-            document(&soon.to_api()).into_response()
-        }
         subject if subject.starts_with("good") => document("2126-01-01T00:00:00Z").into_response(),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
