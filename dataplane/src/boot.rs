@@ -110,6 +110,7 @@ pub fn run(
                 offload: offload.clone(),
                 buffers,
                 pipes,
+                fixes_send_buffers: listen::send_buffer(&config.dataplane).is_some(),
             },
             seed,
             sender,

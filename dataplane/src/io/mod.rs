@@ -35,7 +35,7 @@ mod tls;
 mod tests;
 
 pub use buffer::{BUFFER_BYTES, Buffer, BufferLimits, BufferPool, Frozen, PAGE_BYTES};
-pub use conn::{Conn, Detached, Listener, PollFd};
+pub use conn::{Conn, Detached, Listener, PollFd, send_buffer_max};
 pub use core::{CoreConfig, Task, available_cpus, run_core, spawn, yield_now};
 pub use descriptors::{are_descriptors_scarce, is_reserved, reserve_descriptors};
 pub use driver::{Diagnosis, Driver, preflight, preflight_pinning};

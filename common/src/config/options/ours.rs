@@ -180,7 +180,8 @@ pub(super) const ROWS: &[Row] = &[
         DATAPLANE,
         "send_buffer_bytes",
         Kind::Int(0, 64 * MIB),
-        "kernel send buffer of a client connection; 0 = the system's own choice",
+        "kernel send buffer of a client connection; 0 = the system's own choice, as where `net.core.wmem_max` is less; long downloads of \
+         fast clients get 4 MiB",
     )
     .default("1048576"),
     Row::new(
