@@ -23,7 +23,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$w
 mkdir "$work/files"
 head -c $bytes /dev/urandom >"$work/files/image"
 
-# nginx without kernel TLS reads the file into its output buffers: of the sizes tried (32k to 1m) these are its best.
+# nginx without kernel TLS reads the file into its output buffers; NGINX_BUFFERS, NGINX_SENDFILE and NGINX_NOPUSH try others.
 cat >"$work/nginx.conf" <<CONF
 user root;
 daemon off;
