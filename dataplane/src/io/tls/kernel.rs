@@ -161,8 +161,7 @@ mod tests {
         assert_eq!(info.len(), 40);
         assert_eq!(&info[2..4], 51u16.to_ne_bytes());
         assert_eq!((&info[4..12], &info[12..28], &info[28..32]), (&iv.as_ref()[4..], key.as_ref(), &iv.as_ref()[..4]));
-        // Two tickets went before.
-        assert_eq!(&info[32..], &2u64.to_be_bytes());
+        assert_eq!(info[32..], sequence.to_be_bytes());
     }
 
     #[test]
