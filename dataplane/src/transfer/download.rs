@@ -183,6 +183,7 @@ async fn send(
         milliseconds = begun.elapsed().as_millis(),
         path = path.name(),
         reason = choice.reason,
+        tls = conn.tls().map_or("none", |facts| facts.version.label()),
         outcome = if sent.is_ok() { "sent" } else { "cut" },
         "download of image {image_id}"
     );

@@ -61,6 +61,7 @@ pub(crate) async fn answer(
         request_id = request.id,
         bytes = progress.get(),
         milliseconds = begun.elapsed().as_millis(),
+        tls = conn.tls().map_or("none", |facts| facts.version.label()),
         outcome = match &outcome {
             Ok(()) => "stored",
             Err(Failed::Answer(_)) => "refused",

@@ -103,7 +103,7 @@ enum Next {
 }
 
 async fn shake(conn: &Conn, settings: &TlsSettings) -> Result<Session, HandshakeError> {
-    let mut incoming = Incoming { bytes: Vec::new(), offered: 0 };
+    let mut incoming = Incoming { bytes: Vec::new(), offered: 0, begun: false };
     // Nothing is spent on a client that says nothing.
     conn.wait_readable().await?;
     incoming.receive(conn).await?;
@@ -212,6 +212,8 @@ fn judge_again(settings: &TlsSettings, tls: &UnbufferedServerConnection) -> Resu
 struct Incoming {
     bytes: Vec<u8>,
     offered: usize,
+    /// Whether there was a record.
+    begun: bool,
 }
 
 impl Incoming {
@@ -225,7 +227,7 @@ impl Incoming {
         loop {
             let behind = self.bytes.get(self.offered..).unwrap_or_default();
             if let Some(first) = behind.first() {
-                if first.is_ascii_uppercase() && self.offered == 0 {
+                if first.is_ascii_uppercase() && !self.begun {
                     return Err(HandshakeError::PlainHttp);
                 }
                 if Content::from_byte(*first).is_none() {
@@ -235,6 +237,7 @@ impl Incoming {
             match record_bytes(behind) {
                 Ok(Some(length)) if length <= behind.len() => {
                     self.offered += length;
+                    self.begun = true;
                     return Ok(());
                 }
                 Ok(_) if self.bytes.len() <= WAITING_BYTES_MAX => {}
