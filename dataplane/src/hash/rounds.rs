@@ -200,7 +200,6 @@ macro_rules! sha2 {
                 V::new(s0), V::new(s1), V::new(s2), V::new(s3), V::new(s4), V::new(s5), V::new(s6), V::new(s7),
             ];
             let [first, ..] = lanes[..] else { return };
-    #[expect(clippy::needless_range_loop, reason = "every lane has a block of its own at the index")]
     for index in 0..first.len() {
                 let mut w = V::load::<true>(std::array::from_fn(|lane| &lanes[lane][index]));
                 let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = words;
