@@ -99,6 +99,8 @@ fn start_log(config: &Config) -> WorkerGuard {
         Some((path, Err(error))) => (Box::new(std::io::stderr()), Some((path, error))),
     };
     let (queue, guard) = NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES_MAX).lossy(true).finish(writer);
+    let lost = queue.error_counter();
+    common::metrics::count_lost_log_lines(move || lost.dropped_lines());
     let level = if config.logging.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
     tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(queue).init();
     if let Some((path, error)) = trouble {

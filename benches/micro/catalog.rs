@@ -21,11 +21,11 @@ struct Filled {
 
 /// Measures.
 pub(crate) fn cases(runner: &mut Runner) {
-    for (name, images) in [("100", 100), ("10k", runner.size(10_000, 1000))] {
+    for (name, images) in [("100", 100), ("10,000", runner.size(10_000, 1000))] {
         // Filled for the first case that is asked for.
         let filled = std::cell::OnceCell::new();
         let open = || Rc::clone(filled.get_or_init(|| Rc::new(fill(images))));
-        runner.case(&format!("catalog/{name}: show"), Amount::Operations(1), || {
+        runner.case(&format!("catalog/show of {name}"), Amount::Operations(1), || {
             let (filled, mut number) = (open(), 0);
             move || {
                 number = (number + 7919) % filled.images;
@@ -35,7 +35,7 @@ pub(crate) fn cases(runner: &mut Runner) {
             }
         });
         let mut list = |what: &str, returned: u32, change: fn(&mut ListQuery, u32)| {
-            runner.case(&format!("catalog/{name}: list, {what}"), Amount::Operations(1), || {
+            runner.case(&format!("catalog/list of {name}, {what}"), Amount::Operations(1), || {
                 let filled = open();
                 let mut query =
                     ListQuery::new(Viewer { project: Some("p1".to_owned()), is_admin: false }, PAGE as usize);
@@ -100,6 +100,7 @@ fn fill(images: u32) -> Filled {
             location_metadata: &Map::new(),
             hash_algo: "sha512",
             quota_project: None,
+            expected_size: None,
         };
         let (checksum, hash_value) = ("0123456789abcdef".repeat(2), "0123456789abcdef".repeat(8));
         let commit = Commit {

@@ -23,7 +23,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$w
 mkdir "$work/files"
 head -c $bytes /dev/urandom >"$work/files/image"
 
-# nginx without kernel TLS reads the file into its output buffers: of the sizes tried (32k to 1m) these are its best.
+# nginx without kernel TLS reads the file into its output buffers; NGINX_BUFFERS, NGINX_SENDFILE and NGINX_NOPUSH try others.
 cat >"$work/nginx.conf" <<CONF
 user root;
 daemon off;
@@ -73,16 +73,16 @@ curl -sS --cacert "$work/cert.pem" https://localhost:9701/image | cmp - "$work/f
 echo "bytes compared"
 
 tree() { echo "$1" $(pgrep -P "$1"); }
-one() { # SERVER PORT PATH PID
-    for each in $suites; do
-        for count in $connections; do
-            echo "$each $count $1 $($target/release/tls pull "$2" "$3" $bytes "$count" "${ROUNDS:-2}" "$each" $(tree "$4"))"
-        done
-    done
+one() { # SUITE CONNECTIONS SERVER PORT PATH PID
+    echo "$1 $2 $3 $($target/release/tls pull "$4" "$5" $bytes "$2" "${ROUNDS:-2}" "$1" $(tree "$6"))"
 }
 group() {
-    one vitrine 9702 "/v2/images/$image/file" $vitrine
-    one nginx 9701 /image $nginx
+    for each in $suites; do
+        for count in $connections; do
+            one "$each" "$count" vitrine 9702 "/v2/images/$image/file" $vitrine
+            one "$each" "$count" nginx 9701 /image $nginx
+        done
+    done
 }
 export -f one group tree
 export target bytes image suites connections vitrine nginx ROUNDS

@@ -37,6 +37,8 @@ pub enum Kind {
     UnsupportedMedia,
     /// The asked range does not lie in the image.
     RangeNotSatisfiable,
+    /// What `If-Match` asks for is not so.
+    PreconditionFailed,
     /// An `Expect` header that we do not know.
     ExpectationFailed,
     /// The client was too slow to send its request.
@@ -68,6 +70,7 @@ impl Kind {
             Kind::UriTooLong => StatusCode::URI_TOO_LONG,
             Kind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+            Kind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Kind::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Kind::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod authorise;
+pub mod browser;
 pub mod catalog;
 pub mod config;
 pub mod error;

@@ -6,15 +6,15 @@
 //!
 //! ```text
 //! curl --unix-socket vitrine-data/dataplane.sock http://vitrine/rpc \
-//!      -H 'Content-Type: application/json' -d '{"version":1,"message":{"type":"status"}}'
+//!      -H 'Content-Type: application/json' -d '{"version":2,"message":{"type":"status"}}'
 //! ```
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::Proof;
+use crate::identity::{Identity, Proof};
 
 /// The version of this protocol. Raised whenever a message changes its meaning.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The path that takes messages on either socket.
 pub const PATH: &str = "/rpc";
@@ -55,8 +55,7 @@ pub enum ToControl {
         /// The data plane's process: a fresh UUID at each start.
         instance: String,
     },
-    /// Who is the holder of these tokens? Legal at any time. Replied to with
-    /// [`Identity`](crate::identity::Identity).
+    /// Who is the holder of these tokens? Legal at any time. Replied to with [`Authenticated`].
     Authenticate {
         /// The tokens.
         proof: Proof,
@@ -77,6 +76,16 @@ pub enum ToControl {
     },
     /// Control's metrics. Legal at any time. Replied to with [`MetricsText`].
     Metrics,
+}
+
+/// Reply to [`ToControl::Authenticate`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authenticated {
+    /// The holder.
+    pub identity: Identity,
+    /// Milliseconds from the question on for which this may be believed: the rest of the time for which control itself
+    /// believes it. 0: for this one request.
+    pub holds_for_ms: u64,
 }
 
 /// See [`ToControl::OpenUpload`]. Header values come as the client sent them: control checks them, in Glance's order.
@@ -143,7 +152,8 @@ pub enum ToDataplane {
     /// Which instance are you, and which uploads run? Legal at any time. Replied to with [`DataplaneStatus`].
     Status,
     /// Remove the bytes at a store URI, finished or not; absent bytes count as removed. `upload_id`: the upload that
-    /// wrote them, when it never finished. Legal when no running upload owns the place. Replied to with [`Done`].
+    /// wrote them, when it never finished. Legal when no running upload owns the place. Replied to with [`Done`]; with
+    /// 404 when no configured store has the place.
     Remove {
         /// The store.
         store: String,
@@ -186,7 +196,7 @@ mod tests {
     #[test]
     fn messages_read_as_documented() {
         let text = serde_json::to_string(&Envelope::new(ToDataplane::Status)).expect("serialises");
-        assert_eq!(text, r#"{"version":1,"message":{"type":"status"}}"#);
+        assert_eq!(text, r#"{"version":2,"message":{"type":"status"}}"#);
         let back: Envelope<ToDataplane> = serde_json::from_str(&text).expect("and back");
         assert!(matches!(back.message, ToDataplane::Status));
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use common::authorise::Authority;
 use common::config::Config;
 use common::metrics;
-use common::rpc::{Done, MetricsText, ToControl};
+use common::rpc::{Authenticated, Done, MetricsText, ToControl};
 use common::{Error, Result};
 use prometheus::Registry;
 use serde::Serialize;
 
-use crate::auth::{Authenticator, is_anonymous};
+use crate::auth::{Authenticator, Known, is_anonymous};
 use crate::db::Db;
 use crate::uploads::{Uploads, request};
 
@@ -54,7 +54,10 @@ pub(crate) async fn handle(context: &RpcContext, message: ToControl) -> Result<s
             context.uploads.hello(instance).await?;
             reply(&Done {})
         }
-        ToControl::Authenticate { proof } => reply(&context.authenticator.identify(&proof).await?),
+        ToControl::Authenticate { proof } => {
+            let Known { identity, holds_for } = context.authenticator.know(&proof).await?;
+            reply(&Authenticated { identity, holds_for_ms: holds_for.as_millis().try_into().unwrap_or(u64::MAX) })
+        }
         ToControl::OpenUpload(message) => {
             let caller = context.authenticator.identify(&message.proof).await?;
             if is_anonymous(&caller) {

@@ -1,7 +1,11 @@
 //! The operators' listener: `/metrics`, `/healthz`, `/readyz`. Served by the first core.
 
+use std::io;
 use std::rc::Rc;
 
+use common::Error;
+use common::error::Kind;
+use common::http::head::{Body as Framing, Head};
 use common::metrics::{Exposition, merge, process};
 use common::rpc::{MetricsText, ToControl};
 use http::StatusCode;
@@ -10,8 +14,9 @@ use crate::connection;
 use crate::hash::Algorithm;
 use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
-use crate::io::Conn;
+use crate::io::{Conn, are_descriptors_scarce};
 use crate::metrics;
+use crate::places::Place;
 use crate::shard::Shard;
 
 /// The content type of a Prometheus exposition.
@@ -20,35 +25,50 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How long an operator's tool may read nothing, where clients may for ever.
 const MIN_STALL: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Serves one connection of an operator's tool.
-pub(crate) async fn serve(shard: Rc<Shard>, conn: Conn) {
+/// Serves the connection of an operator's tool that has `place`.
+pub(crate) async fn serve(shard: Rc<Shard>, place: Place) {
+    let conn = place.conn();
     let limits = connection::limits(&shard);
     let patience = Patience { idle: shard.config.dataplane.idle_timeout, head: shard.config.dataplane.head_timeout };
     conn.set_send_stall(shard.config.dataplane.send_stall.max(MIN_STALL));
-    let mut input = Input::new(&conn);
+    let mut input = Input::new(conn);
     loop {
-        let head = match input.next(&limits, patience).await {
-            Ok(head) => head,
+        let Some(next) = place.while_waiting(input.next(&limits, patience)).await else { return };
+        let keep = match next {
+            Ok(head) => answer(&shard, conn, &head).await,
             Err(NoRequest::Refused(error)) => {
-                let _ = reply::send_error(&conn, &error, None, None, Sent::whole(false)).await;
-                return;
+                reply::send_error(conn, &error, None, None, Sent::whole(false)).await.map(|()| false)
             }
             Err(NoRequest::Ended) => return,
         };
-        // Nothing here takes a body, so one ends the connection.
-        let keep = head.keep_alive && head.body == common::http::head::Body::None;
-        let (status, content_type, body) = match (head.method.as_str(), head.path.as_str()) {
-            ("GET", "/metrics") => (StatusCode::OK, EXPOSITION, scrape(&shard).await),
-            ("GET", "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
-            ("GET", "/readyz") => readiness(&shard).await,
-            (_, "/metrics" | "/healthz" | "/readyz") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new()),
-            _ => (StatusCode::NOT_FOUND, "text/plain", "There are /metrics, /healthz and /readyz.\n".to_owned()),
-        };
-        let sent = reply::send_text(&conn, status, content_type, body.as_bytes(), keep).await;
-        if sent.is_err() || !keep {
-            return;
+        match keep {
+            Ok(true) => {}
+            Ok(false) => return input.linger().await,
+            Err(_) => return,
         }
     }
+}
+
+/// Answers one request; whether another may follow.
+async fn answer(shard: &Shard, conn: &Conn, head: &Head) -> io::Result<bool> {
+    // Nothing here takes a body, so one ends the connection.
+    let keep = head.keep_alive && head.body == Framing::None;
+    let is_known = matches!(head.path.as_str(), "/metrics" | "/healthz" | "/readyz");
+    let sent = Sent { keep, head_only: head.method == "HEAD" };
+    if is_known && !["GET", "HEAD"].contains(&head.method.as_str()) {
+        let message = format!("The method {} is not allowed for this resource.", head.method);
+        let error = Error::new(Kind::MethodNotAllowed, message).header("Allow", "GET, HEAD");
+        reply::send_error(conn, &error, None, None, sent).await?;
+        return Ok(keep);
+    }
+    let (status, content_type, body) = match head.path.as_str() {
+        "/metrics" => (StatusCode::OK, EXPOSITION, scrape(shard).await),
+        "/healthz" => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        "/readyz" => readiness(shard).await,
+        _ => (StatusCode::NOT_FOUND, "text/plain", "There are /metrics, /healthz and /readyz.\n".to_owned()),
+    };
+    reply::send_text(conn, status, content_type, body.as_bytes(), sent).await?;
+    Ok(keep)
 }
 
 /// Both planes' metrics; without control's while it is away.
@@ -65,21 +85,40 @@ async fn scrape(shard: &Shard) -> String {
 }
 
 fn hashing(out: &mut Exposition, shard: &Shard) {
+    let figures = Algorithm::ALL.map(|algorithm| (algorithm.name(), shard.shared.hashes.figures(algorithm)));
     out.family("vitrine_dataplane_hash_seconds_total", "counter", "Time spent on digests.");
-    for algorithm in Algorithm::ALL {
-        let figures = shard.shared.hashes.figures(algorithm);
-        out.sample("", &[("algorithm", algorithm.name())], figures.time.as_secs_f64());
+    for (algorithm, figures) in figures {
+        out.sample("", &[("algorithm", algorithm)], figures.time.as_secs_f64());
     }
     out.family("vitrine_dataplane_hash_bytes_total", "counter", "Bytes hashed.");
-    for algorithm in Algorithm::ALL {
-        out.sample("", &[("algorithm", algorithm.name())], shard.shared.hashes.figures(algorithm).bytes);
+    for (algorithm, figures) in figures {
+        out.sample("", &[("algorithm", algorithm)], figures.bytes);
+    }
+    out.family(
+        "vitrine_dataplane_hash_batches_total",
+        "counter",
+        "Calls of the code that hashes several uploads at once.",
+    );
+    for (algorithm, figures) in figures {
+        out.sample("", &[("algorithm", algorithm)], figures.batches);
+    }
+    out.family(
+        "vitrine_dataplane_hash_lanes_total",
+        "counter",
+        "Buffers in those calls: by their number, the mean lanes in use.",
+    );
+    for (algorithm, figures) in figures {
+        out.sample("", &[("algorithm", algorithm)], figures.lanes);
     }
 }
 
-/// Ready to take work: control answers and we are not on our way out.
+/// Ready to take work: control answers, there are files left to open, and we are not on our way out.
 async fn readiness(shard: &Shard) -> (StatusCode, &'static str, String) {
     if shard.draining.get() {
         return (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n".to_owned());
+    }
+    if are_descriptors_scarce() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "too many files are open\n".to_owned());
     }
     match shard.control.call::<MetricsText>(ToControl::Metrics).await {
         Ok(_) => (StatusCode::OK, "text/plain", "ready\n".to_owned()),

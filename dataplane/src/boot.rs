@@ -13,6 +13,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use common::authorise::Authority;
+use common::browser::Doorkeeper;
 use common::config::{self, Config};
 use common::policy::Policy;
 use common::rpc::DATAPLANE_SOCKET;
@@ -20,15 +21,17 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use uuid::Uuid;
 
+pub(crate) use self::core::take_over;
 use self::core::{CoreStart, SideDoors};
 use self::listen::Sockets;
-use crate::hash::Pool;
+use crate::hash::{Kernels, Pool};
 use crate::io::{
     BUFFER_BYTES, BufferLimits, CoreConfig, Driver, MailSender, MailboxSeed, Offload, OffloadConfig, available_cpus,
-    mailbox, preflight, preflight_pinning,
+    mailbox, preflight, preflight_pinning, reserve_descriptors,
 };
 use crate::metrics::CoreMetrics;
 use crate::shard::Shared;
+use crate::spread::Spread;
 use crate::store::Stores;
 use crate::tls::Tls;
 use crate::transfer::path;
@@ -37,7 +40,7 @@ use crate::uploads::{CoreEvent, Uploads};
 /// Entries of a core's submission queue.
 const RING_ENTRIES: u32 = 1024;
 
-/// Messages that may wait for a core: cancelled uploads, and the end.
+/// Messages that may wait for a core: connections, cancelled uploads, and the end.
 const CORE_MAIL_MAX: usize = 1024;
 
 /// Bytes of buffer memory that are pinned when the configuration does not say how many and the limit allows.
@@ -84,12 +87,14 @@ pub fn run(
         config::Driver::Epoll => Driver::Epoll,
     };
     let tls = config.dataplane.tls.as_ref().map(Tls::load).transpose().map_err(StartError::misconfigured)?;
+    reserve_descriptors(config.dataplane.max_connections);
     let cpus = cpus(&config);
     let pinned = pinned_buffers(&config.dataplane, driver)?;
     let buffers = buffer_limits(&config.dataplane, pinned, cpus.len());
     let sockets = Sockets::open(&config, &cpus)?;
-    let shared = Arc::new(share(&config, tls, cpus.len())?);
     let (senders, seeds) = mailboxes(cpus.len())?;
+    let spread = Spread::new(cpus.clone(), senders.clone());
+    let shared = Arc::new(share(&config, tls, spread)?);
     watch_signals(senders.clone(), Arc::clone(&shared))?;
     let addresses = (sockets.api_address, sockets.admin_address);
     let fills = config.dataplane.offload_threads;
@@ -105,6 +110,7 @@ pub fn run(
                 offload: offload.clone(),
                 buffers,
                 pipes,
+                fixes_send_buffers: listen::send_buffer(&config.dataplane).is_some(),
             },
             seed,
             sender,
@@ -162,7 +168,8 @@ fn memory_bytes() -> u64 {
     u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
 }
 
-fn share(config: &Arc<Config>, tls: Option<Tls>, cores: usize) -> Result<Shared, StartError> {
+fn share(config: &Arc<Config>, tls: Option<Tls>, spread: Arc<Spread>) -> Result<Shared, StartError> {
+    let cores = spread.cores();
     // Control tells the warnings.
     let (policy, _) = Policy::load(&config.policy).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -171,15 +178,21 @@ fn share(config: &Arc<Config>, tls: Option<Tls>, cores: usize) -> Result<Shared,
     let stores = Stores::new(&config.stores.list);
     stores.prepare().map_err(StartError::new)?;
     let workers = config.dataplane.hash_threads.and_then(NonZeroUsize::new).or(NonZeroUsize::new(cores));
-    let hashes = Pool::new(workers.unwrap_or(NonZeroUsize::MIN)).map_err(StartError::new)?;
+    let kernels = match config.dataplane.hash_lanes {
+        config::HashLanes::Auto => Kernels::best(),
+        config::HashLanes::Scalar => Kernels::serial(),
+    };
+    let hashes = Pool::with_kernels(workers.unwrap_or(NonZeroUsize::MIN), kernels).map_err(StartError::new)?;
     let metrics = (0..cores).map(|_| Arc::new(CoreMetrics::new(config.stores.list.len()))).collect();
     Ok(Shared {
         config: Arc::clone(config),
         authority: Authority::new(policy, config.policy.enforce_new_defaults),
+        doorkeeper: Doorkeeper::new(config),
         instance: Uuid::new_v4().to_string(),
         stores,
         hashes,
         uploads: Uploads::default(),
+        spread,
         send_settings: path::Settings::new(&config.dataplane, memory_bytes()),
         tls,
         metrics,

@@ -4,19 +4,25 @@ use std::io;
 use std::rc::Rc;
 
 use common::Error;
+use common::browser::Visit;
 use common::error::Kind;
-use common::http::head::{Head, Limits};
+use common::http::head::{Body as Framing, Head, Limits};
 use common::http::routes::{self, Resolution, Route};
 use common::identity::Proof;
+use http::header;
 
+use crate::boot::take_over;
 use crate::forward::{self, Failure};
 use crate::futures::{Either, race};
 use crate::http::body::Body;
+use crate::http::extra::with_lines;
 use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
 use crate::http::request_id;
 use crate::io::Conn;
+use crate::places::Place;
 use crate::shard::Shard;
+use crate::spread::{Begun, Claim, Moving};
 use crate::transfer::{download, upload};
 
 /// A request on its way through the data plane.
@@ -38,12 +44,20 @@ impl Request<'_> {
 
     /// The caller's tokens.
     pub(crate) fn proof(&self) -> Proof {
-        Proof {
-            token: self.head.header_named("x-auth-token").map(str::to_owned),
-            service_token: self.head.header_named("x-service-token").map(str::to_owned),
-        }
+        proof(self.head)
     }
 }
+
+/// The tokens that came with a request.
+pub(crate) fn proof(head: &Head) -> Proof {
+    Proof {
+        token: head.header_named("x-auth-token").map(str::to_owned),
+        service_token: head.header_named("x-service-token").map(str::to_owned),
+    }
+}
+
+/// Stands for a header's value that is no text; no name and no origin that could be allowed.
+const NOT_TEXT: &str = "not.text";
 
 /// Stands for the status of a request whose connection broke before its answer was whole.
 const CUT: u16 = 0;
@@ -57,37 +71,78 @@ pub(crate) struct Answered {
     pub(crate) keep: bool,
 }
 
-/// Serves `conn` to its end.
-pub(crate) async fn serve(shard: Rc<Shard>, conn: Conn) {
-    let _connected = shard.metrics.connection();
+/// Serves the connection that has `place` to its end, or until it moves to another core. `begun`: its first request, if that was
+/// read elsewhere.
+pub(crate) async fn serve(shard: Rc<Shard>, place: Place, claim: Claim, begun: Option<Box<Begun>>) {
+    let connected = shard.metrics.connection();
+    let Some((core, begun)) = serve_here(&shard, &place, &claim, begun).await else { return };
+    drop(connected);
+    let Some(conn) = place.leave() else { return };
+    match conn.detach() {
+        Ok(conn) => match shard.shared.spread.send(Moving { conn, claim: core, begun: Some(begun) }) {
+            Ok(()) => shard.metrics.moved(),
+            Err(moving) => take_over(&shard, moving),
+        },
+        Err(error) => tracing::debug!("a connection is lost on its way to another core: {error}"),
+    }
+}
+
+/// The same; returns where it moves, and the request that is to be answered there.
+async fn serve_here(
+    shard: &Rc<Shard>,
+    place: &Place,
+    claim: &Claim,
+    begun: Option<Box<Begun>>,
+) -> Option<(Claim, Box<Begun>)> {
+    let conn = place.conn();
     let stall = shard.config.dataplane.send_stall;
     if !stall.is_zero() {
         conn.set_send_stall(stall);
     }
-    let limits = limits(&shard);
+    let limits = limits(shard);
     let patience = Patience { idle: shard.config.dataplane.idle_timeout, head: shard.config.dataplane.head_timeout };
-    let mut input = Input::new(&conn);
+    let (mut input, mut first) = match begun {
+        Some(begun) => (Input::with(conn, begun.rest), Some(begun.head)),
+        None => (Input::new(conn), None),
+    };
     loop {
-        let next = match next_request(&shard, &mut input, &limits, patience).await {
-            Some(next) => next,
-            None => return,
+        let next = match first.take() {
+            Some(head) => Some(Ok(head)),
+            None => {
+                let next = place.while_waiting(next_request(shard, &mut input, &limits, patience)).await.flatten();
+                if let Some(Ok(head)) = &next
+                    && let Some(core) = elsewhere(shard, conn, claim, head)
+                    && let Some(Ok(head)) = next
+                {
+                    return Some((core, Box::new(Begun { head, rest: input.into_rest() })));
+                }
+                next
+            }
         };
-        let answered = match next {
-            Ok(head) => match answer(&shard, &head, &mut input).await {
+        let answered = match next? {
+            Ok(head) => match admit(shard, place, &head, &mut input).await {
                 Ok(answered) => answered,
                 Err(error) => {
                     tracing::debug!("connection of {:?} lost: {error}", conn.peer_addr());
                     conn.abort();
-                    return;
+                    return None;
                 }
             },
-            Err(error) => refuse(&shard, &conn, &error).await,
+            Err(error) => refuse(shard, conn, &error).await,
         };
         if !answered.keep {
             input.linger().await;
-            return;
+            return None;
         }
     }
+}
+
+/// The core that is to answer a request for image data, if that is another one: the one where the client's packets come in.
+fn elsewhere(shard: &Shard, conn: &Conn, claim: &Claim, head: &Head) -> Option<Claim> {
+    if head.method != "GET" || !head.path.ends_with("/file") || shard.draining.get() {
+        return None;
+    }
+    shard.shared.spread.follow(claim, conn.incoming_cpu()?)
 }
 
 /// The next request, or what is wrong with it; `None` once the connection is over.
@@ -112,13 +167,16 @@ async fn next_request(
     }
 }
 
+/// Bytes of the longest target that control's HTTP library takes, also when every third is written as an escape.
+const TARGET_BYTES_CEILING: usize = u16::MAX as usize / 3;
+
 pub(crate) fn limits(shard: &Shard) -> Limits {
     let config = &shard.config.dataplane;
     Limits {
         head_bytes_max: config.request_head_bytes_max,
         header_count_max: config.request_header_count_max,
         // A target may fill half of the head: the rest is for the headers.
-        target_bytes_max: config.request_head_bytes_max / 2,
+        target_bytes_max: (config.request_head_bytes_max / 2).min(TARGET_BYTES_CEILING),
     }
 }
 
@@ -126,11 +184,36 @@ pub(crate) fn limits(shard: &Shard) -> Limits {
 async fn refuse(shard: &Shard, conn: &Conn, error: &Error) -> Answered {
     let status = error.status().as_u16();
     shard.metrics.request(None, status);
-    let _ = reply::send_error(conn, error, None, None, Sent::whole(false)).await;
+    let id = request_id::new();
+    tracing::debug!(request_id = id, "not a request from {:?}: {error}", conn.peer_addr());
+    let _ = reply::send_error(conn, error, None, Some(&id), Sent::whole(false)).await;
     Answered { status, keep: false }
 }
 
-async fn answer(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result<Answered> {
+/// Answers a request, unless it comes from a web page that may not send it.
+async fn admit(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>) -> io::Result<Answered> {
+    // What is there and no text must not pass for absent.
+    let text = |name| head.headers.get(name).map(|value| value.to_str().unwrap_or(NOT_TEXT));
+    let visit = Visit {
+        method: &head.method,
+        host: text(header::HOST),
+        origin: text(header::ORIGIN),
+        wanted_method: text(header::ACCESS_CONTROL_REQUEST_METHOD),
+        wanted_headers: text(header::ACCESS_CONTROL_REQUEST_HEADERS),
+    };
+    match shard.shared.doorkeeper.admit(&visit) {
+        Ok(lines) => with_lines(lines, answer(shard, place, head, input)).await,
+        Err(error) => {
+            let request =
+                Request { id: request_id::of(head, shard.config.api.request_id_length_max), keep: false, head };
+            tracing::debug!(request_id = request.id, host = visit.host, origin = visit.origin, "refused: {error}");
+            shard.metrics.request(None, error.status().as_u16());
+            answer_error(&request, input.conn(), &error, &Body::new(head.body)).await
+        }
+    }
+}
+
+async fn answer(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>) -> io::Result<Answered> {
     let request = Request {
         id: request_id::of(head, shard.config.api.request_id_length_max),
         keep: head.keep_alive && shard.config.dataplane.http_keepalive && !shard.draining.get(),
@@ -140,12 +223,18 @@ async fn answer(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result
     let mut body = Body::new(head.body);
     let outcome = match &resolution {
         Resolution::Found(Route::DownloadImage, params) => {
-            download::answer(shard, &request, &params[0], input, &mut body).await
+            download::answer(shard, &request, image_of(params), input, &mut body).await
         }
         Resolution::Found(Route::UploadImage, params) => {
-            upload::answer(shard, &request, &params[0], input, &mut body).await
+            match place.while_waiting(shard.upload_turns.acquire()).await {
+                Some(_turn) => upload::answer(shard, &request, image_of(params), input, &mut body).await,
+                None => Err(gave_way()),
+            }
         }
-        _ => forwarded(shard, &request, input, &mut body).await,
+        Resolution::Undecodable => {
+            answer_error(&request, input.conn(), &Error::bad_request("The path is not UTF-8."), &body).await
+        }
+        _ => forwarded(shard, place, &request, input, &mut body).await,
     };
     let route = match resolution {
         Resolution::Found(route, _) => Some(route),
@@ -156,13 +245,34 @@ async fn answer(shard: &Shard, head: &Head, input: &mut Input<'_>) -> io::Result
     Ok(Answered { keep: answered.keep && body.is_done(), ..answered })
 }
 
+/// The value of `{image}`, which both routes of image data have.
+fn image_of(params: &[String]) -> &str {
+    params.first().map_or("", String::as_str)
+}
+
+/// The end of a connection whose place another has.
+fn gave_way() -> io::Error {
+    io::ErrorKind::ConnectionAborted.into()
+}
+
 async fn forwarded(
     shard: &Shard,
+    place: &Place,
     request: &Request<'_>,
     input: &mut Input<'_>,
     body: &mut Body,
 ) -> io::Result<Answered> {
-    match forward::ask(shard, request.head, &request.id, input, body).await {
+    // Until its body is here, a request is no more than a wish.
+    let received = match request.head.body {
+        Framing::None => Some(Ok(Vec::new())),
+        _ => place.while_waiting(forward::receive(shard, request.head, input, body)).await,
+    };
+    let asked = match received {
+        Some(Ok(content)) => forward::ask(shard, request.head, &request.id, input, &content).await,
+        Some(Err(failure)) => Err(failure),
+        None => return Err(gave_way()),
+    };
+    match asked {
         Ok(response) => {
             let status = response.status.as_u16();
             forward::relay(shard, response, input, request.keep).await?;

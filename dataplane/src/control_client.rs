@@ -20,7 +20,11 @@ use crate::io::{Conn, timeout};
 /// connection to control. Only the longest lists are larger.
 const WHOLE_RESPONSE_BYTES: u64 = 1024 * 1024;
 
-/// Bytes received at a time.
+/// Bytes received at first: a head and an ordinary body. A larger piece of memory costs the allocator more than the rest of
+/// the exchange.
+const FIRST_BYTES: usize = 8 * 1024;
+
+/// Bytes received at a time from then on.
 const RECEIVE_BYTES: usize = 64 * 1024;
 
 /// Bytes of the largest head of a response of control.
@@ -198,7 +202,7 @@ impl Response {
 }
 
 async fn read_response(conn: Conn, answer: Answer) -> io::Result<Response> {
-    let mut bytes = Vec::with_capacity(RECEIVE_BYTES);
+    let mut bytes = Vec::with_capacity(FIRST_BYTES);
     loop {
         let result;
         (result, bytes) = conn.recv(bytes).await;

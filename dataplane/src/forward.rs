@@ -1,5 +1,6 @@
 //! Everything that is not image data: handed to control as it came, and control's answer handed back.
 
+use std::borrow::Cow;
 use std::io;
 
 use common::error::Kind;
@@ -8,11 +9,12 @@ use common::rpc;
 use common::{Error, Result};
 use http::header;
 
+use crate::connection::proof;
 use crate::control_client::{Answer, Response};
 use crate::http::body::{Body, BodyError};
 use crate::http::input::Input;
-use crate::http::reply::ReplyHead;
-use crate::io::timeout;
+use crate::http::reply::{self, ReplyHead};
+use crate::io::{Progress, timeout};
 use crate::shard::Shard;
 
 /// Headers that end at this hop, or that we write ourselves.
@@ -57,29 +59,53 @@ fn is_forwarded(name: &str) -> bool {
         && name != rpc::FORWARDED_FOR
 }
 
-/// Reads the whole body, sends the request to control and reads the head of the answer.
+/// Receives the whole body of a request that has one.
 ///
 /// # Errors
-/// 400 and 413 for the body, 503 when control is away.
-pub(crate) async fn ask(
+/// 400, 413 and 415 for the body, 401 where the client waits to be told to send it and is not known, 408.
+pub(crate) async fn receive(
     shard: &Shard,
     head: &Head,
-    request_id: &str,
     input: &mut Input<'_>,
     body: &mut Body,
-) -> Result<Response, Failure> {
+) -> Result<Vec<u8>, Failure> {
     let limits = &shard.config.dataplane;
     body.check_announced(limits.metadata_body_bytes_max)?;
-    if head.expects_continue && head.body != Framing::None {
+    if !has_plain_body(head) {
+        let message = "The request body has a Content-Encoding. Send it as it is.";
+        return Err(Error::new(Kind::UnsupportedMedia, message).into());
+    }
+    if head.expects_continue {
+        // Who is not known here is told so before the body is sent.
+        shard.identities.identify(proof(head), &shard.control).await?;
         input.conn().send_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(Failure::Lost)?;
     }
     let collected = body.collect(input, limits.metadata_body_bytes_max, &shard.large_bodies);
     // The deadline is for all of it: one that arrives byte by byte holds its connection no longer.
     let content =
         timeout(limits.head_timeout, collected).await.map_err(|elapsed| BodyError::Lost(elapsed.into()))??;
+    Ok(content)
+}
+
+/// Sends the request with its whole body to control and reads the head of the answer.
+///
+/// # Errors
+/// 503 when control is away.
+pub(crate) async fn ask(
+    shard: &Shard,
+    head: &Head,
+    request_id: &str,
+    input: &Input<'_>,
+    content: &[u8],
+) -> Result<Response, Failure> {
     let text = request_head(head, request_id, input, content.len());
     let answer = if head.method == "HEAD" { Answer::HeadOnly } else { Answer::WithBody };
-    Ok(shard.control.exchange(&text, &content, answer).await?)
+    Ok(shard.control.exchange(&text, content, answer).await?)
+}
+
+/// Whether the body is what it says, not something packed that nobody behind us would unpack.
+fn has_plain_body(head: &Head) -> bool {
+    head.headers.get(header::CONTENT_ENCODING).is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Why a forwarded request has no answer of control.
@@ -111,7 +137,7 @@ impl From<BodyError> for Failure {
 
 fn request_head(head: &Head, request_id: &str, input: &Input<'_>, length: usize) -> Vec<u8> {
     let mut text = Vec::with_capacity(1024);
-    text.extend_from_slice(format!("{} {} HTTP/1.1\r\n", head.method, head.target()).as_bytes());
+    text.extend_from_slice(format!("{} {} HTTP/1.1\r\n", head.method, escaped(&head.target())).as_bytes());
     if !head.headers.contains_key(header::HOST) {
         text.extend_from_slice(b"host: localhost\r\n");
     }
@@ -132,6 +158,25 @@ fn request_head(head: &Head, request_id: &str, input: &Input<'_>, length: usize)
     text
 }
 
+/// `target` with those characters as escapes that URIs do not have and clients send all the same: control's HTTP library
+/// refuses them. They mean the same.
+fn escaped(target: &str) -> Cow<'_, str> {
+    if !target.contains(NOT_IN_URIS) {
+        return Cow::Borrowed(target);
+    }
+    let mut text = String::with_capacity(target.len() + 16);
+    for c in target.chars() {
+        match NOT_IN_URIS.contains(&c) {
+            true => text.push_str(&format!("%{:02X}", u32::from(c))),
+            false => text.push(c),
+        }
+    }
+    Cow::Owned(text)
+}
+
+/// Printable characters that RFC 3986 leaves out.
+const NOT_IN_URIS: [char; 8] = ['"', '<', '>', '^', '`', '{', '|', '}'];
+
 /// Sends control's answer to the client. One of ordinary size was received whole by then ([`ControlClient::exchange`]),
 /// so that a client that reads slowly holds no connection to control.
 ///
@@ -144,14 +189,24 @@ pub(crate) async fn relay(shard: &Shard, mut response: Response, input: &Input<'
     for (name, value) in &response.headers {
         head = head.header(name, String::from_utf8_lossy(value));
     }
-    // To HEAD there is no body, and control says so with a length of 0.
-    head = head.header("content-length", response.length()).connection(keep);
+    if !reply::is_bodiless(response.status) {
+        // To HEAD there is no body, and control says so with a length of 0.
+        head = head.header("content-length", response.length());
+    }
+    let head = head.connection(keep).finish();
     let first = std::mem::take(&mut response.begun);
     shard.control.release(&mut response);
-    input.conn().send_parts(&[&head.finish(), &first]).await?;
-    while let Some(bytes) = response.receive().await? {
-        input.conn().send_all(&bytes).await?;
-    }
+    let progress = Progress::new();
+    let rest = async {
+        input.conn().send_parts(&[&head, &first]).await?;
+        progress.add(first.len() as u64);
+        while let Some(bytes) = response.receive().await? {
+            input.conn().send_all(&bytes).await?;
+            progress.add(bytes.len() as u64);
+        }
+        Ok(())
+    };
+    shard.with_min_rate(&progress, rest).await?;
     shard.control.release(&mut response);
     Ok(())
 }

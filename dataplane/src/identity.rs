@@ -1,4 +1,4 @@
-//! Who sends a download: cached like keystonemiddleware caches tokens, else asked of control.
+//! Who sends a download: known for as long as control itself believes it, else asked of control.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::Result;
 use common::identity::{Identity, Proof};
-use common::rpc::ToControl;
+use common::rpc::{Authenticated, ToControl};
 use common::time::Timestamp;
 use ring::digest::{SHA256, digest};
 
@@ -16,13 +16,14 @@ use crate::control_client::ControlClient;
 /// Identities that a core remembers; the cache is emptied when it is full.
 const CACHE_ENTRIES_MAX: usize = 4096;
 
+/// Longest time for which any answer is believed: that of the largest `token_cache_time`.
+const HOLDS_MAX: Duration = Duration::from_hours(24);
+
 /// A core's knowledge of callers. Tokens themselves are never kept, only their digests.
 #[derive(Debug)]
 pub(crate) struct Identities {
     /// The same for everybody, where there is no authentication.
     fixed: Option<Rc<Identity>>,
-    /// How long an answer of Keystone is believed; `None`: not at all.
-    cache_time: Option<Duration>,
     known: RefCell<HashMap<[u8; 32], Known>>,
 }
 
@@ -34,8 +35,8 @@ struct Known {
 
 impl Identities {
     /// `fixed`: the identity of everybody, where `flavor` is none.
-    pub(crate) fn new(fixed: Option<Identity>, cache_time: Option<Duration>) -> Self {
-        Identities { fixed: fixed.map(Rc::new), cache_time, known: RefCell::default() }
+    pub(crate) fn new(fixed: Option<Identity>) -> Self {
+        Identities { fixed: fixed.map(Rc::new), known: RefCell::default() }
     }
 
     /// The holder of `proof`.
@@ -50,8 +51,10 @@ impl Identities {
         if let Some(identity) = self.lookup(&key) {
             return Ok(identity);
         }
-        let identity: Rc<Identity> = Rc::new(control.call::<Identity>(ToControl::Authenticate { proof }).await?);
-        self.remember(key, &identity);
+        let asked = Instant::now();
+        let answer = control.call::<Authenticated>(ToControl::Authenticate { proof }).await?;
+        let identity = Rc::new(answer.identity);
+        self.remember(key, &identity, asked + Duration::from_millis(answer.holds_for_ms).min(HOLDS_MAX));
         Ok(identity)
     }
 
@@ -62,13 +65,15 @@ impl Identities {
         (entry.until > Instant::now() && lives).then(|| Rc::clone(&entry.identity))
     }
 
-    fn remember(&self, key: [u8; 32], identity: &Rc<Identity>) {
-        let Some(cache_time) = self.cache_time else { return };
+    fn remember(&self, key: [u8; 32], identity: &Rc<Identity>, until: Instant) {
+        if until <= Instant::now() {
+            return;
+        }
         let mut known = self.known.borrow_mut();
         if known.len() >= CACHE_ENTRIES_MAX {
             known.clear();
         }
-        known.insert(key, Known { identity: Rc::clone(identity), until: Instant::now() + cache_time });
+        known.insert(key, Known { identity: Rc::clone(identity), until });
     }
 }
 
@@ -88,16 +93,24 @@ mod tests {
 
     #[test]
     fn what_was_learnt_is_believed_for_a_time() {
-        let identities = Identities::new(None, Some(Duration::from_secs(60)));
+        let identities = Identities::new(None);
+        let soon = Instant::now() + Duration::from_secs(60);
         let proof = |token: &str| Proof { token: Some(token.into()), service_token: None };
         let mut identity = Identity { user_id: "u".into(), ..Identity::default() };
         identity.expires_at = Some(Timestamp::now().as_seconds() + 1000);
-        identities.remember(key(&proof("a")), &Rc::new(identity.clone()));
+        identities.remember(key(&proof("a")), &Rc::new(identity.clone()), soon);
         assert_eq!(identities.lookup(&key(&proof("a"))).expect("known").user_id, "u");
         assert!(identities.lookup(&key(&proof("b"))).is_none());
         identity.expires_at = Some(Timestamp::now().as_seconds() - 1);
-        identities.remember(key(&proof("c")), &Rc::new(identity));
+        identities.remember(key(&proof("c")), &Rc::new(identity.clone()), soon);
         assert!(identities.lookup(&key(&proof("c"))).is_none(), "an expired token is not believed");
+        identity.expires_at = None;
+        let short = Instant::now() + Duration::from_millis(20);
+        identities.remember(key(&proof("d")), &Rc::new(identity.clone()), short);
+        identities.remember(key(&proof("e")), &Rc::new(identity), Instant::now());
+        assert!(identities.lookup(&key(&proof("e"))).is_none(), "for one request only");
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(identities.lookup(&key(&proof("d"))).is_none(), "no longer than control believes it");
     }
 
     #[test]

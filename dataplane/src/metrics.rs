@@ -17,9 +17,9 @@ pub(crate) use histogram::Histogram;
 use crate::io::SendPath;
 
 /// Statuses that we answer; anything else, and answers that were cut, count under the last, `0`.
-const STATUSES: [u16; 27] = [
-    200, 201, 202, 204, 206, 300, 302, 304, 400, 401, 403, 404, 405, 408, 409, 410, 413, 414, 415, 416, 417, 431, 500,
-    501, 503, 505, 0,
+const STATUSES: [u16; 28] = [
+    200, 201, 202, 204, 206, 300, 302, 304, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 414, 415, 416, 417, 431,
+    500, 501, 503, 505, 0,
 ];
 
 /// Requests that were refused before they named an endpoint.
@@ -136,6 +136,8 @@ pub(crate) struct CoreMetrics {
     catalog: Histogram,
     accepted: AtomicU64,
     refused: AtomicU64,
+    evicted: AtomicU64,
+    moved: AtomicU64,
     connections: AtomicI64,
     /// Handshakes with clients.
     pub(crate) tls: tls::TlsCounters,
@@ -155,6 +157,8 @@ impl CoreMetrics {
             catalog: Histogram::latency(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
             connections: AtomicI64::new(0),
             tls: tls::TlsCounters::default(),
             thread: AtomicI64::new(0),
@@ -215,6 +219,16 @@ impl CoreMetrics {
     /// A client was turned away because there are too many connections.
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// A client's connection was passed to another core.
+    pub(crate) fn moved(&self) {
+        self.moved.fetch_add(1, Relaxed);
+    }
+
+    /// How many clients' connections were closed, while they waited for a request, in favour of others.
+    pub(crate) fn evicted(&self, count: u64) {
+        self.evicted.store(count, Relaxed);
     }
 }
 
@@ -353,6 +367,19 @@ fn per_core(out: &mut Exposition, cores: &[std::sync::Arc<CoreMetrics>]) {
     );
     for (name, core) in names.iter().zip(cores) {
         out.sample("", &[("core", name)], core.refused.load(Relaxed));
+    }
+    out.family(
+        "vitrine_dataplane_connections_evicted_total",
+        "counter",
+        "Connections closed while they waited for a request, so that others could have their places.",
+    );
+    for (name, core) in names.iter().zip(cores) {
+        out.sample("", &[("core", name)], core.evicted.load(Relaxed));
+    }
+    let help = "Connections passed to another core: to spread them, or because their packets come in there.";
+    out.family("vitrine_dataplane_connections_moved_total", "counter", help);
+    for (name, core) in names.iter().zip(cores) {
+        out.sample("", &[("core", name)], core.moved.load(Relaxed));
     }
 }
 

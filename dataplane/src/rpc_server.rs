@@ -11,9 +11,11 @@ use serde::Serialize;
 
 use crate::http::body::{Body, BodyError};
 use crate::http::input::{Input, Patience};
-use crate::http::reply;
-use crate::io::Conn;
+use crate::http::reply::{self, Sent};
+use crate::io::timeout;
+use crate::places::Place;
 use crate::shard::Shard;
+use crate::store::StoreError;
 
 /// Bounds of a request of control.
 const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, header_count_max: 32, target_bytes_max: 1024 };
@@ -22,30 +24,32 @@ const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, header_count_max: 32,
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Serves one connection of control.
-pub(crate) async fn serve(shard: Rc<Shard>, conn: Conn) {
+pub(crate) async fn serve(shard: Rc<Shard>, place: Place) {
+    let conn = place.conn();
     // The socket's mode keeps others out; this keeps out whoever got at it before the mode was set.
     let ours = rustix::process::geteuid().as_raw();
     if !conn.peer_uid().is_ok_and(|uid| uid == ours || uid == 0) {
         tracing::warn!("a process of another user was refused at {}", rpc::DATAPLANE_SOCKET);
         return;
     }
-    let mut input = Input::new(&conn);
+    let mut input = Input::new(conn);
     let head_timeout = shard.config.dataplane.head_timeout;
-    while let Ok(head) = input.next(&LIMITS, Patience { idle: None, head: head_timeout }).await {
+    loop {
+        let next = input.next(&LIMITS, Patience { idle: None, head: head_timeout });
+        let Some(Ok(head)) = place.while_waiting(next).await else { return };
         let mut body = Body::new(head.body);
-        let answer = match body.collect(&mut input, MESSAGE_BYTES_MAX, &shard.large_bodies).await {
-            Ok(content) => handle(&shard, &head, &content).await,
-            Err(BodyError::Malformed(error)) => Err(error),
-            Err(BodyError::Lost(_)) => return,
+        let collected = body.collect(&mut input, MESSAGE_BYTES_MAX, &shard.large_bodies);
+        let answer = match timeout(head_timeout, collected).await {
+            Ok(Ok(content)) => handle(&shard, &head, &content).await,
+            Ok(Err(BodyError::Malformed(error))) => Err(error),
+            Ok(Err(BodyError::Lost(_))) | Err(_) => return,
         };
-        let sent = match answer {
-            Ok(reply) => reply::send_text(&conn, StatusCode::OK, "application/json", &reply, head.keep_alive).await,
-            Err(error) => {
-                let text = serde_json::to_vec(&error).unwrap_or_default();
-                reply::send_text(&conn, error.status(), "application/json", &text, head.keep_alive).await
-            }
+        let keep = head.keep_alive && body.is_done();
+        let (status, text) = match answer {
+            Ok(reply) => (StatusCode::OK, reply),
+            Err(error) => (error.status(), serde_json::to_vec(&error).unwrap_or_default()),
         };
-        if sent.is_err() || !head.keep_alive {
+        if reply::send_text(conn, status, "application/json", &text, Sent::whole(keep)).await.is_err() || !keep {
             return;
         }
     }
@@ -85,7 +89,10 @@ async fn remove(shard: &Shard, store: &str, url: &str, upload_id: Option<&str>) 
     let Some(store) = stores.holding(Some(store), url) else {
         return Err(Error::not_found(format!("No store {store} is configured.")));
     };
-    Ok(store.remove(url, upload_id, &shard.metrics).await?)
+    match store.remove(url, upload_id, &shard.metrics).await {
+        Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
+        removed => Ok(removed?),
+    }
 }
 
 fn reply<T: Serialize>(value: &T) -> Result<Vec<u8>> {

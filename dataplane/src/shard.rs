@@ -2,11 +2,14 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
+use std::future::Future;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use common::authorise::Authority;
+use common::browser::Doorkeeper;
 use common::catalog::{Queries, Reader};
 use common::config::{Config, Flavor};
 use common::http::routes::Offered;
@@ -15,8 +18,10 @@ use common::{Error, Result};
 use crate::control_client::ControlClient;
 use crate::hash::Pool;
 use crate::identity::Identities;
-use crate::io::{Frozen, MailSender, Notify, Semaphore};
+use crate::io::{Frozen, MailSender, MinRate, Notify, Progress, Semaphore, with_min_rate};
 use crate::metrics::CoreMetrics;
+use crate::places::Places;
+use crate::spread::Spread;
 use crate::store::Stores;
 use crate::tls::Tls;
 use crate::transfer::path;
@@ -32,11 +37,14 @@ const LARGE_BODIES_MAX: usize = 32;
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) authority: Authority,
+    pub(crate) doorkeeper: Doorkeeper,
     /// This process, for control: a fresh UUID.
     pub(crate) instance: String,
     pub(crate) stores: Stores,
     pub(crate) hashes: Pool<Frozen>,
     pub(crate) uploads: Uploads,
+    /// Where connections are served.
+    pub(crate) spread: Arc<Spread>,
     /// How downloads are sent.
     pub(crate) send_settings: path::Settings,
     /// How clients are served over TLS; `None`: they are not.
@@ -59,11 +67,11 @@ pub(crate) struct Shard {
     pub(crate) upload_turns: Semaphore,
     /// Turns for large bodies that are not image data: they bound the memory of all of them.
     pub(crate) large_bodies: Semaphore,
-    /// Open connections of clients on this core.
-    pub(crate) connections: Cell<usize>,
+    /// Places for connections of clients on this core.
+    pub(crate) places: Rc<Places>,
     /// Set once we are stopping: connections end with their present request.
     pub(crate) draining: Cell<bool>,
-    /// Wakes connections that wait for a request when draining begins, and the drain when a connection ends.
+    /// Wakes connections that wait for a request when draining begins.
     pub(crate) changed: Notify,
     /// Where other threads reach this core.
     mail: MailSender<CoreEvent>,
@@ -81,7 +89,6 @@ impl Shard {
             Flavor::None => Some(common::identity::Identity::everybody()),
             Flavor::Keystone => None,
         };
-        let cache_time = config.auth.keystone.as_ref().and_then(|keystone| keystone.token_cache);
         Rc::new(Shard {
             index,
             control: ControlClient::new(
@@ -90,12 +97,12 @@ impl Shard {
                 config.control.rpc_timeout,
                 config.control.retry_after_seconds,
             ),
-            identities: Identities::new(fixed, cache_time),
+            identities: Identities::new(fixed),
             metrics: Arc::clone(&shared.metrics[index]),
             offered: Offered { multi_store: config.stores.multi, cache: false },
             upload_turns: Semaphore::new((config.dataplane.uploads_max / cores).max(1)),
             large_bodies: Semaphore::new(LARGE_BODIES_MAX),
-            connections: Cell::new(0),
+            places: Places::new(config.dataplane.max_connections / cores),
             draining: Cell::new(false),
             changed: Notify::new(),
             mail,
@@ -125,6 +132,28 @@ impl Shard {
         let result = reader.read(read);
         self.metrics.catalog(begun.elapsed());
         result
+    }
+}
+
+/// Clients that take their time.
+impl Shard {
+    /// Runs a response whose bytes are counted in `progress`, and ends it when the client takes them too slowly.
+    ///
+    /// # Errors
+    /// Its own, and `TimedOut`.
+    pub(crate) async fn with_min_rate<T>(
+        &self,
+        progress: &Progress,
+        response: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        let config = &self.config.dataplane;
+        match config.send_min_rate_bytes_per_second {
+            0 => response.await,
+            rate => {
+                let bytes = rate.saturating_mul(config.send_stall.as_secs());
+                with_min_rate(progress, MinRate { bytes, period: config.send_stall }, response).await
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::io::MailSender;
+use crate::spread::Moving;
 
 /// What other threads tell a core.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(crate) enum CoreEvent {
     Drain,
     /// The image of this upload was deleted: stop receiving.
     CancelUpload(String),
+    /// Serve this connection, which another core has accepted.
+    Connection(Moving),
 }
 
 /// Running uploads by id, with the core that runs each. Touched twice per upload.

@@ -222,3 +222,29 @@ fn bad_queries_are_refused() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn queries_have_bounds() {
+    let server = Server::start();
+    if is_foreign() {
+        // The other implementation answers as many as its database takes.
+        return;
+    }
+    let ids = vec!["5f1b3a56-7cb4-4d3a-93cc-6a7b9d8c1b11"; 150].join(",");
+    server.get(&format!("/v2/images?id=in:{ids}")).expect(200);
+    let many = |part: &str, count: usize| vec![part; count].join("&");
+    for (query, text) in [
+        (many("tag=a", 201), "Too many filters: at most 200 are accepted."),
+        (many("sort_key=name", 33), "Too many sort keys: at most 32 are accepted."),
+        (
+            format!("name=in:{}", vec!["a"; 1001].join(",")),
+            "Too many values in an 'in:' list: at most 1000 are accepted.",
+        ),
+        (format!("{}=1", "n".repeat(256)), "has a name of more than 255 characters."),
+    ] {
+        let reply = server.get(&format!("/v2/images?{query}"));
+        let plain = reply.text().replace("&#x27;", "'");
+        assert_eq!(reply.status, 400, "{plain}");
+        assert!(plain.contains(text), "{plain}");
+    }
+}

@@ -9,6 +9,7 @@
 mod api_create;
 mod api_delete;
 mod api_discovery;
+mod api_guard;
 mod api_list;
 mod api_members;
 mod api_patch;
@@ -16,9 +17,9 @@ mod bench;
 mod crash;
 mod download;
 mod harness;
-mod http;
 mod metrics;
 mod planes;
+mod security;
 mod slow;
 mod start;
 mod tls;

@@ -16,7 +16,7 @@ const HASTY: &str = "[dataplane]\nhead_timeout_seconds = 1\nidle_timeout_seconds
 const SOON: Duration = Duration::from_secs(15);
 
 #[test]
-fn a_silent_connection_is_closed() {
+fn http_d04_a_silent_connection_is_closed() {
     let server = Server::with_config(HASTY);
     let mut connection = server.connect();
     assert!(connection.is_closed_within(SOON));
@@ -26,7 +26,7 @@ fn a_silent_connection_is_closed() {
 }
 
 #[test]
-fn a_head_must_arrive_in_time() {
+fn http_d01_a_head_must_arrive_in_time() {
     let server = Server::with_config(HASTY);
     let mut connection = server.connect();
     let begun = Instant::now();
@@ -46,7 +46,7 @@ fn a_head_must_arrive_in_time() {
 }
 
 #[test]
-fn a_body_must_keep_a_pace() {
+fn http_d02_a_body_must_keep_a_pace() {
     let server = Server::with_config(HASTY);
     let id = server.queued();
     let mut upload = server.connect();
@@ -62,7 +62,7 @@ fn a_body_must_keep_a_pace() {
 }
 
 #[test]
-fn a_download_that_nobody_takes_ends() {
+fn http_d03_a_download_that_nobody_takes_ends() {
     let server = Server::with_config(HASTY);
     let data = bytes(2, 64 << 20);
     let id = server.queued();
@@ -77,7 +77,7 @@ fn a_download_that_nobody_takes_ends() {
 }
 
 #[test]
-fn bodies_of_metadata_are_bounded() {
+fn http_d07_bodies_of_metadata_are_bounded() {
     let server = Server::with_config("[dataplane]\nmetadata_body_bytes_max = 65536\n");
     let body = format!("{{\"name\": \"{}\"}}", "x".repeat(70_000));
     assert_eq!(server.request("POST", "/v2/images", &[], Some(body.as_bytes())).status, 413);

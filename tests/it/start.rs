@@ -227,3 +227,24 @@ fn identity_headers_of_a_client_mean_nothing() {
     let image = server.request("POST", "/v2/images", &spoofed, Some(b"{}")).expect(201).json();
     assert_eq!(image["owner"], owner);
 }
+
+#[test]
+fn two_data_directories_with_one_catalog_have_one_control_plane() {
+    let home = tempfile::tempdir().expect("a directory");
+    let catalog = home.path().join("shared.sqlite");
+    let config = format!("[database]\nconnection = sqlite:///{}\n", catalog.display());
+    let first = Server::with_config(&config);
+    first.get("/v2/images").expect(200);
+    // By another name of the same file.
+    let link = home.path().join("link.sqlite");
+    std::os::unix::fs::symlink(&catalog, &link).expect("a link");
+    let file = home.path().join("second.conf");
+    fs::write(&file, format!("[database]\nconnection = sqlite:///{}\n", link.display())).expect("written");
+    let (file, data) = (file.to_string_lossy(), home.path().join("second"));
+    fs::create_dir(&data).expect("a directory");
+    let data = data.to_string_lossy();
+    let (status, text) = run_to_end(&["control", "--config", &file, "--data-dir", &data], home.path());
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("another control plane writes the catalog") && text.contains("link.sqlite"), "{text}");
+    first.get("/v2/images").expect(200);
+}

@@ -6,7 +6,7 @@ use rusqlite::{Connection, ErrorCode, ToSql};
 use serde_json::{Map, Value};
 
 use super::fault::{failed, no_image};
-use super::{Intent, Queries, Removal, rows};
+use super::{Queries, rows};
 use crate::model::{Image, Status, Visibility};
 use crate::time::Timestamp;
 use crate::{Error, Result};
@@ -57,6 +57,26 @@ pub struct NewImage {
     pub tags: Vec<String>,
 }
 
+impl NewImage {
+    /// An image of nobody with the defaults of the API.
+    pub fn new(id: impl Into<String>) -> Self {
+        NewImage {
+            id: id.into(),
+            name: None,
+            visibility: Visibility::Shared,
+            protected: false,
+            hidden: false,
+            owner: None,
+            disk_format: None,
+            container_format: None,
+            min_disk: 0,
+            min_ram: 0,
+            properties: Vec::new(),
+            tags: Vec::new(),
+        }
+    }
+}
+
 /// What a save changes of an image: `None` leaves a column as it is, `Some(None)` sets it to NULL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageChange {
@@ -82,15 +102,6 @@ pub struct ImageChange {
     pub properties: Option<Vec<(String, String)>>,
     /// The tags that the image shall have, all of them: others are removed.
     pub tags: Option<Vec<String>>,
-}
-
-/// What the deletion of an image left to do.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeletedImage {
-    /// Bytes to remove from their stores. They are on record: what is not removed now, the reaper removes.
-    pub removals: Vec<Removal>,
-    /// Uploads that were under way: to be cancelled. Their intents stay on record until their bytes are removed.
-    pub uploads: Vec<Intent>,
 }
 
 impl<'c> Changes<'c> {
@@ -182,14 +193,14 @@ impl<'c> Changes<'c> {
         self.execute(sql, &[&id, &to.as_str(), &Timestamp::now().to_sql()]).map(|_| ())
     }
 
-    /// Marks the image and everything of it as deleted and records its bytes for removal. 404 when there is no such
-    /// image, 409 when its status does not permit it. Asks nothing about `protected`.
-    pub fn delete_image(&self, id: &str) -> Result<DeletedImage> {
+    /// Marks the image and everything of it as deleted and records its bytes for removal. Open uploads into it stay on
+    /// record until their bytes are removed. 404 when there is no such image, 409 when its status does not permit it. Asks
+    /// nothing about `protected`.
+    pub fn delete_image(&self, id: &str) -> Result<()> {
         let image = self.image(id)?.ok_or_else(|| no_image(id))?;
         self.set_status(id, &[], Status::Deleted)?;
-        let mut removals = Vec::new();
         for location in image.locations.iter().filter(|location| location.status != "deleted") {
-            removals.push(self.add_removal(id, location.store(), &location.url, None)?);
+            self.add_removal(id, location.store(), &location.url, None)?;
         }
         let now = Timestamp::now().to_sql();
         self.execute("UPDATE images SET deleted = 1, deleted_at = ?2, updated_at = ?2 WHERE id = ?1", &[&id, &now])?;
@@ -209,7 +220,7 @@ impl<'c> Changes<'c> {
         ] {
             self.execute(sql, &[&id, &now])?;
         }
-        Ok(DeletedImage { removals, uploads: self.uploads_of_image(id)? })
+        Ok(())
     }
 
     /// Adds a place where the image's data lies.

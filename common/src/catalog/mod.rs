@@ -23,11 +23,12 @@ mod uploads;
 #[cfg(test)]
 mod tests;
 
-pub use changes::{Changes, DeletedImage, ImageChange, NewImage};
+pub use changes::{Changes, ImageChange, NewImage};
 pub use connection::{Batch, Catalog, Reader};
 pub use fault::OpenError;
 pub use list::{
-    Compare, Dir, Filter, IntColumn, ListQuery, ListVisibility, MemberFilter, SortKey, TextColumn, TimeColumn, Viewer,
+    Compare, Dir, FILTERS_MAX, Filter, IntColumn, ListQuery, ListVisibility, MemberFilter, SortKey, TextColumn,
+    TimeColumn, Viewer,
 };
 pub use queries::Queries;
 pub use removals::Removal;

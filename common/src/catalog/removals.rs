@@ -42,24 +42,12 @@ impl Queries<'_> {
 
 impl Changes<'_> {
     /// Notes that the bytes at `url` must go.
-    pub fn add_removal(
-        &self,
-        image_id: &str,
-        store: Option<&str>,
-        url: &str,
-        upload_id: Option<&str>,
-    ) -> Result<Removal> {
+    pub fn add_removal(&self, image_id: &str, store: Option<&str>, url: &str, upload_id: Option<&str>) -> Result<()> {
         self.execute(
             "INSERT INTO vitrine_removals (image_id, store, url, upload_id, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5)",
             &[&image_id, &store, &url, &upload_id, &Timestamp::now().to_sql()],
-        )?;
-        Ok(Removal {
-            id: self.connection.last_insert_rowid(),
-            image_id: image_id.to_owned(),
-            store: store.map(str::to_owned),
-            url: url.to_owned(),
-            upload_id: upload_id.map(str::to_owned),
-        })
+        )
+        .map(|_| ())
     }
 
     /// The bytes are gone. Repeating it is harmless.

@@ -32,6 +32,8 @@ pub struct NewUpload<'a> {
     pub hash_algo: &'a str,
     /// The project whose storage quota the data counts for.
     pub quota_project: Option<&'a str>,
+    /// Bytes that will come, where known.
+    pub expected_size: Option<u64>,
 }
 
 /// An upload that was opened and neither committed nor aborted: bytes may lie at `url`.
@@ -51,6 +53,8 @@ pub struct Intent {
     pub quota_project: Option<String>,
     /// Whether it was given up: it cannot be committed any more.
     pub doomed: bool,
+    /// Whether the image is deleted.
+    pub image_deleted: bool,
     /// When it was opened.
     pub started_at: Timestamp,
 }
@@ -97,7 +101,8 @@ pub enum Aborted {
     Committed,
 }
 
-const INTENT_COLUMNS: &str = "upload_id, image_id, instance, store, url, quota_project, doomed, started_at";
+const INTENT_COLUMNS: &str = "upload_id, image_id, instance, store, url, quota_project, doomed, started_at, \
+     NOT EXISTS (SELECT 1 FROM images WHERE images.id = image_id AND +images.deleted = 0)";
 
 impl Queries<'_> {
     /// The open upload `upload_id`.
@@ -120,15 +125,6 @@ impl Queries<'_> {
         uploads.retain(|upload| upload.instance != instance);
         Ok(uploads)
     }
-
-    /// Open uploads into image `image_id`; at most one, unless somebody else changed the image's status.
-    pub fn uploads_of_image(&self, image_id: &str) -> Result<Vec<Intent>> {
-        let sql = format!(
-            "SELECT {INTENT_COLUMNS} FROM vitrine_uploads WHERE image_id = ?1 AND committed_at IS NULL \
-             ORDER BY started_at, upload_id"
-        );
-        self.all(&sql, [image_id], intent)
-    }
 }
 
 impl Changes<'_> {
@@ -138,8 +134,8 @@ impl Changes<'_> {
         self.set_status(upload.image_id, &[Status::Queued], Status::Saving)?;
         self.execute(
             "INSERT INTO vitrine_uploads \
-             (upload_id, image_id, instance, store, url, location_metadata, hash_algo, quota_project, started_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             (upload_id, image_id, instance, store, url, location_metadata, hash_algo, quota_project, expected_size, \
+             started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             &[
                 &upload.upload_id,
                 &upload.image_id,
@@ -149,6 +145,7 @@ impl Changes<'_> {
                 &rows::json_column(upload.location_metadata)?,
                 &upload.hash_algo,
                 &upload.quota_project,
+                &upload.expected_size.map(to_column).transpose()?,
                 &Timestamp::now().to_sql(),
             ],
         )
@@ -241,5 +238,6 @@ fn intent(row: &Row<'_>) -> Result<Intent> {
         doomed: row.get(6).map_err(failed)?,
         started_at: rows::timestamp(row, 7)?
             .ok_or_else(|| super::fault::corrupt("vitrine_uploads.started_at", "NULL"))?,
+        image_deleted: row.get(8).map_err(failed)?,
     })
 }

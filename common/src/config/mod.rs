@@ -21,7 +21,7 @@ mod value;
 
 pub use problem::{Place, Problem, Warning};
 pub use resolved::{
-    Api, Auth, ClientAuth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor, Health,
-    KeystoneAuth, Listen, Logging, Overrides, Paths, PolicyFiles, Scope, Secret, SendPath, ServiceCredentials,
-    StoreConfig, StoreKind, Stores, Tls,
+    Api, Auth, Browsers, ClientAuth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor,
+    HashLanes, Health, KeystoneAuth, Listen, Logging, Overrides, Paths, PolicyFiles, Scope, Secret, SendPath,
+    ServiceCredentials, StoreConfig, StoreKind, Stores, Tls,
 };

@@ -65,8 +65,10 @@ fn line(row: &Row) -> String {
         _ => row.kind.name().to_owned(),
     };
     let mut doc = row.doc.to_owned();
-    if let State::Refused(reason) = row.state {
-        let _ = write!(doc, ". **Not supported yet**: {reason}");
+    match row.state {
+        State::Honoured => {}
+        State::NoEffectYet(reason) => drop(write!(doc, ". **No effect yet**: {reason}")),
+        State::Refused(reason) => drop(write!(doc, ". **Not supported yet**: {reason}")),
     }
     for (group, name) in row.aliases {
         let _ = write!(doc, " (older: `[{group}] {name}`)");

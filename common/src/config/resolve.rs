@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::options::{self, State};
 use super::problem::{Problem, Warning};
 use super::resolved::{
-    Api, Auth, Config, Control, Database, Dataplane, Driver, Flavor, Health, Listen, Logging, Overrides, Paths,
-    PolicyFiles, SendPath,
+    Api, Auth, Browsers, Config, Control, Database, Dataplane, Driver, Flavor, HashLanes, Health, Listen, Logging,
+    Overrides, Paths, PolicyFiles, SendPath,
 };
 use super::settings::{Environment, Settings};
 use super::{resolve_keystone, resolve_stores, resolve_tls};
@@ -61,9 +61,10 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
     let data_dir = data_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let data_dir = absolute(settings, &data_dir);
     let (stores, staging_dir) = resolve_stores::resolve(settings, &data_dir);
+    let bind_host = settings.text("DEFAULT", "bind_host");
     let listen = Listen {
         api: (*listen)
-            .or_else(|| listen_address(settings))
+            .or_else(|| listen_address(settings, bind_host.as_deref()?))
             .unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
         admin: admin_listen.unwrap_or(DEFAULT_ADMIN),
     };
@@ -75,8 +76,10 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
     let auth = auth(settings, listen.api);
     let store_ids: Vec<String> = settings.pairs("DEFAULT", "enabled_backends").into_iter().map(|(id, _)| id).collect();
     settings.warn_of_unread(&store_ids, settings.text(resolve_keystone::GROUP, "auth_section").as_deref());
+    let api = api(settings);
     Some(Config {
-        api: api(settings),
+        browsers: browsers(settings, bind_host.as_deref(), api.public_endpoint.as_deref()),
+        api,
         policy: policy(settings, files),
         database: Database { sqlite: database(settings, &data_dir) },
         health: Health { disable_by_file: settings.text("healthcheck", "disable_by_file_path").map(PathBuf::from) },
@@ -98,15 +101,14 @@ pub(super) fn absolute(settings: &Settings<'_>, path: &Path) -> PathBuf {
     })
 }
 
-fn listen_address(settings: &Settings<'_>) -> Option<SocketAddr> {
-    let host = settings.text("DEFAULT", "bind_host")?;
+fn listen_address(settings: &Settings<'_>, host: &str) -> Option<SocketAddr> {
     let port = settings.count::<u16>("DEFAULT", "bind_port");
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Some(SocketAddr::new(ip, port));
     }
-    let found = (host.as_str(), port).to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    let found = (host, port).to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
     if found.is_none() {
-        settings.bad("DEFAULT", &["DEFAULT"], "bind_host", &host, "an IP address, or a host name that can be resolved");
+        settings.bad("DEFAULT", &["DEFAULT"], "bind_host", host, "an IP address, or a host name that can be resolved");
     }
     found
 }
@@ -134,6 +136,20 @@ fn api(settings: &Settings<'_>) -> Api {
         disk_formats: settings.list("image_format", "disk_formats"),
         require_image_format_match: settings.bool("image_format", "require_image_format_match"),
         gpt_safety_checks_nonfatal: settings.list("image_format", "gpt_safety_checks_nonfatal"),
+    }
+}
+
+fn browsers(settings: &Settings<'_>, bind_host: Option<&str>, public_endpoint: Option<&str>) -> Browsers {
+    const GROUP: &str = "cors";
+    let endpoint = public_endpoint.and_then(|url| Some(crate::browser::host(url.split_once("://")?.1)));
+    Browsers {
+        allowed_origins: settings.list(GROUP, "allowed_origin"),
+        allow_credentials: settings.bool(GROUP, "allow_credentials"),
+        expose_headers: settings.list(GROUP, "expose_headers"),
+        max_age_seconds: settings.count(GROUP, "max_age"),
+        allow_methods: settings.list(GROUP, "allow_methods"),
+        allow_headers: settings.list(GROUP, "allow_headers"),
+        server_names: bind_host.into_iter().chain(endpoint).map(str::to_ascii_lowercase).collect(),
     }
 }
 
@@ -266,6 +282,7 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         driver: if word("driver") == "epoll" { Driver::Epoll } else { Driver::Uring },
         cores: positive(cores.or(workers)),
         max_connections: count("max_connections"),
+        admin_max_connections: count("admin_max_connections"),
         listen_backlog: settings.count("DEFAULT", "backlog"),
         tcp_keepidle: Duration::from_secs(settings.count("DEFAULT", "tcp_keepidle")),
         http_keepalive: settings.bool("DEFAULT", "http_keepalive"),
@@ -275,6 +292,7 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         idle_timeout: idle.filter(|seconds| *seconds > 0).map(Duration::from_secs),
         body_min_rate_bytes_per_second: settings.count(GROUP, "body_min_rate_bytes_per_second"),
         send_stall: seconds("send_stall_seconds"),
+        send_min_rate_bytes_per_second: settings.count(GROUP, "send_min_rate_bytes_per_second"),
         metadata_body_bytes_max: count("metadata_body_bytes_max"),
         upload_buffers_count: count("upload_buffers_count"),
         uploads_max: count("uploads_max"),
@@ -297,6 +315,7 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         buffer_memory_bytes_max: settings.count(GROUP, "buffer_memory_bytes_max"),
         pinned_memory_bytes: bytes("pinned_memory_bytes"),
         hash_threads: positive(settings.int(GROUP, "hash_threads")),
+        hash_lanes: if word("hash_lanes") == "scalar" { HashLanes::Scalar } else { HashLanes::Auto },
         offload_threads: count("offload_threads"),
         send_buffer_bytes: positive(settings.int(GROUP, "send_buffer_bytes")),
         drain: seconds("drain_seconds"),
@@ -318,6 +337,7 @@ fn control(settings: &Settings<'_>) -> Control {
         commit_batch_max: count("commit_batch_max"),
         reap_interval: seconds("reap_interval_seconds"),
         rpc_timeout: seconds("rpc_timeout_seconds"),
+        keystone_timeout: seconds("keystone_timeout_seconds"),
         retry_after_seconds: settings.count(GROUP, "retry_after_seconds"),
     }
 }

@@ -59,9 +59,6 @@ pub(super) fn resolve(settings: &Settings<'_>) -> Option<KeystoneAuth> {
         auth_url,
         credentials,
         scope,
-        interface: settings.text(GROUP, "interface").unwrap_or_default(),
-        region_name: settings.text(GROUP, "region_name"),
-        service_type: settings.text(GROUP, "service_type"),
         connect_timeout: seconds("http_connect_timeout"),
         request_retries: settings.count(GROUP, "http_request_max_retries"),
         ca_file: path("cafile"),
@@ -69,7 +66,6 @@ pub(super) fn resolve(settings: &Settings<'_>) -> Option<KeystoneAuth> {
         key_file: path("keyfile"),
         insecure: settings.bool(GROUP, "insecure"),
         token_cache: seconds("token_cache_time").filter(|time| !time.is_zero()),
-        include_service_catalog: settings.bool(GROUP, "include_service_catalog"),
         service_token_roles: settings
             .list(GROUP, "service_token_roles")
             .iter()

@@ -123,5 +123,14 @@ fn an_account_may_stand_in_another_group_and_must_be_whole() {
     let scope = Scope::Project { name: Some("t".into()), id: None, domain_name: None, domain_id: Some("d".into()) };
     assert_eq!((auth.scope, auth.token_cache), (scope, None));
     assert_eq!(auth.service_token_roles, ["service", "admin"]);
+    let cached = |seconds: &str| {
+        let account = "auth_type = token\ntoken = t\nauth_url = http://k\n";
+        keystone(&format!("{account}token_cache_time = {seconds}\n"))
+            .map(|(config, _)| config.auth.keystone.unwrap().token_cache)
+    };
+    assert_eq!((cached("0"), cached("86400")), (Ok(None), Ok(Some(Duration::from_secs(86_400)))));
+    let refused =
+        "0.conf:7: [keystone_authtoken] token_cache_time = 86401: accepted is a whole number from -1 to 86400";
+    assert_eq!(cached("86401"), Err(vec![refused.to_owned()]));
     assert!(!format!("{:?}", auth.credentials).contains("hunter2"));
 }

@@ -51,6 +51,8 @@ pub struct Config {
     pub stores: Stores,
     /// Who calls.
     pub auth: Auth,
+    /// Which web pages may use the API.
+    pub browsers: Browsers,
     /// Who may do what.
     pub policy: PolicyFiles,
     /// The catalog.
@@ -124,6 +126,25 @@ pub struct Api {
     pub require_image_format_match: bool,
     /// Checks of partition tables whose failure is only logged.
     pub gpt_safety_checks_nonfatal: Vec<String>,
+}
+
+/// Which web pages may use the API; see [`crate::browser`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Browsers {
+    /// Origins such as `https://horizon.example`, or `*` for all.
+    pub allowed_origins: Vec<String>,
+    /// Whether browsers may send what they know of the user along.
+    pub allow_credentials: bool,
+    /// Headers of answers that pages may read.
+    pub expose_headers: Vec<String>,
+    /// Seconds for which browsers remember what is allowed.
+    pub max_age_seconds: u64,
+    /// Methods that pages may use.
+    pub allow_methods: Vec<String>,
+    /// Headers that pages may send, beside those that every page may.
+    pub allow_headers: Vec<String>,
+    /// Names that this server goes by in the configuration: of `bind_host` and `public_endpoint`, lower case.
+    pub server_names: Vec<String>,
 }
 
 /// All stores. There is at least one, and `default` names one of them.
@@ -210,13 +231,7 @@ pub struct KeystoneAuth {
     pub credentials: ServiceCredentials,
     /// What our own token is for.
     pub scope: Scope,
-    /// Which of Keystone's addresses in the catalogue is used.
-    pub interface: String,
-    /// Region whose Keystone is used.
-    pub region_name: Option<String>,
-    /// Our own service type, for access rules of application credentials.
-    pub service_type: Option<String>,
-    /// Longest wait for a connection.
+    /// Longest wait for one try of a request; `None`: half of [`Control::keystone_timeout`].
     pub connect_timeout: Option<Duration>,
     /// Further tries of a failed request.
     pub request_retries: u32,
@@ -230,8 +245,6 @@ pub struct KeystoneAuth {
     pub insecure: bool,
     /// How long a valid token is not asked about again; `None`: always ask.
     pub token_cache: Option<Duration>,
-    /// Whether the service catalogue is asked for.
-    pub include_service_catalog: bool,
     /// Roles that make a service token valid.
     pub service_token_roles: Vec<String>,
     /// `false`: any valid service token will do.
@@ -347,6 +360,15 @@ pub enum Driver {
     Epoll,
 }
 
+/// How checksums of several uploads are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashLanes {
+    /// Side by side, as far as the processor can and it pays.
+    Auto,
+    /// One after the other.
+    Scalar,
+}
+
 /// The data plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataplane {
@@ -356,6 +378,8 @@ pub struct Dataplane {
     pub cores: Option<usize>,
     /// Client connections at a time, over all cores.
     pub max_connections: usize,
+    /// Connections to the admin listener at a time.
+    pub admin_max_connections: usize,
     /// Length of the listen queue.
     pub listen_backlog: u32,
     /// Idle time before TCP asks whether the client is still there.
@@ -374,6 +398,8 @@ pub struct Dataplane {
     pub body_min_rate_bytes_per_second: u64,
     /// Longest time that a client may take nothing of a response.
     pub send_stall: Duration,
+    /// Slowest client of a response that is put up with, looked at once in each `send_stall`; 0: any.
+    pub send_min_rate_bytes_per_second: u64,
     /// Bytes of a request body that is not image data.
     pub metadata_body_bytes_max: usize,
     /// Buffers of one upload.
@@ -398,6 +424,8 @@ pub struct Dataplane {
     pub pinned_memory_bytes: Option<u64>,
     /// Threads that compute checksums; `None`: one per core.
     pub hash_threads: Option<usize>,
+    /// How they compute those of several uploads.
+    pub hash_lanes: HashLanes,
     /// Threads for file operations that block.
     pub offload_threads: usize,
     /// Kernel send buffer of a connection in bytes; `None`: the system's choice.
@@ -466,6 +494,8 @@ pub struct Control {
     pub reap_interval: Duration,
     /// Longest wait of one plane for the other.
     pub rpc_timeout: Duration,
+    /// Longest time for the validation of a token by Keystone, with everything that it needs.
+    pub keystone_timeout: Duration,
     /// What clients are told in `Retry-After`, in seconds.
     pub retry_after_seconds: u64,
 }

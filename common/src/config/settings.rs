@@ -360,7 +360,13 @@ impl<'e> Settings<'e> {
                 let reason = "options of stores are not read from this group in this mode".to_owned();
                 self.warn(Warning::NoEffect { place, group, option, reason });
             }
-            Some(_) => {}
+            Some(found) => {
+                let row = options::find(found, &entry.key);
+                if let Some(State::NoEffectYet(reason)) = row.map(|row| row.state) {
+                    let reason = reason.to_owned();
+                    self.warn(Warning::NoEffect { place, group, option, reason });
+                }
+            }
             None => match groups.iter().find_map(|group| options::find_ignored(group, &entry.key)) {
                 Some(reason) => self.warn(Warning::NoEffect { place, group, option, reason: reason.to_owned() }),
                 None => {

@@ -1,10 +1,14 @@
 //! The chunked transfer coding, decoded as a state machine over whatever bytes have arrived.
 //!
-//! Source: RFC 9112 section 7.1. Strict: line ends are CR LF, sizes are bare hexadecimal digits. Trailers are read and
-//! dropped.
+//! Source: RFC 9112 section 7.1. Strict: line ends are CR LF, sizes are bare hexadecimal digits, extensions and trailers
+//! follow their grammar, so that no bytes pass for either that another reader would take for a request. Both are read
+//! and dropped.
 
-/// Most bytes that chunk extensions may take per chunk, and all trailers together.
-pub const LINE_BYTES_MAX: usize = 1024;
+/// Most bytes of the extensions of one chunk.
+pub const EXTENSION_BYTES_MAX: usize = 1024;
+
+/// Most bytes of the extensions of all chunks of a body: they cost as much to read as data and bring nothing.
+pub const EXTENSIONS_BYTES_MAX: usize = 64 * 1024;
 
 /// Most bytes of trailers after the last chunk.
 pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
@@ -43,16 +47,37 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Size { value: u64, digits: u32 },
-    Extension { seen: usize, quoted: bool },
+    Extension { seen: usize, part: Part },
     SizeLf,
     Data,
     DataCr,
     DataLf,
     TrailerStart { seen: usize },
-    Trailer { seen: usize },
+    TrailerName { seen: usize },
+    TrailerValue { seen: usize },
     TrailerLf { seen: usize },
     LastLf,
     Done,
+}
+
+/// Where in a chunk's extensions, `;name=value;name="value";name`, the stream stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// After `;`: a name must follow.
+    Begin,
+    Name,
+    /// White space after a name: `=` or `;` must follow.
+    Named,
+    /// After `=`: a value must follow.
+    Equals,
+    Value,
+    Quoted,
+    /// After a backslash within quotes.
+    Escaped,
+    /// After the quotes.
+    Closed,
+    /// White space after a value: `;` must follow.
+    Ended,
 }
 
 /// The decoder of one body. Feed it with [`Decoder::step`] and tell it with [`Decoder::consumed`] how many bytes of
@@ -61,6 +86,8 @@ enum State {
 pub struct Decoder {
     state: State,
     left: u64,
+    /// Bytes of extensions so far.
+    extensions: usize,
 }
 
 impl Default for Decoder {
@@ -72,7 +99,7 @@ impl Default for Decoder {
 impl Decoder {
     /// A decoder at the first chunk's size.
     pub fn new() -> Self {
-        Decoder { state: State::Size { value: 0, digits: 0 }, left: 0 }
+        Decoder { state: State::Size { value: 0, digits: 0 }, left: 0, extensions: 0 }
     }
 
     /// Body bytes left in the current chunk.
@@ -109,7 +136,7 @@ impl Decoder {
     fn advance(&mut self, byte: u8) -> Result<State, Malformed> {
         Ok(match self.state {
             State::Size { value, digits } => self.size(value, digits, byte)?,
-            State::Extension { seen, quoted } => extension(seen, quoted, byte)?,
+            State::Extension { seen, part } => self.extension(seen, part, byte)?,
             State::SizeLf => {
                 expect(byte, b'\n', "no line feed after a chunk size")?;
                 if self.left == 0 { State::TrailerStart { seen: 0 } } else { State::Data }
@@ -123,7 +150,9 @@ impl Decoder {
                 State::Size { value: 0, digits: 0 }
             }
             State::TrailerStart { .. } if byte == b'\r' => State::LastLf,
-            State::TrailerStart { seen } | State::Trailer { seen } => trailer(seen, byte)?,
+            State::TrailerStart { seen } => trailer_name(seen, false, byte)?,
+            State::TrailerName { seen } => trailer_name(seen, true, byte)?,
+            State::TrailerValue { seen } => trailer_value(seen, byte)?,
             State::TrailerLf { seen } => {
                 expect(byte, b'\n', "no line feed after a trailer")?;
                 State::TrailerStart { seen }
@@ -149,33 +178,61 @@ impl Decoder {
         self.left = value;
         match byte {
             b'\r' => Ok(State::SizeLf),
-            b';' => Ok(State::Extension { seen: 1, quoted: false }),
+            b';' => Ok(State::Extension { seen: 1, part: Part::Begin }),
             _ => Err(Malformed("a chunk size is not hexadecimal")),
         }
     }
+
+    fn extension(&mut self, seen: usize, part: Part, byte: u8) -> Result<State, Malformed> {
+        self.extensions += 1;
+        if seen >= EXTENSION_BYTES_MAX || self.extensions > EXTENSIONS_BYTES_MAX {
+            return Err(Malformed("the chunk extensions are too long"));
+        }
+        let part = match (part, byte) {
+            (Part::Name | Part::Value | Part::Closed, b'\r') => return Ok(State::SizeLf),
+            (Part::Name | Part::Named | Part::Value | Part::Closed | Part::Ended, b';') => Part::Begin,
+            (Part::Name | Part::Named, b'=') => Part::Equals,
+            (Part::Equals, b'"') => Part::Quoted,
+            (Part::Quoted, b'"') => Part::Closed,
+            (Part::Quoted, b'\\') => Part::Escaped,
+            (Part::Quoted | Part::Escaped, b'\t' | b' '..=b'~' | 0x80..) => Part::Quoted,
+            (Part::Begin | Part::Equals, b' ' | b'\t') => part,
+            (Part::Name | Part::Named, b' ' | b'\t') => Part::Named,
+            (Part::Value | Part::Closed | Part::Ended, b' ' | b'\t') => Part::Ended,
+            (Part::Begin | Part::Name, byte) if is_token(byte) => Part::Name,
+            (Part::Equals | Part::Value, byte) if is_token(byte) => Part::Value,
+            _ => return Err(Malformed("a chunk extension is not one")),
+        };
+        Ok(State::Extension { seen: seen + 1, part })
+    }
 }
 
-fn extension(seen: usize, quoted: bool, byte: u8) -> Result<State, Malformed> {
-    if seen >= LINE_BYTES_MAX {
-        return Err(Malformed("a chunk extension is too long"));
+/// A byte of a trailer's name, or the colon after it; `begun`: it is not the first.
+fn trailer_name(seen: usize, begun: bool, byte: u8) -> Result<State, Malformed> {
+    if seen >= TRAILER_BYTES_MAX {
+        return Err(Malformed("the trailers are too long"));
     }
     match byte {
-        b'\r' if !quoted && seen > 1 => Ok(State::SizeLf),
-        b'"' => Ok(State::Extension { seen: seen + 1, quoted: !quoted }),
-        b'\t' | b' '..=b'~' | 0x80.. => Ok(State::Extension { seen: seen + 1, quoted }),
-        _ => Err(Malformed("a chunk extension holds a control character")),
+        b':' if begun => Ok(State::TrailerValue { seen: seen + 1 }),
+        byte if is_token(byte) => Ok(State::TrailerName { seen: seen + 1 }),
+        _ => Err(Malformed("a trailer has no name")),
     }
 }
 
-fn trailer(seen: usize, byte: u8) -> Result<State, Malformed> {
+fn trailer_value(seen: usize, byte: u8) -> Result<State, Malformed> {
     if seen >= TRAILER_BYTES_MAX {
         return Err(Malformed("the trailers are too long"));
     }
     match byte {
         b'\r' => Ok(State::TrailerLf { seen: seen + 1 }),
-        b'\t' | b' '..=b'~' | 0x80.. => Ok(State::Trailer { seen: seen + 1 }),
+        b'\t' | b' '..=b'~' | 0x80.. => Ok(State::TrailerValue { seen: seen + 1 }),
         _ => Err(Malformed("a trailer holds a control character")),
     }
+}
+
+/// Whether `byte` may stand in a token (RFC 9110 section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn expect(byte: u8, want: u8, problem: &'static str) -> Result<(), Malformed> {
@@ -231,7 +288,9 @@ mod tests {
 
     #[test]
     fn malformed_bodies_are_refused() {
-        let long = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(LINE_BYTES_MAX));
+        let long = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(EXTENSION_BYTES_MAX));
+        let chunk = format!("1;{}\r\nx\r\n", "e".repeat(1000));
+        let many = format!("{}0\r\n\r\n", chunk.repeat(EXTENSIONS_BYTES_MAX / 1000 + 1));
         let trailers = format!("0\r\n{}\r\n\r\n", "T: x\r\n".repeat(TRAILER_BYTES_MAX));
         let cases: &[&[u8]] = &[
             b"0x5\r\nhello\r\n",
@@ -252,7 +311,21 @@ mod tests {
             b"0\r\n\0\r\n",
             b"5\rhello",
             b"0\r\n\r0",
+            b"5;=b\r\nhello\r\n",
+            b"5;a=\r\nhello\r\n",
+            b"5;a b\r\nhello\r\n",
+            b"5;a=b c\r\nhello\r\n",
+            b"5;a=\"b\r\nhello\r\n",
+            b"5;a=\"b\"c\r\nhello\r\n",
+            b"5;a@b\r\nhello\r\n",
+            b"5;a \r\nhello\r\n",
+            b"5;a=b \r\nhello\r\n",
+            b"0\r\nGET / HTTP/1.1\r\n\r\n",
+            b"0\r\n: x\r\n\r\n",
+            b"0\r\n folded\r\n\r\n",
+            b"0\r\nT : x\r\n\r\n",
             long.as_bytes(),
+            many.as_bytes(),
             trailers.as_bytes(),
         ];
         for wire in cases {

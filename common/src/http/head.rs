@@ -160,8 +160,8 @@ const REQUEST_LINE_REST: usize = 17 + 2 + 8;
 /// Reads the complete head `bytes`, as found by a [`Scanner`].
 ///
 /// # Errors
-/// 400 for what is malformed or ambiguous, 414 and 431 beyond `limits`, 417 for an unknown expectation, 505 for another
-/// version than HTTP/1.0 and 1.1. After any of them the connection must be closed.
+/// 400 for what is malformed or ambiguous, 414 and 431 beyond `limits`, 417 for an unknown expectation, 501 for TRACE and
+/// CONNECT, 505 for another version than HTTP/1.0 and 1.1. After any of them the connection must be closed.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Head> {
     let mut fields = [httparse::EMPTY_HEADER; HEADER_COUNT_CEILING];
     let count = limits.header_count_max.min(HEADER_COUNT_CEILING);
@@ -178,9 +178,12 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Head> {
         let message = format!("The request target is longer than {} bytes.", limits.target_bytes_max);
         return Err(Error::new(Kind::UriTooLong, message));
     }
-    let headers = collect(request.headers)?;
+    if REFUSED_METHODS.contains(&method) {
+        return Err(Error::new(Kind::NotImplemented, format!("The method {method} is not implemented.")));
+    }
+    let mut headers = collect(request.headers)?;
     let http_1_0 = version == 0;
-    let (path, query) = split_target(method, target, &headers, http_1_0)?;
+    let (path, query) = split_target(method, target, &mut headers, http_1_0)?;
     Ok(Head {
         method: method.to_owned(),
         path,
@@ -212,18 +215,26 @@ fn names_a_version(bytes: &[u8]) -> bool {
     matches!((parts.next(), parts.next()), (Some(version), None) if version.starts_with(b"HTTP/"))
 }
 
-/// Headers whose repetition would let two readers take two values.
-const SINGLE: [HeaderName; 9] = [
+/// Headers that say one thing. Repeated, or with octets that only some readers take for text, they would let two readers
+/// take two values.
+const SINGLE: [HeaderName; 13] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
     header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
     header::RANGE,
     header::CONTENT_RANGE,
+    header::IF_RANGE,
     header::EXPECT,
     HeaderName::from_static("x-auth-token"),
+    HeaderName::from_static("x-service-token"),
     HeaderName::from_static("x-openstack-image-size"),
+    HeaderName::from_static("x-image-meta-store"),
 ];
+
+/// Methods that no resource of ours will ever have: one echoes what it is sent, the other asks for a tunnel.
+const REFUSED_METHODS: [&str; 2] = ["TRACE", "CONNECT"];
 
 fn collect(fields: &[httparse::Header<'_>]) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(fields.len());
@@ -232,15 +243,26 @@ fn collect(fields: &[httparse::Header<'_>]) -> Result<HeaderMap> {
             .map_err(|_| Error::bad_request("A header field has a malformed name."))?;
         let value = HeaderValue::from_bytes(field.value)
             .map_err(|_| Error::bad_request(format!("The header {name} has a malformed value.")))?;
-        if SINGLE.contains(&name) && headers.contains_key(&name) {
-            return Err(Error::bad_request(format!("The header {name} is given more than once.")));
+        if SINGLE.contains(&name) {
+            if headers.contains_key(&name) {
+                return Err(Error::bad_request(format!("The header {name} is given more than once.")));
+            }
+            if value.to_str().is_err() {
+                return Err(Error::bad_request(format!("The header {name} holds other octets than printable ASCII.")));
+            }
         }
         headers.append(name, value);
     }
     Ok(headers)
 }
 
-fn split_target(method: &str, target: &str, headers: &HeaderMap, http_1_0: bool) -> Result<(String, Option<String>)> {
+/// Path and query. The host of an absolute target becomes the Host header where that is missing.
+fn split_target(
+    method: &str,
+    target: &str,
+    headers: &mut HeaderMap,
+    http_1_0: bool,
+) -> Result<(String, Option<String>)> {
     let host = headers.get(header::HOST).map(|value| value.to_str().unwrap_or(""));
     match host {
         None if !http_1_0 => return Err(Error::bad_request("An HTTP/1.1 request needs a Host header.")),
@@ -258,13 +280,24 @@ fn split_target(method: &str, target: &str, headers: &HeaderMap, http_1_0: bool)
             _ => Err(Error::bad_request("The target * goes with OPTIONS only.")),
         };
     }
+    let with_path;
     let origin = match target.strip_prefix("http://").or_else(|| target.strip_prefix("https://")) {
         Some(rest) => {
             let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
             if !is_authority(authority) || host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)) {
                 return Err(Error::bad_request("The host of the target is not that of the Host header."));
             }
-            if path.is_empty() { "/" } else { path }
+            if host.is_none()
+                && let Ok(value) = HeaderValue::from_str(authority)
+            {
+                headers.insert(header::HOST, value);
+            }
+            if path.starts_with('/') {
+                path
+            } else {
+                with_path = format!("/{path}");
+                &with_path
+            }
         }
         None => target,
     };
@@ -279,8 +312,25 @@ fn split_target(method: &str, target: &str, headers: &HeaderMap, http_1_0: bool)
 
 /// A host name or address with an optional port: nothing that could be taken for user information or a path.
 fn is_authority(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(&byte);
-    !text.is_empty() && text.bytes().all(allowed)
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, after)) = rest.split_once(']') else { return false };
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            (address, after.strip_prefix(':').or(after.is_empty().then_some("")))
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, Some("")),
+        },
+    };
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte);
+    let is_host = !host.is_empty() && (text.starts_with('[') || host.bytes().all(in_name));
+    // The port may be empty; one with a sign, or beyond 65535, is none.
+    let is_port =
+        |port: &str| port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    is_host && port.is_some_and(is_port)
 }
 
 fn framing(headers: &HeaderMap, http_1_0: bool) -> Result<Body> {

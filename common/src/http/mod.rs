@@ -1,6 +1,7 @@
 //! HTTP/1.1 as both planes speak it: grammar and tables, no I/O.
 
 pub mod chunked;
+pub mod conditional;
 pub mod errors;
 pub mod head;
 pub mod query;

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use prometheus::{Registry, TextEncoder};
 
 pub use exposition::Exposition;
-pub use process::{process, thread_cpu_seconds};
+pub use process::{count_lost_log_lines, process, thread_cpu_seconds};
 
 /// The text exposition of everything registered in `registry`.
 pub fn encode(registry: &Registry) -> String {

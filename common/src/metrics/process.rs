@@ -1,6 +1,7 @@
 //! Figures of this process, read from `/proc` at each scrape. Source: proc(5), and Prometheus' names for them.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use super::Exposition;
 
@@ -36,7 +37,22 @@ pub fn process(plane: &str) -> String {
     out.sample("", &labels, number(20));
     out.family("process_start_time_seconds", "gauge", "When the process started, in seconds since 1970.");
     out.sample("", &labels, boot.unwrap_or(0.0) + number(22) / TICKS_PER_SECOND);
+    if let Some(lost) = LOST_LOG_LINES.get() {
+        out.family(
+            "vitrine_log_lines_lost_total",
+            "counter",
+            "Lines that the log lost, because it came to them too slowly.",
+        );
+        out.sample("", &labels, lost());
+    }
     out.into_text()
+}
+
+static LOST_LOG_LINES: OnceLock<Box<dyn Fn() -> usize + Send + Sync>> = OnceLock::new();
+
+/// Has the figures of this process tell how many lines its log lost, as `count` says. The first call counts.
+pub fn count_lost_log_lines(count: impl Fn() -> usize + Send + Sync + 'static) {
+    let _ = LOST_LOG_LINES.set(Box::new(count));
 }
 
 /// Processor time of the thread `id` of this process, in seconds; 0 where there is none.
@@ -50,6 +66,7 @@ pub fn thread_cpu_seconds(id: i64) -> f64 {
 mod tests {
     #[test]
     fn this_process_has_figures() {
+        super::count_lost_log_lines(|| 7);
         let text = super::process("test");
         let value = |name: &str| {
             let line = text.lines().find(|line| line.starts_with(&format!("{name}{{"))).expect(name);
@@ -59,5 +76,6 @@ mod tests {
         assert!(value("process_open_fds") >= 3.0);
         assert!(value("process_threads") >= 1.0);
         assert!(value("process_start_time_seconds") > 1.6e9);
+        assert!(text.contains("vitrine_log_lines_lost_total{plane=\"test\"} 7\n"), "{text}");
     }
 }

@@ -199,6 +199,7 @@ impl Builder {
     }
 
     fn finish(mut self, options: &PolicyFiles) -> (Policy, Vec<PolicyWarning>) {
+        let default_is_written = self.written.contains_key(&options.default_rule);
         let mut names: Vec<(String, bool)> = Vec::new();
         let mut rules: Vec<Option<Check>> = Vec::new();
         for default in RULES {
@@ -217,13 +218,18 @@ impl Builder {
         }
         let index: HashMap<String, usize> =
             names.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
-        let fallback = index.get(&options.default_rule).copied();
+        // The built-in `default` allows everybody: it stands in for nothing that an operator may have mistyped.
+        let fallback = index.get(&options.default_rule).copied().filter(|_| default_is_written);
         for check in rules.iter_mut().flatten() {
             check.resolve(&|name| index.get(name).copied().or(fallback));
         }
         let name_of = |at: usize| names.get(at).map(|(name, _)| name.clone()).unwrap_or_default();
         let mut warnings = self.warnings;
-        warnings.extend(undefined(&rules, &index, &options.default_rule, &name_of));
+        let instead = match fallback {
+            Some(_) => format!("rule {} is asked instead", options.default_rule),
+            None => "it is taken to deny".to_owned(),
+        };
+        warnings.extend(undefined(&rules, &index, &instead, &name_of));
         deny_broken(&mut rules, &mut warnings, &name_of);
         let rules = rules.into_iter().map(|check| check.unwrap_or(Check::Deny)).collect();
         let project_scope = names.iter().map(|(_, scope)| *scope).collect();
@@ -242,7 +248,7 @@ fn built_in(check: &str, older: Option<&str>) -> Option<Check> {
 fn undefined(
     rules: &[Option<Check>],
     index: &HashMap<String, usize>,
-    default_rule: &str,
+    instead: &str,
     name_of: &dyn Fn(usize) -> String,
 ) -> Vec<PolicyWarning> {
     let mut warnings = Vec::new();
@@ -250,12 +256,8 @@ fn undefined(
         let Some(check) = check else { continue };
         check.visit_references(&mut |missing, _, _| {
             if !index.contains_key(missing) {
-                let instead = if index.contains_key(default_rule) {
-                    format!("rule {default_rule} is asked instead")
-                } else {
-                    "it is taken to deny".to_owned()
-                };
-                warnings.push(PolicyWarning::Undefined { name: name_of(at), missing: missing.to_owned(), instead });
+                let (name, missing, instead) = (name_of(at), missing.to_owned(), instead.to_owned());
+                warnings.push(PolicyWarning::Undefined { name, missing, instead });
             }
         });
     }
@@ -269,6 +271,12 @@ fn deny_broken(rules: &mut [Option<Check>], warnings: &mut Vec<PolicyWarning>, n
     for at in in_circles(&references) {
         warnings.push(PolicyWarning::Circle(name_of(at)));
         usable[at] = false;
+    }
+    // A reference that leads nowhere denies; what negates it must not allow for that.
+    for at in (0..rules.len()).filter(|at| negates_nothing(rules[*at].as_ref())) {
+        if std::mem::replace(&mut usable[at], false) {
+            warnings.push(PolicyWarning::NegatesBroken(name_of(at)));
+        }
     }
     for at in too_deep(&references, &usable) {
         warnings.push(PolicyWarning::Circle(name_of(at)));
@@ -291,6 +299,15 @@ fn references(check: Option<&rule::Check>) -> Vec<(usize, bool)> {
     let mut found = Vec::new();
     if let Some(check) = check {
         check.visit_references(&mut |_, index, negated| found.extend(index.map(|index| (index, negated))));
+    }
+    found
+}
+
+/// Whether a check negates a rule that does not exist and that nothing stands in for.
+fn negates_nothing(check: Option<&rule::Check>) -> bool {
+    let mut found = false;
+    if let Some(check) = check {
+        check.visit_references(&mut |_, index, negated| found |= negated && index.is_none());
     }
     found
 }

@@ -181,25 +181,32 @@ two: rule:three or role:admin
 three: rule:one
 to_circle: rule:one or role:admin
 missing: rule:nowhere
+either: 'rule:nowhere or role:admin'
+negates_missing: 'role:admin or not rule:nowhere'
 ";
     let (policy, warnings) = policy(text);
     let admin = roles(&["admin"]);
     let admin = Credentials { roles: &admin, project_id: Some("p"), ..Credentials::default() };
-    for rule in ["bad", "negates_bad", "negates_it_too", "self", "one", "two", "three", "nowhere"] {
+    for rule in
+        ["bad", "negates_bad", "negates_it_too", "self", "one", "two", "three", "nowhere", "missing", "negates_missing"]
+    {
         assert!(!policy.enforce(rule, &admin, &()), "{rule}");
     }
-    for rule in ["uses_bad", "to_circle", "missing"] {
+    for rule in ["uses_bad", "to_circle", "either"] {
         assert!(policy.enforce(rule, &admin, &()), "{rule}");
     }
     assert_eq!(
         warnings,
         [
             "policy.yaml:1: rule bad cannot be understood and denies everything: at character 15: expected a check such as role:admin",
-            "rule missing refers to rule nowhere, which does not exist: rule default is asked instead",
+            "rule either refers to rule nowhere, which does not exist: it is taken to deny",
+            "rule missing refers to rule nowhere, which does not exist: it is taken to deny",
+            "rule negates_missing refers to rule nowhere, which does not exist: it is taken to deny",
             "rule one leads to itself or through too many other rules, and denies everything",
             "rule self leads to itself or through too many other rules, and denies everything",
             "rule three leads to itself or through too many other rules, and denies everything",
             "rule two leads to itself or through too many other rules, and denies everything",
+            "rule negates_missing negates a rule that cannot be used, and denies everything",
             "rule negates_bad negates a rule that cannot be used, and denies everything",
             "rule negates_it_too negates a rule that cannot be used, and denies everything",
         ]
@@ -207,20 +214,27 @@ missing: rule:nowhere
 }
 
 #[test]
-fn a_missing_rule_is_the_default_rule_or_nothing() {
+fn a_missing_rule_is_the_default_rule_of_a_file_or_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("policy.yaml"), "a: rule:nowhere\nmine: role:x\n").unwrap();
     let roles = roles(&["x"]);
     let caller = Credentials { roles: &roles, ..Credentials::default() };
     let nobody = Credentials::default();
-    for (default_rule, for_x, for_nobody) in
-        [("default", true, true), ("mine", true, false), ("absent", false, false), ("", false, false)]
-    {
+    const OWN: &str = "a: rule:nowhere\nmine: role:x\n";
+    for (file, default_rule, for_x, for_nobody) in [
+        (OWN, "default", false, false),
+        ("a: rule:nowhere\ndefault: role:x\n", "default", true, false),
+        ("a: rule:nowhere\ndefault: ''\n", "default", true, true),
+        (OWN, "mine", true, false),
+        (OWN, "get_images", false, false),
+        (OWN, "absent", false, false),
+        (OWN, "", false, false),
+    ] {
+        fs::write(dir.path().join("policy.yaml"), file).unwrap();
         let options = PolicyFiles { default_rule: default_rule.to_owned(), ..options(dir.path()) };
         let (policy, warnings) = Policy::load(&options).unwrap();
         assert_eq!(warnings.len(), 1);
         let found = (policy.enforce("a", &caller, &()), policy.enforce("a", &nobody, &()));
-        assert_eq!(found, (for_x, for_nobody), "{default_rule}");
+        assert_eq!(found, (for_x, for_nobody), "{default_rule} in {file}");
     }
 }
 

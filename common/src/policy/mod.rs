@@ -4,9 +4,10 @@
 //! their built-in texts, `check` puts both together and decides.
 //!
 //! Where this differs from oslo.policy, it denies more: a rule that cannot be understood, that refers to itself in
-//! a circle, or that negates such a rule denies; a part of the caller that is absent matches nothing (there, the
-//! text `None`); [`Policy::enforce`] of a name that does not exist denies. A *reference* to a rule that does not
-//! exist is the default rule, as there, and a warning. `is_admin:True` means that `context_is_admin` held; there,
+//! a circle, or that negates such a rule denies; a reference to a rule that does not exist denies, with a warning, unless
+//! a policy file has the rule that `policy_default_rule` names (there, Glance's built-in `default` stands in, which
+//! allows everybody); a part of the caller that is absent matches nothing (there, the
+//! text `None`); [`Policy::enforce`] of a name that does not exist denies. `is_admin:True` means that `context_is_admin` held; there,
 //! Glance does not give it to rules at all. Rules that ask a server (`http:`, `https:`) deny for now.
 
 mod check;

@@ -89,20 +89,74 @@ pub(crate) fn accept(headers: &HeaderMap) -> Option<&str> {
     headers.get(ACCEPT).and_then(|value| value.to_str().ok())
 }
 
-/// `http://host:port`, or `https:` where clients are served over TLS, as the client sees this server.
+/// `http://host:port`, or `https:` where clients are served over TLS, as the client sees this server, with the path below which a
+/// trusted proxy has it.
 pub(crate) fn base_url(headers: &HeaderMap, config: &Config) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let trusted = |name: &str| if config.api.trust_proxy_headers { text(name) } else { None };
-    let first = |value: &str| value.split(',').next().unwrap_or("").trim().to_owned();
-    let host = trusted("x-forwarded-host")
-        .map(first)
-        .or_else(|| text(HOST.as_str()).map(str::to_owned))
+    let proxy = if config.api.trust_proxy_headers { Proxy::read(&text) } else { Proxy::default() };
+    let host = proxy
+        .host
+        .or_else(|| text(HOST.as_str()))
         .filter(|host| !host.is_empty())
-        .unwrap_or_else(|| config.listen.api.to_string());
-    let scheme = match trusted("x-forwarded-proto").map(first).as_deref() {
+        .map_or_else(|| config.listen.api.to_string(), str::to_owned);
+    let scheme = match proxy.proto {
         Some("https") => "https",
         None if config.dataplane.tls.is_some() => "https",
         _ => "http",
     };
-    format!("{scheme}://{host}")
+    format!("{scheme}://{host}{}", proxy.prefix.unwrap_or("").trim_end_matches('/'))
+}
+
+/// What a proxy in front says of the request that it got.
+#[derive(Debug, Default)]
+struct Proxy<'h> {
+    proto: Option<&'h str>,
+    host: Option<&'h str>,
+    prefix: Option<&'h str>,
+}
+
+impl<'h> Proxy<'h> {
+    /// From `Forwarded` (RFC 7239), of which the first proxy's part counts, else from `X-Forwarded-*`.
+    fn read(header: &impl Fn(&str) -> Option<&'h str>) -> Self {
+        let first = |name: &str| header(name).and_then(|value| value.split(',').next()).map(str::trim);
+        let prefix = first("x-forwarded-prefix").filter(|prefix| prefix.starts_with('/'));
+        let Some(forwarded) = first("forwarded").filter(|value| !value.is_empty()) else {
+            return Proxy { proto: first("x-forwarded-proto"), host: first("x-forwarded-host"), prefix };
+        };
+        let part = |wanted: &str| {
+            let pairs = forwarded.split(';').filter_map(|pair| pair.split_once('='));
+            let mut found = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
+            found.next().map(|(_, value)| value.trim().trim_matches('"'))
+        };
+        Proxy { proto: part("proto"), host: part("host"), prefix }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::config::Overrides;
+
+    #[test]
+    fn a_trusted_proxy_says_how_clients_see_this_server() {
+        let (mut config, _) = Config::load(&[], &Overrides::default()).expect("the defaults are right");
+        let url = |config: &Config, pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [("host", "inside:1")].iter().chain(pairs) {
+                headers.insert(*name, http::HeaderValue::from_static(value));
+            }
+            base_url(&headers, config)
+        };
+        let old = [("x-forwarded-proto", "https"), ("x-forwarded-host", "a.example, b.example")];
+        let new =
+            [("forwarded", "for=1.2.3.4; Proto=https;host=\"a.example:8\", for=b;host=b"), ("x-forwarded-host", "c")];
+        let below = [("x-forwarded-prefix", "/image/")];
+        assert_eq!([url(&config, &old), url(&config, &new)], ["http://inside:1", "http://inside:1"]);
+        config.api.trust_proxy_headers = true;
+        assert_eq!(url(&config, &old), "https://a.example");
+        assert_eq!(url(&config, &new), "https://a.example:8");
+        assert_eq!(url(&config, &[("forwarded", "for=x")]), "http://inside:1");
+        assert_eq!(url(&config, &below), "http://inside:1/image");
+        assert_eq!(url(&config, &[]), "http://inside:1");
+    }
 }

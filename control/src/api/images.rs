@@ -1,7 +1,7 @@
 //! `/v2/images` and `/v2/images/{image}`.
 
 use common::catalog::{NewImage, Viewer};
-use common::model::{Image, Visibility};
+use common::model::Image;
 use common::{Error, Result};
 use http::StatusCode;
 use http::header::{HeaderName, LOCATION};
@@ -70,20 +70,7 @@ fn decode_new(call: &Call<'_>, body: &Map<String, Value>) -> Result<NewImage> {
         return Err(fields::read_only(name));
     }
     call.api.image_schema.validate(body)?;
-    let mut new = NewImage {
-        id: String::new(),
-        name: None,
-        visibility: Visibility::Shared,
-        protected: false,
-        hidden: false,
-        owner: call.caller.project_id.clone(),
-        disk_format: None,
-        container_format: None,
-        min_disk: 0,
-        min_ram: 0,
-        properties: Vec::new(),
-        tags: Vec::new(),
-    };
+    let mut new = NewImage { owner: call.caller.project_id.clone(), ..NewImage::new("") };
     for (name, value) in body {
         decode_field(&mut new, name, value)?;
     }

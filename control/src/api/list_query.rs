@@ -3,12 +3,15 @@
 use std::str::FromStr;
 
 use common::catalog::{
-    Compare, Dir, Filter, IntColumn, ListQuery, ListVisibility, MemberFilter, SortKey, TextColumn, TimeColumn, Viewer,
+    Compare, Dir, FILTERS_MAX, Filter, IntColumn, ListQuery, ListVisibility, MemberFilter, SortKey, TextColumn,
+    TimeColumn, Viewer,
 };
 use common::http::query::write_query;
 use common::model::{MemberStatus, Visibility};
 use common::time::Timestamp;
 use common::{Error, Result};
+
+use crate::app::fields::TEXT_CHARS_MAX;
 
 /// Decoded parameters of a query, in order, each key as often as the client gave it.
 pub(crate) type Params = [(String, String)];
@@ -19,6 +22,21 @@ const CONTROLS: [&str; 9] =
 
 /// Names that are relations of an image, not properties: nothing can be compared with them.
 const RELATIONS: [&str; 3] = ["properties", "locations", "members"];
+
+/// Sort keys that a list may name, repetitions included.
+const SORT_KEYS_MAX: usize = 32;
+
+/// Values of one `in:` list. Clients that ask for many ids at once cut them by the length of a URL, at some hundreds.
+const IN_VALUES_MAX: usize = 1000;
+
+/// Characters of a filter's name: no property has a longer one.
+const FILTER_NAME_CHARS_MAX: usize = TEXT_CHARS_MAX;
+
+/// Characters of a name that is too long that the refusal repeats.
+const SHOWN_CHARS: usize = 32;
+
+/// Bytes of a filter's value.
+const FILTER_VALUE_BYTES_MAX: usize = 64 * 1024;
 
 const SORT_KEYS: [(&str, SortKey); 8] = [
     ("name", SortKey::Name),
@@ -82,10 +100,29 @@ pub(crate) fn parse(params: &Params, viewer: Viewer, pages: Pages) -> Result<Lis
         return Err(Error::bad_request("The \"changes-since\" filter is no longer available on v2."));
     }
     sort(params, &mut query)?;
-    for (key, value) in filters(params) {
+    for (count, (key, value)) in (1..).zip(filters(params)) {
+        refuse_more("filters", count, FILTERS_MAX)?;
+        refuse_long(key, value)?;
         query.filters.extend(filter(key, value)?);
     }
     Ok(query)
+}
+
+fn refuse_more(what: &str, count: usize, max: usize) -> Result<()> {
+    if count > max { Err(Error::bad_request(format!("Too many {what}: at most {max} are accepted."))) } else { Ok(()) }
+}
+
+fn refuse_long(key: &str, value: &str) -> Result<()> {
+    if key.chars().nth(FILTER_NAME_CHARS_MAX).is_some() {
+        let start: String = key.chars().take(SHOWN_CHARS).collect();
+        let max = FILTER_NAME_CHARS_MAX;
+        return Err(Error::bad_request(format!("The filter '{start}…' has a name of more than {max} characters.")));
+    }
+    if value.len() > FILTER_VALUE_BYTES_MAX {
+        let max = FILTER_VALUE_BYTES_MAX;
+        return Err(Error::bad_request(format!("The value of the filter '{key}' has more than {max} bytes.")));
+    }
+    Ok(())
 }
 
 /// The links of a page: `first`, and `next` when there is a marker for it.
@@ -174,6 +211,7 @@ fn sort(params: &Params, query: &mut ListQuery) -> Result<()> {
             (keys, dirs)
         }
     };
+    refuse_more("sort keys", keys.len().max(dirs.len()), SORT_KEYS_MAX)?;
     if dirs.len() > 1 && dirs.len() != keys.len() {
         return Err(Error::bad_request("Number of sort dirs does not match the number of sort keys"));
     }
@@ -276,7 +314,11 @@ fn text_filter(column: TextColumn, value: &str) -> Result<Filter> {
     let (operator, operand) = split_operator(value);
     match operator {
         "eq" => Ok(Filter::Text(column, vec![operand.to_owned()])),
-        "in" => Ok(Filter::Text(column, split_quoted(operand)?)),
+        "in" => {
+            let values = split_quoted(operand)?;
+            refuse_more("values in an 'in:' list", values.len(), IN_VALUES_MAX)?;
+            Ok(Filter::Text(column, values))
+        }
         _ => Err(Error::bad_request(format!("Unable to filter by unknown operator '{operator}'."))),
     }
 }
@@ -478,6 +520,33 @@ mod tests {
         for (query, text) in cases {
             assert_eq!(refusal(query), text, "{query}");
         }
+    }
+
+    #[test]
+    fn parameters_have_bounds() {
+        let many = |count: usize, part: &dyn Fn(usize) -> String, separator: &str| {
+            (0..count).map(part).collect::<Vec<_>>().join(separator)
+        };
+        let property = |index: usize| format!("own{index}=1");
+        assert_eq!(list(&many(FILTERS_MAX, &property, "&")).expect("a list").filters.len(), FILTERS_MAX);
+        assert_eq!(refusal(&many(FILTERS_MAX + 1, &property, "&")), "Too many filters: at most 200 are accepted.");
+        let tag = |_: usize| "tag=a".to_owned();
+        assert_eq!(refusal(&many(FILTERS_MAX + 1, &tag, "&")), "Too many filters: at most 200 are accepted.");
+        let value = |index: usize| index.to_string();
+        let within = |count| format!("id=in:{}", many(count, &value, ","));
+        assert!(list(&within(IN_VALUES_MAX)).is_ok());
+        let text = "Too many values in an 'in:' list: at most 1000 are accepted.";
+        assert_eq!(refusal(&within(IN_VALUES_MAX + 1)), text);
+        let key = |_: usize| "sort_key=name".to_owned();
+        assert!(list(&many(SORT_KEYS_MAX, &key, "&")).is_ok());
+        let text = "Too many sort keys: at most 32 are accepted.";
+        assert_eq!(refusal(&many(SORT_KEYS_MAX + 1, &key, "&")), text);
+        assert_eq!(refusal(&format!("sort={}", many(SORT_KEYS_MAX + 1, &|_| "name".to_owned(), ","))), text);
+        assert!(list(&format!("{}=1", "n".repeat(255))).is_ok());
+        assert!(refusal(&format!("{}=1", "n".repeat(256))).ends_with("…' has a name of more than 255 characters."));
+        assert!(list(&format!("own={}", "v".repeat(FILTER_VALUE_BYTES_MAX))).is_ok());
+        let long = refusal(&format!("own={}", "v".repeat(FILTER_VALUE_BYTES_MAX + 1)));
+        assert_eq!(long, "The value of the filter 'own' has more than 65536 bytes.");
     }
 
     #[test]

@@ -209,7 +209,8 @@ fn with_request_id(error: Error, headers: &HeaderMap) -> Error {
 fn log(error: &Error, parts: &Parts, label: &str) {
     let id = request_id(&parts.headers).unwrap_or("-");
     let method = &parts.method;
-    if error.status().is_server_error() {
+    // Without a cause it is told elsewhere, or is nobody's fault: a queue that is full, a service known to be away.
+    if error.status().is_server_error() && error.cause.is_some() {
         tracing::error!(request_id = id, %method, route = label, "{error}");
     } else {
         tracing::debug!(request_id = id, %method, route = label, "{error}");

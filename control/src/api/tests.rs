@@ -182,7 +182,17 @@ async fn a_patch_is_atomic_and_empty_ones_are_for_readers() {
     ]);
     assert_eq!(site.ask(&owner, "PATCH", &path, &half).await, (409, json!("Property absent does not exist.")));
     assert_eq!(site.ask(&owner, "GET", &path, &Value::Null).await.1["name"], Value::Null);
-    assert_eq!(site.ask(&reader("p1"), "PATCH", &path, &json!([])).await.0, 200);
+    for (who, show) in
+        [(reader("p1"), 200), (caller("p1", &[]), 404), (caller("p1", &["member"]), 404), (reader("p2"), 404)]
+    {
+        let shown = site.ask(&who, "GET", &path, &Value::Null).await;
+        assert_eq!(shown.0, show, "{who:?}");
+        assert_eq!(
+            site.ask(&who, "PATCH", &path, &json!([])).await,
+            shown,
+            "who may not get the image gets nothing of it"
+        );
+    }
     let place = json!({"url": "http://x/", "metadata": {}});
     let locations = [
         (json!({"op": "replace", "path": "/locations", "value": []}), "Cannot set locations to empty list."),

@@ -55,7 +55,7 @@ impl App {
     pub(crate) async fn show_image(&self, caller: &Identity, id: String) -> Result<Image> {
         let (authority, caller) = (self.authority.clone(), caller.clone());
         self.db
-            .read(move |catalog| {
+            .look_up(move |catalog| {
                 let seen = Seen::find(catalog, &caller, &id)?;
                 seen.require(&authority, "get_image", &caller)?;
                 Ok(seen.image)
@@ -71,7 +71,8 @@ impl App {
     pub(crate) async fn update_image(&self, caller: &Identity, id: String, changes: Vec<Change>) -> Result<Image> {
         let (app, caller) = (self.clone(), caller.clone());
         if changes.is_empty() {
-            return self.db.read(move |catalog| Seen::find(catalog, &caller, &id)).await.map(|seen| seen.image);
+            // Nothing changes, so that whoever may get the image may do it, as with the original; but nobody else.
+            return self.show_image(&caller, id).await;
         }
         self.db
             .write(move |catalog| {
@@ -140,7 +141,7 @@ impl App {
         Ok(())
     }
 
-    /// Deletes the image; its bytes are on record for removal when this returns, and being removed.
+    /// Deletes the image; its bytes are on record for removal when this returns, and will be removed at once.
     ///
     /// # Errors
     /// 404, 403 by policy or for a protected image.
@@ -159,7 +160,8 @@ impl App {
                 _ => error,
             })
         });
-        self.uploads.after_delete(deleted.await?);
+        deleted.await?;
+        self.uploads.after_delete();
         Ok(())
     }
 }

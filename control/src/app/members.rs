@@ -39,7 +39,7 @@ impl App {
     pub(crate) async fn show_member(&self, caller: &Identity, id: String, project: String) -> Result<Member> {
         let (authority, caller) = (self.authority.clone(), caller.clone());
         self.db
-            .read(move |catalog| {
+            .look_up(move |catalog| {
                 let seen = find(catalog, &caller, &id)?;
                 require_shared(&seen, || ONLY_SHARED.to_owned()).map_err(hidden)?;
                 member(catalog, &authority, &caller, &seen, &project).map_err(hidden)

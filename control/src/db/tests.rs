@@ -2,7 +2,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use common::catalog::NewImage;
-use common::model::Visibility;
 use tempfile::TempDir;
 
 use super::*;
@@ -19,20 +18,7 @@ fn open(options: &DbOptions) -> (Db, Registry, TempDir) {
 }
 
 fn image(number: usize) -> NewImage {
-    NewImage {
-        id: format!("{number:08}"),
-        name: None,
-        visibility: Visibility::Shared,
-        protected: false,
-        hidden: false,
-        owner: None,
-        disk_format: None,
-        container_format: None,
-        min_disk: 0,
-        min_ram: 0,
-        properties: Vec::new(),
-        tags: Vec::new(),
-    }
+    NewImage::new(format!("{number:08}"))
 }
 
 /// A change that holds the writer until the sender is dropped, so that others queue up behind it.
@@ -139,6 +125,42 @@ async fn a_change_is_done_also_when_nobody_waits() {
 }
 
 #[tokio::test]
+async fn a_read_that_nobody_waits_for_is_left_out() {
+    let (db, registry, _dir) = open(&DbOptions { readers: 1, ..options() });
+    let (release, released) = mpsc::channel::<()>();
+    let (begun, has_begun) = oneshot::channel();
+    let holder = tokio::spawn({
+        let db = db.clone();
+        async move {
+            db.read(move |_| {
+                let _ = begun.send(());
+                let _ = released.recv();
+                Ok(())
+            })
+            .await
+        }
+    });
+    has_begun.await.expect("the only reader is busy");
+    let (ran, runs) = mpsc::channel::<u32>();
+    let read = |number: u32| {
+        let ran = ran.clone();
+        db.read(move |_| ran.send(number).map_err(Error::internal))
+    };
+    for number in 0..5 {
+        let impatient = tokio::time::timeout(Duration::from_millis(5), read(number)).await;
+        assert!(impatient.is_err());
+    }
+    let patient = read(5);
+    drop(release);
+    holder.await.expect("ends").expect("read");
+    patient.await.expect("read");
+    drop(ran);
+    assert_eq!(runs.iter().collect::<Vec<_>>(), [5]);
+    let text = common::metrics::encode(&registry);
+    assert!(text.contains("vitrine_control_catalog_skipped_total 5\n"), "{text}");
+}
+
+#[tokio::test]
 async fn a_full_queue_is_refused_with_503() {
     let (db, _registry, _dir) = open(&options());
     let (release, holder) = hold(&db).await;
@@ -162,6 +184,30 @@ async fn a_full_queue_is_refused_with_503() {
         let _ = task.await.expect("ends");
     }
     db.write(|_| Ok(())).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn look_ups_are_done_on_the_spot_while_a_connection_is_free() {
+    let (db, registry, _dir) = open(&options());
+    db.write(|tx| tx.create_image(&image(1))).await.expect("written");
+    let here = std::thread::current().id();
+    let place = |db: &Db| {
+        let db = db.clone();
+        async move {
+            db.look_up(|q| Ok((q.image(&image(1).id)?.is_some(), std::thread::current().id()))).await.expect("read")
+        }
+    };
+    assert_eq!(place(&db).await, (true, here), "it sees what was written");
+    let panicked = db.look_up(|_| -> Result<()> { panic!("a bug") }).await;
+    assert_eq!(panicked.expect_err("panicked").kind, Kind::Internal);
+    assert_eq!(place(&db).await, (true, here), "the connection survives");
+    let taken: Vec<_> = db.look_ups.iter().map(|reader| reader.lock().expect("free")).collect();
+    let (found, elsewhere) = place(&db).await;
+    assert!(found && elsewhere != here);
+    drop(taken);
+    assert_eq!(place(&db).await, (true, here));
+    let text = common::metrics::encode(&registry);
+    assert!(text.contains("vitrine_control_catalog_seconds_count{operation=\"read\"} 5\n"), "{text}");
 }
 
 #[tokio::test]

@@ -8,15 +8,16 @@ mod place;
 mod quota;
 mod reaper;
 pub(crate) mod request;
+mod room;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::authorise::Authority;
-use common::catalog::{Aborted, Changes, Commit, Committed, DeletedImage, NewUpload};
+use common::catalog::{Aborted, Changes, Commit, Committed, NewUpload};
 use common::config::{Config, StoreConfig};
 use common::identity::Identity;
 use common::model::{Image, Status};
-use common::rpc::{CommitUpload, Done, OpenUpload, ToDataplane, UploadTicket};
+use common::rpc::{CommitUpload, OpenUpload, UploadTicket};
 use common::time::Timestamp;
 use common::{Error, Kind, Result};
 use prometheus::Registry;
@@ -29,6 +30,7 @@ use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
 use metrics::Metrics;
 use request::Wanted;
+use room::Room;
 
 /// Uploads under way and bytes to remove. Clones are the same.
 #[derive(Clone)]
@@ -41,6 +43,7 @@ struct Shared {
     db: Db,
     dataplane: DataplaneClient,
     metrics: Metrics,
+    room: Room,
     /// Wakes the reaper.
     work: Notify,
     /// The data plane that said hello last.
@@ -62,6 +65,7 @@ impl Uploads {
             db,
             dataplane,
             metrics: Metrics::register(registry),
+            room: Room::default(),
             work: Notify::new(),
             greeted: Mutex::new(None),
             began: Timestamp::now(),
@@ -104,17 +108,20 @@ impl Uploads {
         let config = self.shared.config.clone();
         let (image_id, instance) = (message.image_id.clone(), message.instance.clone());
         let store = place::store(&config.stores, message.store.as_deref())?.clone();
+        // Told only to callers who may upload, so its failure waits for its turn.
+        let directory = place::directory(&store, wanted.size, &self.shared.room).await;
         let opened = self.shared.db.write(move |catalog| {
             let seen = Seen::find(catalog, &caller, &image_id)?;
             seen.require(&authority, "upload_image", &caller)?;
             let (disk_format, container_format) = ready(&seen.image)?;
             let project = caller.project_id.as_deref();
             let api = &config.api;
-            let size_max = quota::allowance(catalog, project, api.user_storage_quota, api.image_size_max, wanted.size)?;
+            let quota = api.user_storage_quota;
+            let size_max = quota::allowance(catalog, project, quota, api.image_size_max, wanted.size, None)?;
             let ticket = UploadTicket {
                 upload_id: Uuid::new_v4().to_string(),
                 store: store.id.clone(),
-                url: place::url(&store, &seen.image.id, wanted.size)?,
+                url: place::url(&directory?, &seen.image.id)?,
                 expected_size: wanted.size,
                 size_max,
                 hash_algo: api.hashing_algorithm.clone(),
@@ -151,7 +158,8 @@ impl Uploads {
             };
             let (quota, size_max) = (config.api.user_storage_quota, config.api.image_size_max);
             // Uploads of unknown size may have run side by side.
-            quota::allowance(catalog, intent.quota_project.as_deref(), quota, size_max, Some(message.size))?;
+            let (project, upload) = (intent.quota_project.as_deref(), Some(message.upload_id.as_str()));
+            quota::allowance(catalog, project, quota, size_max, Some(message.size), upload)?;
             Ok((commit(catalog, &message)?, intent.image_id))
         });
         match outcome.await? {
@@ -192,24 +200,9 @@ impl Uploads {
         }
     }
 
-    /// Does at once, without waiting for it, what the deletion of an image left to do. What fails is done later.
-    pub(crate) fn after_delete(&self, deleted: DeletedImage) {
-        if deleted.removals.is_empty() && deleted.uploads.is_empty() {
-            return;
-        }
-        let uploads = self.clone();
-        tokio::spawn(async move {
-            for upload in deleted.uploads {
-                let cancel = ToDataplane::CancelUpload { upload_id: upload.upload_id };
-                if let Err(error) = uploads.shared.dataplane.call::<Done>(cancel).await {
-                    // It will hear of it when it commits.
-                    tracing::warn!("an upload of a deleted image is not cancelled: {error}");
-                }
-            }
-            for removal in deleted.removals {
-                uploads.remove(removal).await;
-            }
-        });
+    /// An image was deleted: what that left to do is on record, and the reaper does it, beginning now.
+    pub(crate) fn after_delete(&self) {
+        self.shared.work.notify_one();
     }
 
     fn require_greeted(&self, instance: &str) -> Result<()> {
@@ -270,6 +263,7 @@ fn record(
         location_metadata,
         hash_algo: &ticket.hash_algo,
         quota_project,
+        expected_size: ticket.expected_size,
     })
 }
 

@@ -1,9 +1,11 @@
 //! Where the data of a new image goes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::config::{FileStore, StoreConfig, StoreKind, Stores};
 use common::{Error, Kind, Result};
+
+use super::room::Room;
 
 /// The store that an upload goes to. `named`: the header `x-image-meta-store`, which counts only with several stores.
 ///
@@ -18,38 +20,45 @@ pub(super) fn store<'c>(stores: &'c Stores, named: Option<&str>) -> Result<&'c S
         .ok_or_else(|| Error::bad_request(format!("Store for identifier {id} not found")))
 }
 
-/// The store URI under which the data of `image_id`, of so many bytes if known, will lie in `store`.
+/// The directory of a store that takes the data of an image of so many bytes, if known. Asks the file systems, so this is
+/// nothing for the catalog's thread.
 ///
 /// # Errors
-/// 413 when no directory has room, 400 for an id that cannot be a file's name.
-pub(super) fn url(store: &StoreConfig, image_id: &str, size: Option<u64>) -> Result<String> {
+/// 413 when no directory has room.
+pub(super) async fn directory(store: &StoreConfig, size: Option<u64>, room: &Room) -> Result<PathBuf> {
     let StoreKind::File(file) = &store.kind;
+    if let [only] = file.dirs.as_slice() {
+        // Nothing to choose: whether it has room shows when the data comes.
+        return Ok(only.path.clone());
+    }
+    let paths: Vec<&Path> = file.dirs.iter().map(|dir| dir.path.as_path()).collect();
+    let free = room.of(&paths).await;
+    best(file, &free, size.unwrap_or(0)).map(Path::to_path_buf).ok_or_else(full)
+}
+
+/// The directory of highest priority with room; of several such, the one with most room. `free`: bytes of each.
+fn best<'s>(store: &'s FileStore, free: &[Option<u64>], needed: u64) -> Option<&'s Path> {
+    let known = store.dirs.iter().zip(free).filter_map(|(dir, free)| Some((dir.priority, (*free)?, dir)));
+    known
+        .filter(|(_, free, _)| *free >= needed)
+        // The first of equals, as configured.
+        .reduce(|best, next| if (next.0, next.1) > (best.0, best.1) { next } else { best })
+        .map(|(_, _, dir)| dir.path.as_path())
+}
+
+/// The store URI under which the data of `image_id` will lie in `directory`.
+///
+/// # Errors
+/// 400 for an id that cannot be a file's name.
+pub(super) fn url(directory: &Path, image_id: &str) -> Result<String> {
     // Ids that we made are UUIDs; a database that others wrote may hold anything.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if image_id.is_empty() || image_id.starts_with('.') || !image_id.bytes().all(plain) {
         return Err(Error::bad_request(format!("The image ID '{image_id}' cannot name stored data.")));
     }
-    let path = directory(file, size)?.join(image_id);
+    let path = directory.join(image_id);
     let path = path.to_str().ok_or_else(|| Error::internal(format_args!("{} is not UTF-8", path.display())))?;
     Ok(format!("file://{path}"))
-}
-
-/// The directory of highest priority with room; of several such, the one with most room.
-fn directory(store: &FileStore, size: Option<u64>) -> Result<&Path> {
-    if let [only] = store.dirs.as_slice() {
-        // Nothing to choose: whether it has room shows when the data comes.
-        return Ok(&only.path);
-    }
-    let needed = size.unwrap_or(0);
-    store
-        .dirs
-        .iter()
-        .filter_map(|dir| Some((dir.priority, free_bytes(&dir.path)?, dir)))
-        .filter(|(_, free, _)| *free >= needed)
-        // The first of equals, as configured.
-        .reduce(|best, next| if (next.0, next.1) > (best.0, best.1) { next } else { best })
-        .map(|(_, _, dir)| dir.path.as_path())
-        .ok_or_else(full)
 }
 
 fn full() -> Error {
@@ -57,21 +66,8 @@ fn full() -> Error {
     Error::new(Kind::TooLarge, format!("Image storage media is full: {text}"))
 }
 
-/// Bytes that may still be written below `path`; `None` when nobody can tell.
-fn free_bytes(path: &Path) -> Option<u64> {
-    match rustix::fs::statvfs(path) {
-        Ok(figures) => Some(figures.f_bavail.saturating_mul(figures.f_frsize)),
-        Err(error) => {
-            tracing::warn!("the store directory {} cannot be used: {error}", path.display());
-            None
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use common::config::DataDir;
 
     use super::*;
@@ -97,22 +93,35 @@ mod tests {
 
     #[test]
     fn the_uri_is_the_path_and_stays_in_the_directory() {
-        let store = file("a", &[(Path::new("/var/lib/images"), 0)]);
-        let at = |id: &str| url(&store, id, None);
+        let at = |id: &str| url(Path::new("/var/lib/images"), id);
         assert_eq!(at("3050cc3d-ED3A").as_deref(), Ok("file:///var/lib/images/3050cc3d-ED3A"));
         for bad in ["", ".", "..", ".hidden", "a/b", "../x", "a\0", "ä", "a b"] {
             assert!(at(bad).is_err(), "{bad:?}");
         }
     }
 
-    #[test]
-    fn priority_then_room_decides_between_directories() {
+    #[tokio::test]
+    async fn priority_then_room_decides_between_directories() {
         let (one, two) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
         let gone = PathBuf::from("/no/such/directory");
         let store = file("a", &[(one.path(), 1), (two.path(), 2), (&gone, 3)]);
-        let at = url(&store, "x", Some(5)).expect("room for five bytes");
-        assert_eq!(at, format!("file://{}/x", two.path().display()));
-        let error = url(&store, "x", Some(u64::MAX)).expect_err("no room for so much");
+        let room = Room::default();
+        assert_eq!(directory(&store, Some(5), &room).await.as_deref(), Ok(two.path()));
+        let error = directory(&store, Some(u64::MAX), &room).await.expect_err("no room for so much");
         assert_eq!(error.kind, Kind::TooLarge);
+        let only = file("a", &[(&gone, 0)]);
+        assert_eq!(directory(&only, Some(5), &room).await, Ok(gone), "not asked about");
+    }
+
+    #[test]
+    fn of_equal_priority_the_emptier_one_is_taken() {
+        let paths = ["/a", "/b", "/c", "/d"].map(Path::new);
+        let store = file("a", &[(paths[0], 7), (paths[1], 7), (paths[2], 7), (paths[3], 1)]);
+        let StoreKind::File(store) = &store.kind;
+        let best = |free: [Option<u64>; 4], needed| best(store, &free, needed);
+        assert_eq!(best([Some(5), Some(9), Some(9), Some(99)], 5), Some(paths[1]));
+        assert_eq!(best([Some(5), None, Some(4), Some(99)], 5), Some(paths[0]));
+        assert_eq!(best([Some(5), None, Some(4), Some(99)], 6), Some(paths[3]));
+        assert_eq!(best([None; 4], 0), None);
     }
 }

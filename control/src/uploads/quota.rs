@@ -3,8 +3,9 @@
 use common::catalog::Queries;
 use common::{Error, Kind, Result};
 
-/// Bytes that the data of one more image of `project` may have: what is left of `quota`, at most `size_max`.
-/// `size`: what is known to come.
+/// Bytes that the data of one more image of `project` may have: what is left of `quota`, at most `size_max`. Uploads under
+/// way have what they said they would bring, whoever ends first. `size`: what is known to come. `upload`: the upload
+/// itself, once it is on record.
 ///
 /// # Errors
 /// 413 when that is too much, or when nothing is left.
@@ -14,10 +15,11 @@ pub(super) fn allowance(
     quota: Option<u64>,
     size_max: u64,
     size: Option<u64>,
+    upload: Option<&str>,
 ) -> Result<u64> {
     let mut allowed = size_max;
     if let (Some(project), Some(quota)) = (project, quota) {
-        let used = catalog.storage_used(project)?;
+        let used = catalog.storage_used(project)?.saturating_add(catalog.storage_awaited(project, upload)?);
         let left = quota.saturating_sub(used);
         if size.map_or(left == 0, |size| size > left) {
             return Err(over_quota(size, i128::from(quota) - i128::from(used)));

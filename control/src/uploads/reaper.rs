@@ -4,13 +4,14 @@
 //! that no late commit can make its image active; its bytes are removed; its image is `queued` again. Each step may be
 //! repeated, so a crash between them loses nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use common::catalog::{Aborted, Intent, Removal};
 use common::rpc::{DataplaneStatus, Done, ToDataplane};
 use common::time::Timestamp;
 use common::{Kind, Result};
+use tokio::task::JoinSet;
 
 use super::Uploads;
 
@@ -20,21 +21,51 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Removals that are read at a time.
 const REMOVALS_PER_PAGE: usize = 256;
 
+/// Removals that are under way at a time: one that takes long holds up no others.
+const REMOVALS_AT_A_TIME: usize = 16;
+
 /// How long committed uploads are remembered, so that a commit whose answer was lost may be repeated.
 const COMMITTED_MEMORY: Duration = Duration::from_hours(24);
+
+/// The pause between two times of forgetting older ones.
+const FORGET_PAUSE: Duration = Duration::from_mins(1);
 
 /// An upload that the data plane does not know is left alone for this many of its longest waits: the answer that tells
 /// it of the upload may be on its way.
 const GRACE_TIMEOUTS: u32 = 2;
 
+/// What one round tells the next.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// When uploads were seen first, by their id.
+    first_seen: HashMap<String, Instant>,
+    /// Places that no configured store has and that an operator was told of.
+    told: HashSet<String>,
+    /// When committed uploads were forgotten last.
+    forgot: Option<Instant>,
+}
+
+/// What became of an attempt to remove bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// They are gone.
+    Done,
+    /// No configured store has the place: it waits until one does.
+    NoStore,
+    /// The data plane or the store does not answer now.
+    Away,
+    /// It failed, and may succeed another time.
+    Failed,
+}
+
 impl Uploads {
     /// Clears up, for ever.
     pub(crate) async fn reap(self) {
         let interval = self.shared.config.control.reap_interval;
-        let mut first_seen = HashMap::new();
+        let mut memory = Memory::default();
         let mut pause = RETRY_PAUSE_MIN;
         loop {
-            let done = self.round(&mut first_seen).await.unwrap_or_else(|error| {
+            let done = self.round(&mut memory).await.unwrap_or_else(|error| {
                 log_retry("clearing up after uploads", &error);
                 false
             });
@@ -48,13 +79,12 @@ impl Uploads {
     }
 
     /// One search. `true` when nothing is left that could be done now.
-    pub(super) async fn round(&self, first_seen: &mut HashMap<String, Instant>) -> Result<bool> {
+    pub(super) async fn round(&self, memory: &mut Memory) -> Result<bool> {
         // Before the data plane is asked what it knows: what is on record by now and not known then is nobody's.
         let (intents, removals) =
             self.shared.db.read(|q| Ok((q.uploads()?, q.removals(0, REMOVALS_PER_PAGE)?))).await?;
-        let oldest = Timestamp::now().as_micros() - i64::try_from(COMMITTED_MEMORY.as_micros()).unwrap_or(i64::MAX);
-        self.shared.db.write(move |catalog| catalog.forget_committed_uploads(Timestamp::from_micros(oldest))).await?;
-        first_seen.retain(|upload_id, _| intents.iter().any(|intent| intent.upload_id == *upload_id));
+        self.forget(memory).await?;
+        memory.first_seen.retain(|upload_id, _| intents.iter().any(|intent| intent.upload_id == *upload_id));
         if intents.is_empty() && removals.is_empty() {
             self.shared.metrics.removals_waiting.set(0);
             return Ok(true);
@@ -62,27 +92,76 @@ impl Uploads {
         let status: DataplaneStatus = self.shared.dataplane.call(ToDataplane::Status).await?;
         let mut done = true;
         for intent in intents {
-            let seen = *first_seen.entry(intent.upload_id.clone()).or_insert_with(Instant::now);
-            if self.abandoned(&intent, seen.elapsed(), &status) {
-                done &= self.undo(intent).await;
+            let seen = *memory.first_seen.entry(intent.upload_id.clone()).or_insert_with(Instant::now);
+            if intent.image_deleted && status.uploads.contains(&intent.upload_id) {
+                self.cancel(intent.upload_id).await;
+            } else if self.abandoned(&intent, seen.elapsed(), &status) {
+                done &= self.undo(intent, memory).await;
             }
         }
-        Ok(self.remove_all(removals).await? && done)
+        Ok(self.remove_all(removals, memory).await? && done)
     }
 
-    /// Does all removals, of which `page` is the first part; `true` when none failed. Those that fail hold up no others.
-    async fn remove_all(&self, mut page: Vec<Removal>) -> Result<bool> {
+    async fn forget(&self, memory: &mut Memory) -> Result<()> {
+        if memory.forgot.is_some_and(|at| at.elapsed() < FORGET_PAUSE) {
+            return Ok(());
+        }
+        let oldest = Timestamp::now().as_micros() - i64::try_from(COMMITTED_MEMORY.as_micros()).unwrap_or(i64::MAX);
+        self.shared.db.write(move |catalog| catalog.forget_committed_uploads(Timestamp::from_micros(oldest))).await?;
+        memory.forgot = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Stops an upload whose image was deleted.
+    async fn cancel(&self, upload_id: String) {
+        if let Err(error) = self.shared.dataplane.call::<Done>(ToDataplane::CancelUpload { upload_id }).await {
+            // It will hear of it when it commits.
+            log_retry("cancelling an upload of a deleted image", &error);
+        }
+    }
+
+    /// Does all removals, of which `page` is the first part; `true` when none is left that could be done now. Those that
+    /// fail hold up no others.
+    async fn remove_all(&self, mut page: Vec<Removal>, memory: &mut Memory) -> Result<bool> {
+        let mut done = true;
         let mut waiting = 0;
+        // Places with which there is nothing to be done in this round.
+        let mut out = HashSet::new();
         while let Some(last) = page.last().map(|removal| removal.id) {
-            for removal in page {
-                if !self.remove(removal).await {
-                    waiting += 1;
+            let mut left = page.into_iter();
+            let mut running = JoinSet::new();
+            loop {
+                while running.len() < REMOVALS_AT_A_TIME
+                    && let Some(removal) = left.next()
+                {
+                    let place = self.place_of(removal.store.as_deref(), &removal.url);
+                    if out.contains(&place) {
+                        waiting += 1;
+                        continue;
+                    }
+                    let uploads = self.clone();
+                    running.spawn(async move { (uploads.remove(removal).await, place) });
+                }
+                let Some(ended) = running.join_next().await else { break };
+                let (outcome, place) = ended.map_err(common::Error::internal)?;
+                waiting += i64::from(outcome != Outcome::Done);
+                done &= matches!(outcome, Outcome::Done | Outcome::NoStore);
+                memory.note(&place, outcome);
+                if matches!(outcome, Outcome::NoStore | Outcome::Away) {
+                    out.insert(place);
                 }
             }
             page = self.shared.db.read(move |q| q.removals(last, REMOVALS_PER_PAGE)).await?;
         }
         self.shared.metrics.removals_waiting.set(waiting);
-        Ok(waiting == 0)
+        Ok(done)
+    }
+
+    /// A store and a directory in it, for what is the same for all that lies there.
+    fn place_of(&self, store: Option<&str>, url: &str) -> String {
+        let store = store.unwrap_or(&self.shared.config.stores.default);
+        let directory = url.rsplit_once('/').map_or(url, |(directory, _)| directory);
+        format!("{store} ({directory})")
     }
 
     /// Whether nobody carries the upload on. `seen_for`: how long it has been on record, at least.
@@ -97,15 +176,15 @@ impl Uploads {
     }
 
     /// Undoes an upload; `false` when something must be tried again.
-    async fn undo(&self, intent: Intent) -> bool {
+    async fn undo(&self, intent: Intent, memory: &mut Memory) -> bool {
+        let place = self.place_of(Some(&intent.store), &intent.url);
         let upload_id = intent.upload_id.clone();
-        match self.try_undo(intent).await {
-            Ok(()) => true,
-            Err(error) => {
-                log_retry(&format!("undoing upload {upload_id}"), &error);
-                false
-            }
-        }
+        let outcome = match self.try_undo(intent).await {
+            Ok(()) => Outcome::Done,
+            Err(error) => outcome_of(&format!("undoing upload {upload_id}"), &error),
+        };
+        memory.note(&place, outcome);
+        matches!(outcome, Outcome::Done | Outcome::NoStore)
     }
 
     pub(super) async fn try_undo(&self, intent: Intent) -> Result<()> {
@@ -125,8 +204,8 @@ impl Uploads {
         Ok(())
     }
 
-    /// Removes bytes that no image owns; `false` when it must be tried again.
-    pub(super) async fn remove(&self, removal: Removal) -> bool {
+    /// Removes bytes that no image owns.
+    async fn remove(&self, removal: Removal) -> Outcome {
         let Removal { id, image_id, store, url, upload_id } = removal;
         let store = store.unwrap_or_else(|| self.shared.config.stores.default.clone());
         let remove = ToDataplane::Remove { store, url, upload_id };
@@ -134,11 +213,42 @@ impl Uploads {
             Ok(Done {}) => self.shared.db.write(move |catalog| catalog.finish_removal(id)).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = &outcome {
-            log_retry(&format!("removing the data of image {image_id}"), error);
+        match outcome {
+            Ok(()) => Outcome::Done,
+            Err(error) => outcome_of(&format!("removing the data of image {image_id}"), &error),
         }
-        outcome.is_ok()
     }
+}
+
+impl Memory {
+    /// Tells the operator, once, of a place that no store has.
+    fn note(&mut self, place: &str, outcome: Outcome) {
+        match outcome {
+            Outcome::NoStore if self.told.insert(place.to_owned()) => {
+                tracing::warn!(
+                    "data to be removed lies in store {place}, which is not configured: it stays until it is"
+                );
+            }
+            Outcome::Done => drop(self.told.remove(place)),
+            _ => {}
+        }
+    }
+
+    /// Places that an operator was told of.
+    #[cfg(test)]
+    pub(super) fn told(&self) -> Vec<&str> {
+        self.told.iter().map(String::as_str).collect()
+    }
+}
+
+/// The data plane's 404 is about the store: bytes that are not there count as removed.
+fn outcome_of(what: &str, error: &common::Error) -> Outcome {
+    match error.kind {
+        Kind::NotFound => return Outcome::NoStore,
+        Kind::Unavailable => tracing::debug!("{what} must wait: {error}"),
+        _ => tracing::warn!("{what} fails and is tried again: {error}"),
+    }
+    if error.kind == Kind::Unavailable { Outcome::Away } else { Outcome::Failed }
 }
 
 /// That a plane is away is part of life; everything else is worth an operator's attention.

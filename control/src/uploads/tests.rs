@@ -9,9 +9,8 @@ use axum::extract::State;
 use common::catalog::{ImageChange, NewImage};
 use common::config::Overrides;
 use common::identity::Proof;
-use common::model::Visibility;
 use common::policy::Policy;
-use common::rpc::{self, DataplaneStatus, Envelope};
+use common::rpc::{self, DataplaneStatus, Done, Envelope, ToDataplane};
 use http::StatusCode;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
@@ -29,6 +28,10 @@ struct Fake {
     removed: Vec<(String, String, Option<String>)>,
     cancelled: Vec<String>,
     fails: bool,
+    /// Stores that are not configured, and those that do not answer.
+    unknown: Vec<&'static str>,
+    away: Vec<&'static str>,
+    attempts: usize,
 }
 
 type FakeState = Arc<Mutex<Fake>>;
@@ -46,6 +49,15 @@ async fn answer(State(fake): State<FakeState>, body: Bytes) -> (StatusCode, Stri
             serde_json::to_string(&status)
         }
         ToDataplane::Remove { store, url, upload_id } => {
+            fake.attempts += 1;
+            let error = if fake.unknown.contains(&store.as_str()) {
+                Some(Error::not_found("No store has that place."))
+            } else {
+                fake.away.contains(&store.as_str()).then(|| Error::unavailable("away", 1))
+            };
+            if let Some(error) = error {
+                return (error.status(), serde_json::to_string(&error).expect("serialises"));
+            }
             fake.removed.push((store, url, upload_id));
             serde_json::to_string(&Done {})
         }
@@ -104,18 +116,10 @@ impl World {
 
     async fn create(&self, change: impl FnOnce(NewImage) -> NewImage) {
         let new = change(NewImage {
-            id: IMAGE.to_owned(),
-            name: None,
-            visibility: Visibility::Shared,
-            protected: false,
-            hidden: false,
             owner: Some("p1".to_owned()),
             disk_format: Some("raw".to_owned()),
             container_format: Some("bare".to_owned()),
-            min_disk: 0,
-            min_ram: 0,
-            properties: Vec::new(),
-            tags: Vec::new(),
+            ..NewImage::new(IMAGE)
         });
         self.uploads.shared.db.write(move |tx| tx.create_image(&new)).await.expect("created");
     }
@@ -142,12 +146,12 @@ impl World {
     }
 
     async fn round(&self) -> Result<bool> {
-        self.uploads.round(&mut std::collections::HashMap::new()).await
+        self.uploads.round(&mut reaper::Memory::default()).await
     }
 
     async fn delete(&self) {
-        let deleted = self.uploads.shared.db.write(|tx| tx.delete_image(IMAGE)).await.expect("deleted");
-        self.uploads.after_delete(deleted);
+        self.uploads.shared.db.write(|tx| tx.delete_image(IMAGE)).await.expect("deleted");
+        self.uploads.after_delete();
     }
 }
 
@@ -291,7 +295,7 @@ async fn a_deleted_image_is_not_committed_and_its_upload_is_cancelled() {
     let ticket = world.open().await;
     world.fake().uploads.push(ticket.upload_id.clone());
     world.delete().await;
-    wait_for(async || !world.fake().cancelled.is_empty()).await;
+    assert_eq!(world.round().await, Ok(true));
     assert_eq!(world.fake().cancelled, std::slice::from_ref(&ticket.upload_id));
     let error = world.uploads.commit(data(&ticket, 3)).await.expect_err("gone");
     assert_eq!(error.kind, Kind::Gone);
@@ -309,7 +313,6 @@ async fn bytes_of_a_deleted_image_are_removed_at_once_or_later() {
     let ticket = world.open().await;
     world.uploads.commit(data(&ticket, 3)).await.expect("committed");
     world.delete().await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(world.round().await.expect_err("nobody there").kind, Kind::Unavailable);
     assert_eq!(world.on_record().await, 1, "the data plane is not there yet");
     world.dataplane();
@@ -393,14 +396,14 @@ async fn an_upload_whose_ticket_is_on_its_way_is_left_alone_for_a_while() {
     world.dataplane();
     world.create(|new| new).await;
     world.open().await;
-    let mut first_seen = std::collections::HashMap::new();
-    assert_eq!(world.uploads.round(&mut first_seen).await, Ok(true));
+    let mut memory = reaper::Memory::default();
+    assert_eq!(world.uploads.round(&mut memory).await, Ok(true));
     assert_eq!(world.status().await, Status::Saving);
     // Twice the longest wait of the data plane, which is a second here.
     let begun = tokio::time::Instant::now();
     while world.status().await == Status::Saving && begun.elapsed() < Duration::from_secs(20) {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(world.uploads.round(&mut first_seen).await, Ok(true));
+        assert_eq!(world.uploads.round(&mut memory).await, Ok(true));
     }
     assert!(begun.elapsed() >= Duration::from_millis(1900), "{:?}", begun.elapsed());
     assert_eq!((world.status().await, world.on_record().await), (Status::Queued, 0));
@@ -419,6 +422,134 @@ async fn the_reaper_runs_by_itself() {
     wait_for(async || world.status().await == Status::Queued).await;
     assert_eq!(world.on_record().await, 0);
     drop(world.dir);
+}
+
+/// Bytes to be removed from these stores, in one directory of each.
+async fn to_remove(world: &World, stores: &[&'static str]) {
+    let stores = stores.to_vec();
+    let recorded = world.uploads.shared.db.write(move |tx| {
+        let numbered = (0..).zip(&stores);
+        numbered.into_iter().try_for_each(|(number, store)| {
+            tx.add_removal(IMAGE, Some(store), &format!("file:///{store}/{number}"), None)
+        })
+    });
+    recorded.await.expect("recorded");
+}
+
+#[tokio::test]
+async fn stores_that_are_not_configured_hold_up_nobody_and_are_told_once() {
+    let world = World::new();
+    world.dataplane();
+    to_remove(&world, &["old", "file", "old", "other", "file", "old"]).await;
+    world.fake().unknown = vec!["old"];
+    let mut memory = reaper::Memory::default();
+    assert_eq!(world.uploads.round(&mut memory).await, Ok(true), "nothing is left that could be done");
+    assert_eq!(memory.told(), ["old (file:///old)"]);
+    assert_eq!((world.on_record().await, world.fake().removed.len()), (3, 3));
+    world.fake().attempts = 0;
+    assert_eq!(world.uploads.round(&mut memory).await, Ok(true));
+    assert!(world.fake().attempts <= 3, "{}", world.fake().attempts);
+    world.fake().unknown.clear();
+    assert_eq!(world.uploads.round(&mut memory).await, Ok(true));
+    assert_eq!((world.on_record().await, world.fake().removed.len()), (0, 6), "the store is back");
+    assert!(memory.told().is_empty());
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_left_for_the_next_round() {
+    let world = World::new();
+    world.dataplane();
+    let many: Vec<&str> = std::iter::repeat_n("away", 100).chain(["file"]).collect();
+    to_remove(&world, &many).await;
+    world.fake().away = vec!["away"];
+    assert_eq!(world.round().await, Ok(false));
+    assert_eq!(world.fake().removed.len(), 1, "others go on");
+    assert!(world.fake().attempts <= 17, "a few under way at the same time, not all: {}", world.fake().attempts);
+    world.fake().away.clear();
+    assert_eq!(world.round().await, Ok(true));
+    assert_eq!(world.on_record().await, 0);
+}
+
+#[tokio::test]
+async fn an_upload_into_a_store_that_is_gone_waits_for_it() {
+    let world = World::new();
+    world.dataplane();
+    world.create(|new| new).await;
+    world.open().await;
+    world.uploads.hello("d2".to_owned()).await.expect("welcome");
+    world.fake().instance = "d2".to_owned();
+    world.fake().unknown = vec!["file"];
+    let mut memory = reaper::Memory::default();
+    assert_eq!(world.uploads.round(&mut memory).await, Ok(true));
+    assert_eq!(world.uploads.round(&mut memory).await, Ok(true));
+    assert_eq!((world.status().await, memory.told().len()), (Status::Saving, 1));
+    world.fake().unknown.clear();
+    assert_eq!(world.uploads.round(&mut memory).await, Ok(true));
+    assert_eq!((world.status().await, world.on_record().await), (Status::Queued, 0));
+}
+
+#[tokio::test]
+async fn the_reaper_alone_removes_what_a_deletion_left() {
+    let world = World::new();
+    world.dataplane();
+    world.create(|new| new).await;
+    let ticket = world.open().await;
+    world.uploads.commit(data(&ticket, 3)).await.expect("committed");
+    world.delete().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(world.fake().attempts, 0, "nobody else does");
+    tokio::spawn(world.uploads.clone().reap());
+    wait_for(async || world.on_record().await == 0).await;
+    let other = "aaaaaaaa-ed3a-4a6c-8282-bcd0a6190aa8";
+    world.create(|new| NewImage { id: other.to_owned(), ..new }).await;
+    let message = OpenUpload { image_id: other.to_owned(), ..message("d1") };
+    let open = world.uploads.open(&message, Wanted { size: None }, member("p1"), world.authority.clone()).await;
+    world.uploads.commit(data(&open.expect("may begin"), 3)).await.expect("committed");
+    world.uploads.shared.db.write(move |tx| tx.delete_image(other)).await.expect("deleted");
+    world.uploads.after_delete();
+    wait_for(async || world.on_record().await == 0).await;
+    assert_eq!(world.fake().attempts, 2, "each once, and at once");
+}
+
+#[tokio::test]
+async fn open_uploads_count_for_the_quota() {
+    let world = World::with("user_storage_quota = 150");
+    let ids: Vec<String> = (0..8).map(|number| format!("{number:08}-ed3a-4a6c-8282-bcd0a6190aa8")).collect();
+    for id in ids.clone() {
+        world.create(|new| NewImage { id, ..new }).await;
+    }
+    let open = |id: &str, size| {
+        let (uploads, authority) = (world.uploads.clone(), world.authority.clone());
+        let message = OpenUpload { image_id: id.to_owned(), ..message("d1") };
+        async move { uploads.open(&message, Wanted { size }, member("p1"), authority).await }
+    };
+    // Six at the same time, of which three fit.
+    let tasks: Vec<_> = ids[..6].iter().map(|id| tokio::spawn(open(id, Some(50)))).collect();
+    let mut tickets = Vec::new();
+    for task in tasks {
+        match task.await.expect("ends") {
+            Ok(ticket) => tickets.push(ticket),
+            Err(error) => {
+                assert!(
+                    error.message.ends_with("The size of the data 50 will exceed the limit. 0 bytes remaining."),
+                    "{error}"
+                );
+            }
+        }
+    }
+    assert_eq!(tickets.len(), 3);
+    assert_eq!(open(&ids[6], None).await.expect_err("all is spoken for").kind, Kind::TooLarge);
+    // One that fails gives back what it had; one that is committed keeps it.
+    world.uploads.abort(tickets[0].upload_id.clone(), "the client vanished").await.expect("aborted");
+    world.uploads.commit(data(&tickets[1], 50)).await.expect("committed");
+    let unknown = open(&ids[6], None).await.expect("may begin");
+    assert_eq!(unknown.size_max, 50);
+    let error = world.uploads.commit(data(&unknown, 51)).await.expect_err("the rest belongs to the third");
+    assert_eq!(error.kind, Kind::TooLarge);
+    let known = open(&ids[7], Some(50)).await.expect("what comes of the unknown one is not known");
+    assert_eq!(world.uploads.commit(data(&unknown, 1)).await.expect_err("too late").kind, Kind::TooLarge);
+    world.uploads.commit(data(&known, 50)).await.expect("what was promised is kept");
+    world.uploads.commit(data(&tickets[2], 50)).await.expect("here too");
 }
 
 async fn wait_for(condition: impl AsyncFn() -> bool) {

@@ -14,8 +14,12 @@ use common::rpc::{Done, ToControl};
 use super::StartError;
 use crate::control_client::is_away;
 use crate::futures::{Either, race};
-use crate::io::{Conn, CoreConfig, Listener, MailSender, Mailbox, MailboxSeed, run_core, sleep, spawn, timeout};
+use crate::io::{
+    Conn, CoreConfig, Listener, MailSender, Mailbox, MailboxSeed, is_reserved, run_core, sleep, spawn, timeout,
+};
+use crate::places::{Place, Places};
 use crate::shard::{Shard, Shared};
+use crate::spread::{Begun, Claim, Moving};
 use crate::uploads::CoreEvent;
 use crate::{admin, connection, rpc_server, tls};
 
@@ -24,6 +28,12 @@ const HELLO_PAUSE: Duration = Duration::from_millis(5);
 
 /// The pause after descriptors or memory ran out, before connections are accepted again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a listener that cannot accept says so once only.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Connections of control at a time. It keeps a few, and one is enough.
+const RPC_CONNECTIONS_MAX: usize = 64;
 
 /// What the first core serves besides clients.
 pub(super) struct SideDoors {
@@ -71,13 +81,14 @@ impl CoreStart {
     /// Runs the core on a thread of its own.
     fn run_beside(self) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name(format!("core-{}", self.index)).spawn(move || {
-            let (core, index) = (self.core.clone(), self.index);
+            let (core, index, spread) = (self.core.clone(), self.index, Arc::clone(&self.shared.spread));
             let work = async move {
                 let (shard, listener) = self.arrive()?;
                 serve(shard, listener).await;
                 io::Result::Ok(())
             };
             if let Err(error) = run_core(core, work).and_then(|served| served) {
+                spread.retire(index);
                 tracing::error!("core {index} cannot run: {error}");
             }
         })
@@ -98,8 +109,9 @@ impl SideDoors {
     fn open(self, shard: &Rc<Shard>) -> io::Result<()> {
         let rpc = Listener::new(self.rpc)?;
         let admin = Listener::new(self.admin)?;
-        drop(spawn(accept_side(Rc::clone(shard), rpc, rpc_server::serve)));
-        drop(spawn(accept_side(Rc::clone(shard), admin, admin::serve)));
+        let operators = Places::new(shard.config.dataplane.admin_max_connections);
+        drop(spawn(accept_side(Rc::clone(shard), rpc, Places::new(RPC_CONNECTIONS_MAX), rpc_server::serve)));
+        drop(spawn(accept_side(Rc::clone(shard), admin, operators, admin::serve)));
         Ok(())
     }
 }
@@ -107,19 +119,35 @@ impl SideDoors {
 async fn accept_side<F: Future<Output = ()> + 'static>(
     shard: Rc<Shard>,
     listener: Listener,
-    serve: fn(Rc<Shard>, Conn) -> F,
+    places: Rc<Places>,
+    serve: fn(Rc<Shard>, Place) -> F,
 ) {
+    let mut complaint = Complaint::default();
     loop {
         match listener.accept().await {
-            Ok(conn) => drop(spawn(serve(Rc::clone(&shard), conn))),
-            Err(error) => pause_accepting(&error).await,
+            // Without a place it is closed.
+            Ok(conn) => drop(places.take(conn).map(|place| spawn(serve(Rc::clone(&shard), place)))),
+            Err(error) => complaint.pause(&error).await,
         }
     }
 }
 
-async fn pause_accepting(error: &io::Error) {
-    tracing::error!("connections cannot be accepted for the moment: {error}; raise RLIMIT_NOFILE or add memory");
-    sleep(ACCEPT_PAUSE).await;
+/// What a listener does that cannot accept.
+#[derive(Debug, Default)]
+struct Complaint {
+    last: Option<Instant>,
+}
+
+impl Complaint {
+    async fn pause(&mut self, error: &io::Error) {
+        if self.last.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) {
+            self.last = Some(Instant::now());
+            tracing::error!(
+                "connections cannot be accepted for the moment: {error}; raise RLIMIT_NOFILE or add memory"
+            );
+        }
+        sleep(ACCEPT_PAUSE).await;
+    }
 }
 
 /// Makes ourselves known to control, which is told apart from a dead data plane's leftovers by our instance.
@@ -145,6 +173,7 @@ async fn read_mail(shard: Rc<Shard>, mail: Mailbox<CoreEvent>) {
                 shard.changed.notify();
             }
             CoreEvent::CancelUpload(upload_id) => shard.cancel_upload(&upload_id),
+            CoreEvent::Connection(moving) => take_over(&shard, moving),
         }
     }
 }
@@ -157,58 +186,76 @@ async fn drain_begun(shard: &Shard) {
 
 /// Accepts clients until the drain begins, then waits for those that are here, as long as the configuration allows.
 async fn serve(shard: Rc<Shard>, listener: Listener) {
-    let cores = shard.shared.metrics.len().max(1);
-    let connections_max = (shard.config.dataplane.max_connections / cores).max(1);
+    let mut complaint = Complaint::default();
     loop {
         match race(listener.accept(), drain_begun(&shard)).await {
-            Either::First(Ok(conn)) if shard.connections.get() < connections_max => admit(&shard, conn),
-            // Closed at once: the client's own retry is the queue.
-            Either::First(Ok(_)) => shard.metrics.refused(),
-            Either::First(Err(error)) => pause_accepting(&error).await,
+            Either::First(Ok(conn)) => admit(&shard, conn),
+            Either::First(Err(error)) => {
+                shard.places.evict();
+                complaint.pause(&error).await;
+            }
             Either::Second(()) => break,
         }
     }
     drop(listener);
     let until = Instant::now() + shard.config.dataplane.drain;
-    while shard.connections.get() > 0 {
+    while shard.places.taken() > 0 {
         let left = until.saturating_duration_since(Instant::now());
-        if timeout(left, shard.changed.wait()).await.is_err() && left.is_zero() {
-            tracing::warn!("core {}: {} connections are cut", shard.index, shard.connections.get());
+        if timeout(left, shard.places.freed()).await.is_err() && left.is_zero() {
+            tracing::warn!("core {}: {} connections are cut", shard.index, shard.places.taken());
             return;
         }
     }
 }
 
+/// Serves a client that has connected, or passes it on to a core that has fewer of them.
 fn admit(shard: &Rc<Shard>, conn: Conn) {
-    let place = Place::take(Rc::clone(shard));
-    let shard = Rc::clone(shard);
-    drop(spawn(async move {
-        let _place = place;
-        let conn = match &shard.shared.tls {
-            Some(tls) => tls::secure(&shard, tls, conn).await,
-            None => Some(conn),
-        };
-        if let Some(conn) = conn {
-            connection::serve(shard, conn).await;
-        }
-    }));
-}
-
-/// A client's place among the connections of a core; free again when dropped, also by a panic.
-struct Place(Rc<Shard>);
-
-impl Place {
-    fn take(shard: Rc<Shard>) -> Self {
-        shard.connections.set(shard.connections.get() + 1);
-        Place(shard)
+    let claim = shard.shared.spread.place(shard.index);
+    if claim.core() == shard.index {
+        settle(shard, conn, claim, None);
+        return;
+    }
+    match conn.detach().map(|conn| shard.shared.spread.send(Moving { conn, claim, begun: None })) {
+        Ok(Ok(())) => shard.metrics.moved(),
+        Ok(Err(moving)) => take_over(shard, moving),
+        Err(error) => tracing::debug!("a connection is lost on its way to another core: {error}"),
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get().saturating_sub(1));
-        if self.0.draining.get() {
-            self.0.changed.notify();
-        }
+/// Serves a connection that comes from another core.
+pub(crate) fn take_over(shard: &Rc<Shard>, moving: Moving) {
+    let Moving { conn, claim, begun } = moving;
+    match conn.attach() {
+        Ok(conn) => settle(shard, conn, claim, begun),
+        Err(error) => tracing::debug!("a connection is lost on its way from another core: {error}"),
     }
+}
+
+/// Serves a client here, if there is a place and a descriptor for it. Else it is closed at once: its own retry is the queue.
+fn settle(shard: &Rc<Shard>, conn: Conn, claim: Claim, begun: Option<Box<Begun>>) {
+    // One of the last descriptors is kept only in exchange for another.
+    let has_descriptor = !is_reserved(&conn) || shard.places.evict();
+    match has_descriptor.then(|| shard.places.reserve()).flatten() {
+        Some(place) => {
+            let shard = Rc::clone(shard);
+            drop(spawn(async move {
+                if let Some(place) = seat(&shard, place, conn).await {
+                    connection::serve(shard, place, claim, begun).await;
+                }
+            }));
+        }
+        None => shard.metrics.refused(),
+    }
+    shard.metrics.evicted(shard.places.evicted());
+}
+
+/// Makes a connection ready to serve: a handshake, where clients speak TLS. It may lose its place meanwhile.
+async fn seat(shard: &Rc<Shard>, place: Place, conn: Conn) -> Option<Place> {
+    let conn = match &shard.shared.tls {
+        // One that comes from another core has had its handshake.
+        Some(tls) if conn.tls().is_none() => place.while_waiting(tls::secure(shard, tls, conn)).await.flatten()?,
+        _ => conn,
+    };
+    place.seat(conn);
+    Some(place)
 }

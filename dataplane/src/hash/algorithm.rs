@@ -55,6 +55,23 @@ impl Algorithm {
         }
     }
 
+    /// Whether its words have 64 bits and its blocks 128 bytes, instead of 32 and 64.
+    pub(super) const fn is_wide(self) -> bool {
+        matches!(self, Self::Sha384 | Self::Sha512 | Self::Sha512_256 | Self::Sha512_224)
+    }
+
+    /// Bytes of a digest.
+    pub(super) const fn digest_bytes(self) -> usize {
+        match self {
+            Self::Md5 => 16,
+            Self::Sha1 => 20,
+            Self::Sha224 | Self::Sha512_224 => 28,
+            Self::Sha256 | Self::Sha512_256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
     /// The place in tables that hold one entry per algorithm.
     pub(super) const fn index(self) -> usize {
         self as usize

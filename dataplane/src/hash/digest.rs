@@ -1,65 +1,159 @@
-//! One running digest over the fastest scalar implementation at hand.
+//! One running digest: its state, the bytes that do not fill a block yet, and the padding at its end.
 
-use md5::Md5;
-use ring::digest as ring_digest;
-use sha2::{Digest as _, Sha224, Sha512_224};
+use super::constants;
+use super::{Algorithm, Kernels};
 
-use super::Algorithm;
+/// Bytes of the longest block of any algorithm.
+const BLOCK_MAX: usize = 128;
 
 /// A digest in progress.
+#[derive(Clone, Debug)]
 pub struct Digest {
-    state: State,
+    algorithm: Algorithm,
+    /// Of algorithms with words of 32 bits in the lower halves.
+    words: [u64; 8],
+    /// The bytes behind the last whole block.
+    tail: [u8; BLOCK_MAX],
+    /// How many they are: fewer than a block.
+    filled: usize,
+    /// Bytes so far.
+    length: u64,
 }
 
-enum State {
-    /// SHA-1, SHA-256, SHA-384, SHA-512 and SHA-512/256: ring's assembler is the fastest.
-    Ring(ring_digest::Context),
-    Md5(Md5),
-    Sha224(Sha224),
-    Sha512_224(Sha512_224),
+/// A word of an algorithm's state.
+pub(super) trait Word: Copy + Default {
+    fn of(word: u64) -> Self;
+    fn into_u64(self) -> u64;
+}
+
+impl Word for u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is the word")]
+    fn of(word: u64) -> Self {
+        word as u32
+    }
+
+    fn into_u64(self) -> u64 {
+        self.into()
+    }
+}
+
+impl Word for u64 {
+    fn of(word: u64) -> Self {
+        word
+    }
+
+    fn into_u64(self) -> u64 {
+        self
+    }
 }
 
 impl Digest {
     /// Starts a digest of no bytes.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
-        let ring = |algorithm| State::Ring(ring_digest::Context::new(algorithm));
-        let state = match algorithm {
-            Algorithm::Md5 => State::Md5(Md5::new()),
-            Algorithm::Sha1 => ring(&ring_digest::SHA1_FOR_LEGACY_USE_ONLY),
-            Algorithm::Sha224 => State::Sha224(Sha224::new()),
-            Algorithm::Sha256 => ring(&ring_digest::SHA256),
-            Algorithm::Sha384 => ring(&ring_digest::SHA384),
-            Algorithm::Sha512 => ring(&ring_digest::SHA512),
-            Algorithm::Sha512_256 => ring(&ring_digest::SHA512_256),
-            Algorithm::Sha512_224 => State::Sha512_224(Sha512_224::new()),
+        let words = match algorithm {
+            Algorithm::Md5 => constants::MD5_START.map(u64::from),
+            Algorithm::Sha1 => constants::SHA1_START.map(u64::from),
+            Algorithm::Sha224 => constants::SHA224_START.map(u64::from),
+            Algorithm::Sha256 => constants::SHA256_START.map(u64::from),
+            Algorithm::Sha384 => constants::SHA384_START,
+            Algorithm::Sha512 => constants::SHA512_START,
+            Algorithm::Sha512_256 => constants::SHA512_256_START,
+            Algorithm::Sha512_224 => constants::SHA512_224_START,
         };
-        Self { state }
+        Self { algorithm, words, tail: [0; BLOCK_MAX], filled: 0, length: 0 }
+    }
+
+    /// The algorithm.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// Adds `bytes` to what has been hashed so far.
     pub fn update(&mut self, bytes: &[u8]) {
-        match &mut self.state {
-            State::Ring(context) => context.update(bytes),
-            State::Md5(state) => state.update(bytes),
-            State::Sha224(state) => state.update(bytes),
-            State::Sha512_224(state) => state.update(bytes),
-        }
+        Kernels::best().update_one(self, bytes);
     }
 
     /// Ends the digest: its bytes as lower-case hexadecimal digits.
     #[must_use]
-    pub fn finish(self) -> String {
-        match self.state {
-            State::Ring(context) => hex(context.finish().as_ref()),
-            State::Md5(state) => hex(&state.finalize()),
-            State::Sha224(state) => hex(&state.finalize()),
-            State::Sha512_224(state) => hex(&state.finalize()),
+    pub fn finish(mut self) -> String {
+        // A one bit, zeroes, and the number of bits at the end of a block.
+        let bits = u128::from(self.length) << 3;
+        let (block, count) = if self.algorithm.is_wide() { (128, 16) } else { (64, 8) };
+        let zeroes = (2 * block - count - 1 - self.filled) % block;
+        let mut padding = [0; 2 * BLOCK_MAX];
+        padding[0] = 0x80;
+        let end = 1 + zeroes + count;
+        if self.algorithm == Algorithm::Md5 {
+            padding[end - count..end].copy_from_slice(&bits.to_le_bytes()[..count]);
+        } else {
+            padding[end - count..end].copy_from_slice(&bits.to_be_bytes()[16 - count..]);
         }
+        self.update(&padding[..end]);
+        let mut bytes = [0; 64];
+        for (index, word) in self.words.into_iter().enumerate() {
+            match self.algorithm {
+                Algorithm::Md5 => bytes[4 * index..][..4].copy_from_slice(&u32::of(word).to_le_bytes()),
+                _ if self.algorithm.is_wide() => bytes[8 * index..][..8].copy_from_slice(&word.to_be_bytes()),
+                _ => bytes[4 * index..][..4].copy_from_slice(&u32::of(word).to_be_bytes()),
+            }
+        }
+        hex(&bytes[..self.algorithm.digest_bytes()])
+    }
+
+    /// Hashes what is whole of `bytes` by `code`, and keeps the rest.
+    pub(super) fn absorb<W: Word, const B: usize>(&mut self, bytes: &[u8], code: fn(&mut [W; 8], &[[u8; B]])) {
+        let (skipped, mut state) = self.begin(bytes, code);
+        let blocks = bytes[skipped..].as_chunks().0;
+        if !blocks.is_empty() {
+            code(&mut state, blocks);
+        }
+        self.end::<W, B>(bytes, state);
+    }
+
+    /// Completes a block that was begun: how many of `bytes` it took, or all where they do not suffice, and the state from which
+    /// the whole blocks behind them are to be hashed. [`Digest::end`] comes next, with the same bytes.
+    pub(super) fn begin<W: Word, const B: usize>(
+        &mut self,
+        bytes: &[u8],
+        code: fn(&mut [W; 8], &[[u8; B]]),
+    ) -> (usize, [W; 8]) {
+        let mut state = self.words.map(W::of);
+        let missing = self.missing::<B>();
+        if bytes.len() < missing {
+            return (bytes.len(), state);
+        }
+        if missing > 0 {
+            self.tail[self.filled..B].copy_from_slice(&bytes[..missing]);
+            code(&mut state, &self.tail.as_chunks::<B>().0[..1]);
+        }
+        (missing, state)
+    }
+
+    /// Takes the state behind the whole blocks, and keeps the bytes that follow them.
+    pub(super) fn end<W: Word, const B: usize>(&mut self, bytes: &[u8], state: [W; 8]) {
+        self.words = state.map(W::into_u64);
+        self.length = self.length.wrapping_add(bytes.len() as u64);
+        let missing = self.missing::<B>();
+        let rest = if bytes.len() < missing {
+            bytes
+        } else {
+            self.filled = 0;
+            bytes[missing..].as_chunks::<B>().1
+        };
+        self.tail[self.filled..][..rest.len()].copy_from_slice(rest);
+        self.filled += rest.len();
+    }
+
+    /// Bytes that complete the block that was begun, 0 if none was.
+    fn missing<const B: usize>(&self) -> usize {
+        if self.filled == 0 { 0 } else { B - self.filled }
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// The lower-case hexadecimal digits of `bytes`.
+pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
@@ -73,6 +167,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use sha2::Digest as _;
 
     fn digest(algorithm: Algorithm, bytes: &[u8]) -> String {
         let mut digest = Digest::new(algorithm);
@@ -127,9 +222,12 @@ mod tests {
         }
     }
 
-    /// The second implementation of what ring gives, where the dependencies have one.
+    /// An implementation that is not ours, where the dependencies have one.
     fn second(algorithm: Algorithm, bytes: &[u8]) -> Option<String> {
         match algorithm {
+            Algorithm::Md5 => Some(hex(&md5::Md5::digest(bytes))),
+            Algorithm::Sha224 => Some(hex(&sha2::Sha224::digest(bytes))),
+            Algorithm::Sha512_224 => Some(hex(&sha2::Sha512_224::digest(bytes))),
             Algorithm::Sha256 => Some(hex(&sha2::Sha256::digest(bytes))),
             Algorithm::Sha384 => Some(hex(&sha2::Sha384::digest(bytes))),
             Algorithm::Sha512 => Some(hex(&sha2::Sha512::digest(bytes))),

@@ -1,6 +1,5 @@
-//! The workers, and the queue of streams that have something to hash.
+//! The workers: threads that hash what the [`Schedule`] gives them.
 
-use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,12 +8,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use super::figures::Counters;
-use super::kernel;
-use super::stream::{After, Lane, Sink, Turn};
-use super::{Algorithm, Digest, Figures, Stream};
+use super::kernels::MAX_LANES;
+use super::schedule::{Next, Schedule, Task};
+use super::stream::Sink;
+use super::{Algorithm, Digest, Figures, Kernels, Stream};
 
-/// Streams of one algorithm that can wait for a worker before the run queue allocates.
-const RUN_QUEUE_RESERVE: usize = 256;
+/// The workers' nice value. The cores' threads run at 0 on the same processors: a core that wakes gets its processor from a
+/// worker at once instead of after the worker's turn. Not 19: when downloads keep every processor busy, uploads must still
+/// get on, and at this value two running threads share a processor about 10 to 1.
+const NICE: i32 = 10;
 
 /// Worker threads that hash the buffers of every [`Stream`] opened here.
 ///
@@ -26,12 +28,20 @@ pub struct Pool<B: AsRef<[u8]> + Send + Sync + 'static> {
 }
 
 impl<B: AsRef<[u8]> + Send + Sync + 'static> Pool<B> {
-    /// Starts `workers` threads.
+    /// Starts `workers` threads with the best code for this processor.
     ///
     /// # Errors
     /// When the system refuses a thread; those already started are joined.
     pub fn new(workers: NonZeroUsize) -> io::Result<Self> {
-        let mut pool = Self { shared: Arc::new(Shared::new()), workers: Vec::with_capacity(workers.get()) };
+        Self::with_kernels(workers, Kernels::best())
+    }
+
+    /// Starts `workers` threads that hash with `kernels`.
+    ///
+    /// # Errors
+    /// As [`Pool::new`].
+    pub fn with_kernels(workers: NonZeroUsize, kernels: &'static Kernels) -> io::Result<Self> {
+        let mut pool = Self { shared: Arc::new(Shared::new(kernels)), workers: Vec::with_capacity(workers.get()) };
         for number in 0..workers.get() {
             let shared = Arc::clone(&pool.shared);
             let worker = thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&shared))?;
@@ -48,7 +58,8 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Pool<B> {
         Self::new(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
     }
 
-    /// Starts a digest for an upload of `depth` buffers: no more than that wait for a worker at a time.
+    /// Starts a digest for an upload of `depth` buffers: no more than that wait for a worker at a time, and once that many
+    /// wait they are not held back to be hashed with those of other uploads.
     #[must_use]
     pub fn open(&self, algorithm: Algorithm, depth: NonZeroUsize) -> Stream<B> {
         Stream::new(Arc::clone(&self.shared), algorithm, depth.get())
@@ -73,145 +84,136 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Drop for Pool<B> {
     }
 }
 
-/// What the handles and the workers share.
+/// What the handles and the workers share. The lock is held for the bookkeeping of a buffer or a batch, well below a
+/// microsecond, some ten thousand times a second at most: a core hardly ever meets it.
 pub(super) struct Shared<B> {
-    ready: Mutex<RunQueue<B>>,
+    state: Mutex<State<B>>,
+    /// For workers without work.
     wake: Condvar,
+    kernels: &'static Kernels,
     counters: [Counters; Algorithm::COUNT],
 }
 
-/// The streams that have something to do, by algorithm. A stream stands in it at most once.
-struct RunQueue<B> {
-    queues: [VecDeque<Arc<Lane<B>>>; Algorithm::COUNT],
-    /// The algorithm that is served next, so that none starves another.
-    next: usize,
+/// What is under the lock.
+pub(super) struct State<B> {
+    pub(super) schedule: Schedule<B>,
     /// Workers waiting for [`Shared::wake`]: waking costs a system call, spared when there is none.
     sleeping: usize,
-    closed: bool,
+    /// One of them wakes by itself when the next batch has waited long enough.
+    timed: bool,
 }
 
 impl<B> Shared<B> {
-    fn new() -> Self {
-        let queues = std::array::from_fn(|_| VecDeque::with_capacity(RUN_QUEUE_RESERVE));
+    fn new(kernels: &'static Kernels) -> Self {
         Self {
-            ready: Mutex::new(RunQueue { queues, next: 0, sleeping: 0, closed: false }),
+            state: Mutex::new(State { schedule: Schedule::new(kernels), sleeping: 0, timed: false }),
             wake: Condvar::new(),
+            kernels,
             counters: std::array::from_fn(|_| Counters::default()),
         }
     }
 
     /// No code that can panic runs under this lock, hence a poisoned one is sound.
-    fn lock(&self) -> MutexGuard<'_, RunQueue<B>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<B>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a lane that has something to do at the end of its queue; false when the pool is closed.
-    pub(super) fn enqueue(&self, lane: Arc<Lane<B>>) -> bool {
-        let mut ready = self.lock();
-        if ready.closed {
-            return false;
-        }
-        ready.push(lane);
-        let sleeping = ready.sleeping > 0;
-        drop(ready);
-        if sleeping {
+    /// Wakes a worker, if one sleeps that is needed now: to work, or to look at the clock.
+    pub(super) fn wake(&self, state: MutexGuard<'_, State<B>>, now: Instant) {
+        let needed = state.sleeping > 0
+            && match state.schedule.work(now) {
+                Next::Until(_) => !state.timed,
+                Next::Batch | Next::Deliver(..) => true,
+                Next::Nothing | Next::Closed => false,
+            };
+        drop(state);
+        if needed {
             self.wake.notify_one();
         }
-        true
     }
 
-    /// Puts a lane back after its turn. Unlike [`Shared::enqueue`] this works while the pool closes: the worker that
-    /// calls it comes back for the lane itself.
-    fn requeue(&self, lane: Arc<Lane<B>>) {
-        self.lock().push(lane);
-    }
-
-    /// Moves the lanes of the next batch, all of one algorithm, into `batch`, waiting for one.
-    /// False when the pool is closed and nothing is left.
-    fn take(&self, batch: &mut Vec<Arc<Lane<B>>>) -> bool {
-        let mut ready = self.lock();
+    /// Waits for something to do. Buffers to hash are put into `batch`; `Some(Some(_))` is a digest to pass on. `None` when the pool is closed and
+    /// nothing is left.
+    fn take(&self, batch: &mut Vec<Task<B>>) -> Option<Option<(Box<Digest>, Sink)>> {
+        let mut state = self.lock();
         loop {
-            if ready.take(batch) {
-                return true;
+            let now = Instant::now();
+            match state.schedule.next(now, batch) {
+                Next::Batch => {
+                    self.wake(state, now);
+                    return Some(None);
+                }
+                Next::Deliver(digest, sink) => {
+                    self.wake(state, now);
+                    return Some(Some((digest, sink)));
+                }
+                Next::Until(due) if !state.timed => {
+                    state.sleeping += 1;
+                    state.timed = true;
+                    let wait = self.wake.wait_timeout(state, due.saturating_duration_since(now));
+                    state = wait.unwrap_or_else(PoisonError::into_inner).0;
+                    state.timed = false;
+                    state.sleeping -= 1;
+                }
+                Next::Until(_) | Next::Nothing => {
+                    state.sleeping += 1;
+                    state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state.sleeping -= 1;
+                }
+                Next::Closed => return None,
             }
-            if ready.closed {
-                return false;
-            }
-            ready.sleeping += 1;
-            ready = self.wake.wait(ready).unwrap_or_else(PoisonError::into_inner);
-            ready.sleeping -= 1;
         }
+    }
+
+    fn give_back(&self, batch: impl Iterator<Item = (usize, Box<Digest>)>) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        for (key, digest) in batch {
+            state.schedule.give_back(key, digest, now);
+        }
+        // The worker that calls this comes back for what it can do now.
     }
 
     fn close(&self) {
-        self.lock().closed = true;
+        self.lock().schedule.close();
         self.wake.notify_all();
     }
 }
 
-impl<B> RunQueue<B> {
-    fn push(&mut self, lane: Arc<Lane<B>>) {
-        self.queues[lane.algorithm().index()].push_back(lane);
-    }
-
-    fn take(&mut self, batch: &mut Vec<Arc<Lane<B>>>) -> bool {
-        for step in 0..Algorithm::COUNT {
-            let index = (self.next + step) % Algorithm::COUNT;
-            let queue = &mut self.queues[index];
-            let lanes = kernel::lanes(Algorithm::ALL[index]).min(queue.len());
-            if lanes > 0 {
-                batch.extend(queue.drain(..lanes));
-                self.next = index + 1;
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// One buffer of one stream, in a worker's hands.
-struct Task<B> {
-    lane: Arc<Lane<B>>,
-    digest: Digest,
-    buffer: B,
-}
-
 /// A worker's life. It allocates nothing but the text of each finished digest.
 fn work<B: AsRef<[u8]>>(shared: &Shared<B>) {
-    let mut lanes = Vec::with_capacity(kernel::MAX_LANES);
-    let mut tasks = Vec::with_capacity(kernel::MAX_LANES);
-    while shared.take(&mut lanes) {
-        for lane in lanes.drain(..) {
-            match lane.turn() {
-                Turn::Hash(digest, buffer) => tasks.push(Task { lane, digest, buffer }),
-                Turn::After(after) => settle(shared, lane, after),
-            }
-        }
-        hash(shared, &mut tasks);
-        for Task { lane, digest, buffer } in tasks.drain(..) {
-            drop(buffer);
-            let after = lane.give_back(digest);
-            settle(shared, lane, after);
-        }
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::warn!("digest workers run at the priority of the serving threads: {error}");
     }
-}
-
-fn settle<B>(shared: &Shared<B>, lane: Arc<Lane<B>>, after: After) {
-    match after {
-        After::Again => shared.requeue(lane),
-        After::Deliver(digest, sink) => deliver(digest, sink),
-        After::Rest => {}
+    let mut batch = Vec::with_capacity(MAX_LANES);
+    let mut digests = Vec::with_capacity(MAX_LANES);
+    while let Some(end) = shared.take(&mut batch) {
+        if let Some((digest, sink)) = end {
+            deliver(digest.finish(), sink);
+        }
+        hash(shared, &mut batch);
+        // Releasing a buffer runs its owner's code: not under the lock.
+        digests.extend(batch.drain(..).map(|Task { key, digest, buffer }| {
+            drop(buffer);
+            (key, digest)
+        }));
+        if !digests.is_empty() {
+            shared.give_back(digests.drain(..));
+        }
     }
 }
 
 /// Hashes one batch and counts what it cost.
-fn hash<B: AsRef<[u8]>>(shared: &Shared<B>, tasks: &mut [Task<B>]) {
-    let Some(first) = tasks.first() else { return };
-    let counters = &shared.counters[first.lane.algorithm().index()];
-    let bytes = tasks.iter().map(|task| task.buffer.as_ref().len() as u64).sum();
+fn hash<B: AsRef<[u8]>>(shared: &Shared<B>, batch: &mut [Task<B>]) {
+    let Some(first) = batch.first() else { return };
+    let counters = &shared.counters[first.digest.algorithm().index()];
+    let bytes = batch.iter().map(|task| task.buffer.as_ref().len() as u64).sum();
     let start = Instant::now();
-    kernel::hash(tasks.iter_mut().map(|task| (&mut task.digest, task.buffer.as_ref())));
-    counters.add(bytes, start.elapsed());
+    // The feature measures what is left of an upload without its digests, which are then those of no bytes.
+    if cfg!(not(feature = "no-digests")) {
+        shared.kernels.update(batch);
+    }
+    counters.add(batch.len(), bytes, start.elapsed());
 }
 
 /// Passes a digest on. A sink that panics must not take the worker with it.

@@ -50,6 +50,17 @@ impl<'a> Input<'a> {
         Input { conn, buffer: Vec::new(), taken: 0 }
     }
 
+    /// The same with bytes that were received already.
+    pub(crate) fn with(conn: &'a Conn, buffer: Vec<u8>) -> Self {
+        Input { conn, buffer, taken: 0 }
+    }
+
+    /// Bytes that have arrived and were not taken yet, for whoever reads on.
+    pub(crate) fn into_rest(mut self) -> Vec<u8> {
+        self.buffer.drain(..self.taken);
+        self.buffer
+    }
+
     /// The connection.
     pub(crate) fn conn(&self) -> &'a Conn {
         self.conn

@@ -9,6 +9,7 @@ use common::http::errors;
 use common::time::Timestamp;
 use http::StatusCode;
 
+use super::extra;
 use crate::io::Conn;
 
 /// The head of a response in the making.
@@ -25,6 +26,7 @@ impl ReplyHead {
         let _ = write!(text, "HTTP/1.1 {} {reason}\r\nDate: ", status.as_u16());
         with_date(|date| text.push_str(date));
         text.push_str("\r\n");
+        extra::write_lines(|lines| text.push_str(lines));
         ReplyHead { text }
     }
 
@@ -85,11 +87,16 @@ pub(crate) async fn send_error(
     conn.send_parts(&[&head.connection(sent.keep).finish(), body.as_bytes()]).await
 }
 
-/// Sends `status` without content. As Glance does, it names a content type all the same.
-pub(crate) async fn send_empty(conn: &Conn, status: StatusCode, request_id: &str, keep: bool) -> io::Result<()> {
-    let head = ReplyHead::new(status)
+/// Whether a response with this status never has a body. A length of zero would be a second framing, which RFC 9110
+/// (8.6) forbids.
+pub(crate) fn is_bodiless(status: StatusCode) -> bool {
+    status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+}
+
+/// Sends 204. As Glance does, it names a content type all the same.
+pub(crate) async fn send_no_content(conn: &Conn, request_id: &str, keep: bool) -> io::Result<()> {
+    let head = ReplyHead::new(StatusCode::NO_CONTENT)
         .header("Content-Type", "text/html; charset=UTF-8")
-        .header("Content-Length", 0)
         .header("x-openstack-request-id", request_id)
         .connection(keep);
     conn.send_all(&head.finish()).await
@@ -101,12 +108,13 @@ pub(crate) async fn send_text(
     status: StatusCode,
     content_type: &str,
     body: &[u8],
-    keep: bool,
+    sent: Sent,
 ) -> io::Result<()> {
     let head = ReplyHead::new(status)
         .header("Content-Type", content_type)
         .header("Content-Length", body.len())
-        .connection(keep);
+        .connection(sent.keep);
+    let body = if sent.head_only { &[] } else { body };
     conn.send_parts(&[&head.finish(), body]).await
 }
 

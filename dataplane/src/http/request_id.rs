@@ -13,8 +13,13 @@ pub(crate) fn of(head: &Head, length_max: usize) -> String {
         Some(id) if !id.is_empty() && id.len() <= length_max && id.bytes().all(is_harmless) => {
             if id.starts_with(PREFIX) { id.to_owned() } else { format!("{PREFIX}{id}") }
         }
-        _ => format!("{PREFIX}{}", Uuid::new_v4()),
+        _ => new(),
     }
+}
+
+/// A new id.
+pub(crate) fn new() -> String {
+    format!("{PREFIX}{}", Uuid::new_v4())
 }
 
 fn is_harmless(byte: u8) -> bool {

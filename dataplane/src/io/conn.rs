@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use monoio::io::Canceller;
@@ -565,6 +566,12 @@ impl Conn {
         }
     }
 
+    /// The processor that the last packet of a TCP connection came in on.
+    pub fn incoming_cpu(&self) -> Option<usize> {
+        self.peer?;
+        usize::try_from(sockopt::socket_incoming_cpu(&self.socket).ok()?).ok()
+    }
+
     /// Whether both ends are on this machine: the kernel then copies what it would send from our memory.
     pub fn is_local(&self) -> bool {
         let Some(peer) = self.peer else { return true };
@@ -592,6 +599,13 @@ impl Conn {
     pub fn set_send_buffer(&self, bytes: usize) -> io::Result<usize> {
         sockopt::set_socket_send_buffer_size(&self.socket, bytes)?;
         Ok(sockopt::socket_send_buffer_size(&self.socket)?)
+    }
+
+    /// The size of the send buffer in bytes, as [`Conn::set_send_buffer`] takes it; `None` where it is left to the kernel.
+    pub(super) fn fixed_send_buffer(&self) -> Option<usize> {
+        self.peer?;
+        let doubled = sockopt::socket_send_buffer_size(&self.socket).ok()?;
+        current().fixes_send_buffers.then_some(doubled / 2)
     }
 
     /// Ends the stream towards the peer; receiving goes on.
@@ -643,6 +657,15 @@ impl Drop for Conn {
             tls.close(self.as_fd());
         }
     }
+}
+
+/// The largest send buffer that this machine gives to those who ask (`net.core.wmem_max`), in bytes.
+pub fn send_buffer_max() -> usize {
+    static MAX: OnceLock<usize> = OnceLock::new();
+    *MAX.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    })
 }
 
 impl AsFd for Conn {

@@ -32,6 +32,8 @@ pub struct CoreConfig {
     pub offload: Offload,
     /// Buffer memory of this core.
     pub buffers: BufferLimits,
+    /// Whether clients' send buffers have a fixed size, which long downloads may enlarge.
+    pub fixes_send_buffers: bool,
     /// Pipes of 1 MiB that downloads of this core may have at a time.
     pub pipes: usize,
 }
@@ -43,6 +45,7 @@ pub(super) struct Core {
     pub(super) ring: Option<Rc<StorageRing>>,
     pub(super) arena: Rc<Arena>,
     pub(super) pipes: Rc<Pipes>,
+    pub(super) fixes_send_buffers: bool,
     pub(super) home: Rc<Home>,
     yielded: RefCell<Vec<OneshotSender<()>>>,
     any_yielded: Notify,
@@ -132,6 +135,7 @@ where
         offload: config.offload,
         arena: Rc::new(Arena::new(config.buffers, ring.clone())),
         pipes: Pipes::new(config.pipes),
+        fixes_send_buffers: config.fixes_send_buffers,
         ring: ring.clone(),
         home: Rc::clone(&home),
         yielded: RefCell::new(Vec::new()),

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::buffer::{Buffer, Frozen, PAGE_BYTES};
 use super::core::current;
+use super::descriptors::refuse_reserved;
 use super::offload::{Lane, Offload, Running};
 use super::ring::{Started, StorageRing};
 use super::send::{Residency, residency};
@@ -66,7 +67,7 @@ impl File {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Ok(Self::attach(file, false))
+        Self::attach(file, false)
     }
 
     /// Makes a new file for writing and reading; it must not exist.
@@ -76,11 +77,12 @@ impl File {
     pub async fn create(path: impl Into<PathBuf>, options: CreateOptions) -> io::Result<Self> {
         let path = path.into();
         let (file, direct) = Offload::current().run(move || create_blocking(&path, options)).await?;
-        Ok(Self::attach(file, direct))
+        Self::attach(file, direct)
     }
 
-    fn attach(file: fs::File, direct: bool) -> Self {
-        Self { shared: Arc::new(file), ring: current().ring.clone(), direct }
+    fn attach(file: fs::File, direct: bool) -> io::Result<Self> {
+        refuse_reserved(&file)?;
+        Ok(Self { shared: Arc::new(file), ring: current().ring.clone(), direct })
     }
 
     /// The same open file, read past the page cache from now on where its file system can.

@@ -19,6 +19,7 @@
 mod buffer;
 mod conn;
 mod core;
+mod descriptors;
 mod driver;
 mod file;
 mod local;
@@ -34,8 +35,9 @@ mod tls;
 mod tests;
 
 pub use buffer::{BUFFER_BYTES, Buffer, BufferLimits, BufferPool, Frozen, PAGE_BYTES};
-pub use conn::{Conn, Detached, Listener, PollFd};
+pub use conn::{Conn, Detached, Listener, PollFd, send_buffer_max};
 pub use core::{CoreConfig, Task, available_cpus, run_core, spawn, yield_now};
+pub use descriptors::{are_descriptors_scarce, is_reserved, reserve_descriptors};
 pub use driver::{Diagnosis, Driver, preflight, preflight_pinning};
 pub use file::{CreateOptions, File, Reading, Writing};
 pub use local::{Notify, OneshotReceiver, OneshotSender, Permit, Semaphore, oneshot};
@@ -43,5 +45,5 @@ pub use mailbox::{MailSender, Mailbox, MailboxSeed, mailbox};
 pub use offload::{Offload, OffloadConfig};
 pub use raw::RecvBuf;
 pub use send::{Progress, SendOptions, SendPath, send_file};
-pub use time::{Elapsed, sleep, timeout};
+pub use time::{Elapsed, MinRate, sleep, timeout, with_min_rate};
 pub use tls::{HandshakeError, TlsFacts, TlsSettings, TlsVersion, has_kernel_tls};

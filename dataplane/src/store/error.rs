@@ -6,6 +6,9 @@ use common::Error;
 use common::error::Kind;
 use rustix::io::Errno;
 
+/// When a client may try again that came while descriptors or memory had run out.
+const RETRY_AFTER_SECONDS: u64 = 1;
+
 /// A failed operation of a store.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -18,6 +21,9 @@ pub(crate) enum StoreError {
     /// No space, or a quota of the file system.
     #[error("no space: {0}")]
     Full(io::Error),
+    /// This process has no descriptor or no memory left for it.
+    #[error("nothing left to work with: {0}")]
+    Exhausted(io::Error),
     /// The store does not let us.
     #[error("not permitted: {0}")]
     Denied(io::Error),
@@ -35,6 +41,7 @@ impl From<io::Error> for StoreError {
             Some(Errno::NOENT | Errno::NOTDIR) => StoreError::NotFound,
             Some(Errno::EXIST) => StoreError::Exists,
             Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => StoreError::Full(error),
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => StoreError::Exhausted(error),
             Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => StoreError::Denied(error),
             _ => StoreError::Broken(error),
         }
@@ -48,6 +55,10 @@ impl From<StoreError> for Error {
             StoreError::NotFound => Error::not_found("The image data could not be found in its store."),
             StoreError::Exists => Error::conflict("The store already holds data for this image."),
             StoreError::Full(_) => Error::new(Kind::TooLarge, "Image storage media is full."),
+            // As often as clients ask: /readyz tells operators, and the log is not filled with it.
+            StoreError::Exhausted(_) => {
+                return Error::unavailable("The server has too many files open. Try again.", RETRY_AFTER_SECONDS);
+            }
             StoreError::Denied(_) => Error::new(Kind::Unavailable, "Insufficient permissions on image storage media."),
             StoreError::Foreign(_) => {
                 Error::new(Kind::Unavailable, "The image data lies in a store that is not configured here.")

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use common::access::find_visible;
+use common::http::conditional::{self, Verdict};
 use common::http::head;
 use common::http::range::{self, ByteRange};
 use common::identity::Identity;
@@ -29,6 +30,8 @@ use crate::store::{Source, Store, StoreError};
 enum Decision<'a> {
     /// Send this.
     Data(Box<Delivery<'a>>),
+    /// The client has the data already, which goes by this entity tag.
+    Unchanged(Option<String>),
     /// The image has no data.
     Empty,
 }
@@ -40,6 +43,8 @@ struct Delivery<'a> {
     size: u64,
     range: Option<ByteRange>,
     checksum: Option<String>,
+    /// What the data goes by in conditional requests.
+    tag: Option<String>,
 }
 
 /// Answers a download.
@@ -57,16 +62,28 @@ pub(crate) async fn answer(
     let conn = input.conn();
     match decide(shard, request, image_id).await {
         Ok(Decision::Data(delivery)) => send(shard, request, image_id, conn, *delivery, begun).await,
-        Ok(Decision::Empty) => {
-            let head = ReplyHead::new(StatusCode::NO_CONTENT)
-                .header("Content-Length", 0)
-                .header("x-openstack-request-id", &request.id)
-                .connection(request.keep);
-            conn.send_all(&head.finish()).await?;
-            Ok(Answered { status: 204, keep: request.keep })
-        }
+        Ok(Decision::Unchanged(tag)) => bare(conn, request, StatusCode::NOT_MODIFIED, tag.as_deref()).await,
+        Ok(Decision::Empty) => bare(conn, request, StatusCode::NO_CONTENT, None).await,
         Err(error) => answer_error(request, conn, &error, body).await,
     }
+}
+
+/// Answers with a head alone.
+async fn bare(conn: &Conn, request: &Request<'_>, status: StatusCode, tag: Option<&str>) -> io::Result<Answered> {
+    let mut head = ReplyHead::new(status);
+    if let Some(tag) = tag {
+        head = head.header("ETag", tag);
+    }
+    let head = head.header("x-openstack-request-id", &request.id).connection(request.keep);
+    conn.send_all(&head.finish()).await?;
+    Ok(Answered { status: status.as_u16(), keep: request.keep })
+}
+
+/// The strong entity tag of an image: its data never changes once it has a digest.
+fn entity_tag(image: &Image) -> Option<String> {
+    let digest = image.os_hash_value.as_ref()?;
+    let is_digest = !digest.is_empty() && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then(|| conditional::entity_tag(digest))
 }
 
 async fn decide<'a>(shard: &'a Shard, request: &Request<'_>, image_id: &str) -> Result<Decision<'a>> {
@@ -85,8 +102,13 @@ async fn decide<'a>(shard: &'a Shard, request: &Request<'_>, image_id: &str) -> 
         return Err(Error::internal(format!("image {image_id}: its store has {stored} of {size} bytes")));
     }
     let field = |name| request.head.header(&name);
-    let range = range::wanted(field(header::RANGE), field(header::CONTENT_RANGE), size)?;
-    Ok(Decision::Data(Box::new(Delivery { store, file, size, range, checksum: image.checksum })))
+    let tag = entity_tag(&image);
+    let range = match conditional::evaluate(&request.head.headers, tag.as_deref())? {
+        Verdict::NotModified => return Ok(Decision::Unchanged(tag)),
+        Verdict::Whole => None,
+        Verdict::Proceed => range::wanted(field(header::RANGE), field(header::CONTENT_RANGE), size)?,
+    };
+    Ok(Decision::Data(Box::new(Delivery { store, file, size, range, checksum: image.checksum, tag })))
 }
 
 /// The image, if the caller may download it now.
@@ -150,7 +172,8 @@ async fn send(
         false => conn.send_with_more_to_come(&head).await?,
     }
     shard.metrics.first_byte(begun.elapsed());
-    let sent = send_file(conn, delivery.file, span, choice.options, &progress).await;
+    let sending = send_file(conn, delivery.file, span, choice.options, &progress);
+    let sent = shard.with_min_rate(&progress, sending).await;
     let path = choice.options.path;
     shard.metrics.bytes(delivery.store.index, Path::Sent(path), progress.get());
     tracing::info!(
@@ -160,9 +183,15 @@ async fn send(
         milliseconds = begun.elapsed().as_millis(),
         path = path.name(),
         reason = choice.reason,
+        tls = conn.tls().map_or("none", |facts| facts.version.label()),
         outcome = if sent.is_ok() { "sent" } else { "cut" },
         "download of image {image_id}"
     );
+    if let Err(error) = &sent
+        && !is_clients_fault(error)
+    {
+        tracing::error!(request_id = request.id, "image {image_id}: its store failed in the middle: {error}");
+    }
     sent?;
     Ok(Answered { status: status.as_u16(), keep: request.keep })
 }
@@ -180,11 +209,20 @@ fn choose(shard: &Shard, conn: &Conn, delivery: &Delivery<'_>, span: &Range<u64>
     path::choose(&facts, &shard.shared.send_settings)
 }
 
+/// Whether the client ended a download: it went away, or took nothing for too long.
+fn is_clients_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut)
+}
+
 fn reply_head(request: &Request<'_>, delivery: &Delivery<'_>, length: u64) -> (StatusCode, Vec<u8>) {
     let status = if delivery.range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let mut head = ReplyHead::new(status).header("Content-Type", "application/octet-stream");
     if let Some(checksum) = &delivery.checksum {
         head = head.header("Content-MD5", checksum);
+    }
+    if let Some(tag) = &delivery.tag {
+        head = head.header("Accept-Ranges", "bytes").header("ETag", tag);
     }
     if let Some(range) = delivery.range {
         head = head.header("Content-Range", range.content_range(delivery.size));

@@ -13,7 +13,7 @@ use common::error::Kind;
 use common::http::head::Body as Framing;
 use common::rpc::{CommitUpload, Done, OpenUpload, ToControl, UploadTicket};
 use common::{Error, Result};
-use http::{StatusCode, header};
+use http::header;
 
 use super::receive::{Interrupted, Pace, Received, receive};
 use crate::connection::{Answered, Request, answer_error};
@@ -36,7 +36,7 @@ const CONTROL_PATIENCE: Duration = Duration::from_secs(60);
 /// The pause between two tries.
 const CONTROL_PAUSE: Duration = Duration::from_millis(50);
 
-/// Answers an upload.
+/// Answers an upload, which has its turn.
 ///
 /// # Errors
 /// When the connection broke; the upload is undone by then.
@@ -48,7 +48,6 @@ pub(crate) async fn answer(
     body: &mut Body,
 ) -> io::Result<Answered> {
     let begun = Instant::now();
-    let _turn = shard.upload_turns.acquire().await;
     let ticket = match shard.control.call::<UploadTicket>(open_message(shard, request, image_id)).await {
         Ok(ticket) => ticket,
         Err(error) => return answer_error(request, input.conn(), &error, body).await,
@@ -62,6 +61,7 @@ pub(crate) async fn answer(
         request_id = request.id,
         bytes = progress.get(),
         milliseconds = begun.elapsed().as_millis(),
+        tls = conn.tls().map_or("none", |facts| facts.version.label()),
         outcome = match &outcome {
             Ok(()) => "stored",
             Err(Failed::Answer(_)) => "refused",
@@ -72,7 +72,7 @@ pub(crate) async fn answer(
     match outcome {
         Ok(()) => {
             let keep = request.keep && body.is_done();
-            reply::send_empty(conn, StatusCode::NO_CONTENT, &request.id, keep).await?;
+            reply::send_no_content(conn, &request.id, keep).await?;
             Ok(Answered { status: 204, keep })
         }
         Err(Failed::Answer(error)) => answer_error(request, conn, &error, body).await,

@@ -70,7 +70,9 @@ fn check(head: &Head, wire: &[u8]) {
         assert!(!value.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
     }
     let count = |name: &str| head.headers.get_all(name).iter().count();
-    assert!(count("host") <= 1 && count("content-length") <= 1 && count("transfer-encoding") <= 1);
+    for once in ["host", "content-length", "transfer-encoding", "content-type", "range", "expect", "x-auth-token"] {
+        assert!(count(once) <= 1, "{once} comes more than once");
+    }
     assert!(head.http_1_0 || count("host") == 1, "HTTP/1.1 without Host");
     match head.body {
         Body::Chunked => {

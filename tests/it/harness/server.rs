@@ -43,6 +43,8 @@ pub(crate) struct Server {
 pub(crate) struct Options {
     /// Text of a configuration file.
     pub(crate) config: Option<String>,
+    /// Command and arguments that run the server, which is appended: limits and namespaces of a test.
+    pub(crate) under: Vec<String>,
     /// Without a subcommand and without a data directory: what a newcomer types.
     pub(crate) bare: bool,
     /// How clients speak TLS to it, if the configuration says so.
@@ -126,7 +128,14 @@ impl Server {
     pub(crate) fn launch(&mut self) -> Duration {
         let begun = Instant::now();
         let home = self.home.as_ref().expect("ours").path().to_owned();
-        let mut command = binary();
+        let mut command = match &self.options.under[..] {
+            [] => binary(),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(binary().get_program());
+                command
+            }
+        };
         command.current_dir(&home).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if !self.options.bare {
             command.args(["serve", "--data-dir"]).arg(&self.data);

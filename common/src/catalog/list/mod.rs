@@ -8,14 +8,14 @@ mod visible;
 use rusqlite::types::Value;
 
 use super::Queries;
-use super::fault::no_image;
+use super::fault::{failed, no_image};
 use super::rows::{self, IMAGE_COLUMNS};
 use crate::model::{Image, MemberStatus, Visibility};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 
 /// Filters that one list may have: each becomes a condition of the statement.
-const FILTERS_MAX: usize = 200;
+pub const FILTERS_MAX: usize = 200;
 
 /// What to list. See images-API section "list images".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,11 +207,11 @@ impl Queries<'_> {
             return Err(Error::bad_request(format!("Too many filters: at most {FILTERS_MAX} are accepted.")));
         }
         let keys = page::keys(query);
-        let marker = query.marker.as_deref().map(|id| self.marker(id, &query.viewer)).transpose()?;
+        let marker = query.marker.as_deref().map(|id| self.marker(id, &query.viewer, &keys)).transpose()?;
         if query.limit == 0 {
             return Ok(Vec::new());
         }
-        let (sql, values) = self.list_statement(query, &keys, marker.as_ref())?;
+        let (sql, values) = self.list_statement(query, &keys, marker.as_deref())?;
         let mut images = self.all(&sql, rusqlite::params_from_iter(values), rows::image)?;
         self.fill(&mut images)?;
         Ok(images)
@@ -221,7 +221,7 @@ impl Queries<'_> {
         &self,
         query: &ListQuery,
         keys: &[(SortKey, Dir)],
-        marker: Option<&Image>,
+        marker: Option<&[Value]>,
     ) -> Result<(String, Vec<Value>)> {
         let mut conditions = Conditions::default();
         if let Some((sql, values)) = drive::rows(self, query)? {
@@ -245,10 +245,16 @@ impl Queries<'_> {
         Ok((sql, values))
     }
 
-    /// The image after which a page begins.
-    fn marker(&self, id: &str, viewer: &Viewer) -> Result<Image> {
-        let sql = format!("SELECT {IMAGE_COLUMNS} FROM images WHERE id = ?1 AND deleted = 0");
-        let Some(image) = self.one(&sql, [id], rows::image)? else {
+    /// What the image after which a page begins has in the columns of `keys`.
+    fn marker(&self, id: &str, viewer: &Viewer, keys: &[(SortKey, Dir)]) -> Result<Vec<Value>> {
+        let columns = page::columns(keys);
+        let sql = format!("SELECT {IMAGE_COLUMNS}, {columns} FROM images WHERE id = ?1 AND deleted = 0");
+        let found = self.one(&sql, [id], |row| {
+            let first = row.as_ref().column_count() - keys.len();
+            let values = (first..first + keys.len()).map(|index| row.get(index).map_err(failed));
+            Ok((rows::image(row)?, values.collect::<Result<Vec<Value>>>()?))
+        })?;
+        let Some((image, values)) = found else {
             return Err(Error { kind: Kind::BadRequest, ..no_image(id) });
         };
         let project = viewer.project.as_deref();
@@ -263,7 +269,7 @@ impl Queries<'_> {
         if !seen {
             return Err(Error::forbidden(format!("Forbidding request, image {id} not visible")));
         }
-        Ok(image)
+        Ok(values)
     }
 }
 
@@ -271,8 +277,9 @@ impl Queries<'_> {
 impl Queries<'_> {
     /// How the engine would run the main statement of a list, as `EXPLAIN QUERY PLAN` tells it.
     pub(super) fn list_plan(&self, query: &ListQuery) -> Result<String> {
-        let marker = query.marker.as_deref().map(|id| self.marker(id, &query.viewer)).transpose()?;
-        let (sql, values) = self.list_statement(query, &page::keys(query), marker.as_ref())?;
+        let keys = page::keys(query);
+        let marker = query.marker.as_deref().map(|id| self.marker(id, &query.viewer, &keys)).transpose()?;
+        let (sql, values) = self.list_statement(query, &keys, marker.as_deref())?;
         let sql = format!("EXPLAIN QUERY PLAN {sql}");
         let lines = self.all(&sql, rusqlite::params_from_iter(values), |row| {
             row.get::<_, String>(3).map_err(super::fault::failed)

@@ -3,7 +3,6 @@
 use rusqlite::types::Value;
 
 use super::{Conditions, Dir, ListQuery, SortKey};
-use crate::model::Image;
 
 impl SortKey {
     fn sql(self) -> &'static str {
@@ -22,21 +21,11 @@ impl SortKey {
     fn nullable(self) -> bool {
         !matches!(self, SortKey::Status | SortKey::Id | SortKey::CreatedAt)
     }
+}
 
-    /// The value of the marker in this column; `None` is NULL.
-    fn value(self, image: &Image) -> Option<Value> {
-        let text = |text: &Option<String>| text.clone().map(Value::from);
-        match self {
-            SortKey::Name => text(&image.name),
-            SortKey::Status => Some(Value::from(image.status.as_str().to_owned())),
-            SortKey::ContainerFormat => text(&image.container_format),
-            SortKey::DiskFormat => text(&image.disk_format),
-            SortKey::Size => image.size.map(|size| Value::from(i64::try_from(size).unwrap_or(i64::MAX))),
-            SortKey::Id => Some(Value::from(image.id.clone())),
-            SortKey::CreatedAt => Some(Value::from(image.created_at.to_sql())),
-            SortKey::UpdatedAt => Some(Value::from(image.updated_at.to_sql())),
-        }
-    }
+/// The columns of `keys`, for a `SELECT`.
+pub(super) fn columns(keys: &[(SortKey, Dir)]) -> String {
+    keys.iter().map(|(key, _)| key.sql()).collect::<Vec<_>>().join(", ")
 }
 
 /// The sort keys with those that make the order total, each once; nothing stands after `id`, which is unique.
@@ -69,15 +58,16 @@ pub(super) fn order(keys: &[(SortKey, Dir)]) -> String {
     terms.join(", ")
 }
 
-/// Demands that an image stands after `marker` in the order of `keys`. NULL is smaller than everything, as the engine
-/// sorts it.
-pub(super) fn after(marker: &Image, keys: &[(SortKey, Dir)], conditions: &mut Conditions) {
+/// Demands that an image stands after the one that has the values `marker` in the columns of `keys`. They are as the row
+/// has them, in whatever form its writer wrote them: the engine compares them with others as it sorts them. NULL is smaller
+/// than everything.
+pub(super) fn after(marker: &[Value], keys: &[(SortKey, Dir)], conditions: &mut Conditions) {
     let mut sql = String::new();
     let mut values = Vec::new();
-    for (place, (key, dir)) in keys.iter().enumerate() {
+    for (place, ((key, dir), value)) in keys.iter().zip(marker).enumerate() {
         let last = place + 1 == keys.len();
         let column = key.sql();
-        let value = key.value(marker);
+        let value = (*value != Value::Null).then(|| value.clone());
         let strictly = match (dir, &value) {
             (Dir::Asc, None) => format!("{column} IS NOT NULL"),
             (Dir::Asc, Some(_)) => format!("{column} > ?"),

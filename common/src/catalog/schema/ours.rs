@@ -37,6 +37,11 @@ CREATE TABLE vitrine_removals (
     recorded_at TEXT NOT NULL
 );
 ",
+    // 2: bytes that an upload said it would bring: they count for the quota while it runs.
+    "
+ALTER TABLE vitrine_uploads ADD COLUMN expected_size INTEGER;
+CREATE INDEX vitrine_uploads_quota ON vitrine_uploads (quota_project);
+",
 ];
 
 /// Makes the migrations that this database has not seen, inside the caller's transaction.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::{Catalog, NewImage, Reader};
-use crate::model::{Image, Visibility};
+use crate::model::Image;
 
 /// A catalog in a directory of its own, which goes with it.
 struct Fixture {
@@ -57,18 +57,11 @@ fn uuid(number: u32) -> String {
 /// A plain image of project `p1`.
 fn plain(number: u32) -> NewImage {
     NewImage {
-        id: uuid(number),
         name: Some(format!("image-{number}")),
-        visibility: Visibility::Shared,
-        protected: false,
-        hidden: false,
         owner: Some("p1".to_owned()),
         disk_format: Some("raw".to_owned()),
         container_format: Some("bare".to_owned()),
-        min_disk: 0,
-        min_ram: 0,
-        properties: Vec::new(),
-        tags: Vec::new(),
+        ..NewImage::new(uuid(number))
     }
 }
 

@@ -10,6 +10,13 @@ const fn database(name: &'static str, kind: Kind, doc: &'static str) -> Row {
     Row::new("database", name, kind, doc)
 }
 
+/// What options of imports wait for.
+pub(super) const IMPORTS: &str = "imports are not there yet";
+
+const fn cors(name: &'static str, kind: Kind, doc: &'static str) -> Row {
+    Row::new("cors", name, kind, doc)
+}
+
 const fn policy(name: &'static str, kind: Kind, doc: &'static str) -> Row {
     Row::new("oslo_policy", name, kind, doc)
 }
@@ -40,12 +47,14 @@ pub(super) const ROWS: &[Row] = &[
     row("limit_param_default", Kind::Int(1, 1_000_000), "images of a page when `limit` is not given").default("25"),
     row("api_limit_max", Kind::Int(1, 1_000_000), "images of the largest page").default("1000"),
     row("show_image_direct_url", Kind::Bool, "show `direct_url` of images").default("false"),
-    row("show_multiple_locations", Kind::Bool, "show `locations` of images and let clients change them")
+    row("show_multiple_locations", Kind::Bool, "show `locations` of images; clients cannot change them yet")
         .default("false"),
     row("image_member_quota", NUMBER, "members of an image; negative = no limit").default("128"),
     row("image_property_quota", NUMBER, "properties of an image; negative = no limit").default("128"),
     row("image_tag_quota", NUMBER, "tags of an image; negative = no limit").default("128"),
-    row("image_location_quota", NUMBER, "locations of an image; negative = no limit").default("10"),
+    row("image_location_quota", NUMBER, "locations of an image; negative = no limit")
+        .default("10")
+        .no_effect_yet("clients cannot change locations yet"),
     row("image_size_cap", from(1), "bytes of the largest image").default("1099511627776"),
     row("user_storage_quota", Kind::ByteSize, "bytes of all images of a project; 0 = no limit").default("0"),
     row("use_keystone_limits", Kind::Bool, "take quotas from Keystone's unified limits").default("false").refused(
@@ -65,8 +74,10 @@ pub(super) const ROWS: &[Row] = &[
         .default("false")
         .refused("data would be removed at once; set it to false if that is acceptable"),
     row("enabled_import_methods", Kind::BracketList, "import methods that clients may use")
-        .default("[glance-direct,web-download,copy-image]"),
-    row("node_staging_uri", Kind::Str, "`file://` URL of the staging directory; unset: `<data directory>/staging`"),
+        .default("[glance-direct,web-download,copy-image]")
+        .no_effect_yet(IMPORTS),
+    row("node_staging_uri", Kind::Str, "`file://` URL of the staging directory; unset: `<data directory>/staging`")
+        .no_effect_yet(IMPORTS),
     row("enabled_backends", Kind::Dict, "several stores: `id:kind,…`; each is configured in the group of its id"),
     row("debug", Kind::Bool, "log more").default("false"),
     row("log_file", Kind::Str, "file for the log instead of standard error; relative names are below `log_dir`")
@@ -105,7 +116,12 @@ pub(super) const ROWS: &[Row] = &[
     )
     .default("policy.yaml"),
     policy("policy_dirs", Kind::Multi, "directories of further policy files").default("policy.d"),
-    policy("policy_default_rule", Kind::Str, "rule that stands in for rules that do not exist").default("default"),
+    policy(
+        "policy_default_rule",
+        Kind::Str,
+        "rule that stands in for rules that do not exist, if a policy file has it; otherwise they deny",
+    )
+    .default("default"),
     policy("enforce_new_defaults", Kind::Bool, "false: what an older default allowed stays allowed").default("true"),
     Row::new(
         "oslo_middleware",
@@ -114,6 +130,20 @@ pub(super) const ROWS: &[Row] = &[
         "believe `Forwarded` and `X-Forwarded-*` headers",
     )
     .default("false"),
+    cors(
+        "allowed_origin",
+        Kind::List,
+        "web pages that may use the API, as origins such as `https://horizon.example`, or `*`; unset: none",
+    ),
+    cors("allow_credentials", Kind::Bool, "whether browsers may send what they know of the user along").default("true"),
+    cors("expose_headers", Kind::List, "headers of answers that pages may read")
+        .default("X-Image-Meta-Checksum,X-Auth-Token,X-Subject-Token,X-Service-Token,X-OpenStack-Request-ID"),
+    cors("max_age", Kind::Int(0, 86_400), "seconds for which browsers remember what is allowed").default("3600"),
+    cors("allow_methods", Kind::List, "methods that pages may use").default("GET,PUT,POST,DELETE,PATCH"),
+    cors("allow_headers", Kind::List, "headers that pages may send, beside those that every page may").default(
+        "Content-MD5,X-Image-Meta-Checksum,X-Storage-Token,Accept-Encoding,X-Auth-Token,X-Identity-Status,X-Roles,\
+         X-Service-Catalog,X-User-Id,X-Tenant-Id,X-OpenStack-Request-ID",
+    ),
     Row::new("healthcheck", "disable_by_file_path", Kind::Str, "while this file exists, `/healthcheck` says 503")
         .default("/etc/glance/healthcheck_disable"),
 ];

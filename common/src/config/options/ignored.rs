@@ -179,6 +179,13 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
     ),
     ignored("keystone_authtoken", "accounts are password, application credential or token", &["trust_id", "endpoint"]),
     ignored("keystone_authtoken", "Glance no longer reads it either; use www_authenticate_uri", &["auth_uri"]),
+    ignored(
+        "keystone_authtoken",
+        "auth_url is used: one address is enough to validate tokens",
+        &["interface", "region_name"],
+    ),
+    ignored("keystone_authtoken", "nothing needs the service catalogue yet", &["include_service_catalog"]),
+    ignored("keystone_authtoken", "tokens of application credentials with access rules are refused", &["service_type"]),
     ignored("oslo_policy", "scopes are always enforced", &["enforce_scope"]),
     ignored(
         "oslo_policy",
@@ -251,11 +258,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
             "producer_batch_size",
             "producer_batch_timeout",
         ],
-    ),
-    ignored(
-        "cors",
-        "cross-origin requests are not answered yet; let the proxy in front do it",
-        &["allowed_origin", "allow_credentials", "expose_headers", "max_age", "allow_methods", "allow_headers"],
     ),
     ignored(
         "healthcheck",

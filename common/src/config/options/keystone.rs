@@ -1,6 +1,6 @@
 //! `[keystone_authtoken]`: how tokens are validated. With `auth_section`, who we are is read from that group.
 
-use super::{Kind, NUMBER, Row};
+use super::{Kind, Row};
 
 pub(super) const GROUP: &str = "keystone_authtoken";
 
@@ -36,18 +36,22 @@ pub(super) const ROWS: &[Row] = &[
     row("application_credential_name", Kind::Str, "application credential, by name; needs our account too"),
     row("application_credential_secret", Kind::Secret, "secret of the application credential"),
     row("token", Kind::Secret, "a ready token, for `auth_type = token`"),
-    row("interface", Kind::Str, "which of Keystone's addresses in the catalogue is used").default("internal"),
-    row("region_name", Kind::Str, "region whose Keystone is used"),
-    row("service_type", Kind::Str, "our own service type, for access rules of application credentials"),
-    row("http_connect_timeout", Kind::Int(1, 86_400), "seconds for a connection to Keystone"),
+    row(
+        "http_connect_timeout",
+        Kind::Int(1, 86_400),
+        "seconds for one try of a request to Keystone; unset: half of `[control] keystone_timeout_seconds`",
+    ),
     row("http_request_max_retries", Kind::Int(0, 100), "further tries of a failed request to Keystone").default("3"),
     row("cafile", Kind::Str, "CA certificates for Keystone"),
     row("certfile", Kind::Str, "client certificate for Keystone"),
     row("keyfile", Kind::Str, "its key"),
     row("insecure", Kind::Bool, "do not check Keystone's certificate").default("false"),
-    row("token_cache_time", NUMBER, "seconds for which a valid token is not asked about again; negative = always ask")
-        .default("300"),
-    row("include_service_catalog", Kind::Bool, "ask Keystone for the service catalogue too").default("true"),
+    row(
+        "token_cache_time",
+        Kind::Int(-1, 86_400),
+        "seconds for which a valid token is not asked about again; -1 or 0 = always ask",
+    )
+    .default("300"),
     row("service_token_roles", Kind::List, "roles that make a service token valid").default("service"),
     row("service_token_roles_required", Kind::Bool, "false: any valid service token will do").default("true"),
 ];

@@ -26,6 +26,8 @@ pub const TASKS_GROUP: &str = "os_glance_tasks_store";
 pub enum State {
     /// It has its meaning.
     Honoured,
+    /// Read and checked, and without effect so far: a warning when it is set. The text says what is missing.
+    NoEffectYet(&'static str),
     /// Any value but the default is an error: to ignore it would be dangerous. The text says what is missing.
     Refused(&'static str),
 }
@@ -61,6 +63,11 @@ impl Row {
 
     const fn aliases(mut self, aliases: &'static [(&'static str, &'static str)]) -> Row {
         self.aliases = aliases;
+        self
+    }
+
+    const fn no_effect_yet(mut self, reason: &'static str) -> Row {
+        self.state = State::NoEffectYet(reason);
         self
     }
 

@@ -29,9 +29,16 @@ pub(super) const ROWS: &[Row] = &[
         DATAPLANE,
         "max_connections",
         Kind::Int(1, 1_000_000),
-        "client connections at a time, over all cores; further ones are closed at once",
+        "client connections at a time, over all cores; beyond them the one that has waited longest for a request is closed",
     )
     .default("10000"),
+    Row::new(
+        DATAPLANE,
+        "admin_max_connections",
+        Kind::Int(1, 65_536),
+        "connections to the admin listener at a time; beyond them the one that has waited longest for a request is closed",
+    )
+    .default("64"),
     Row::new(
         DATAPLANE,
         "request_head_bytes_max",
@@ -67,6 +74,13 @@ pub(super) const ROWS: &[Row] = &[
         "seconds that a client may take nothing of a response before the connection is closed",
     )
     .default("300"),
+    Row::new(
+        DATAPLANE,
+        "send_min_rate_bytes_per_second",
+        Kind::Int(0, 1 << 40),
+        "a client that takes a response slower than this, over `send_stall_seconds`, is cut off; 0 = no limit",
+    )
+    .default("1024"),
     Row::new(
         DATAPLANE,
         "metadata_body_bytes_max",
@@ -149,6 +163,14 @@ pub(super) const ROWS: &[Row] = &[
         .default("0"),
     Row::new(
         DATAPLANE,
+        "hash_lanes",
+        Kind::Choice(&["auto", "scalar"]),
+        "how checksums of several uploads are computed: side by side in the vector instructions that the processor has, or one after \
+         the other",
+    )
+    .default("auto"),
+    Row::new(
+        DATAPLANE,
         "offload_threads",
         Kind::Int(1, 256),
         "threads for file operations that would block a serving thread",
@@ -158,7 +180,8 @@ pub(super) const ROWS: &[Row] = &[
         DATAPLANE,
         "send_buffer_bytes",
         Kind::Int(0, 64 * MIB),
-        "kernel send buffer of a client connection; 0 = the system's own choice",
+        "kernel send buffer of a client connection; 0 = the system's own choice, as where `net.core.wmem_max` is less; long downloads of \
+         fast clients get 4 MiB",
     )
     .default("1048576"),
     Row::new(
@@ -230,6 +253,13 @@ pub(super) const ROWS: &[Row] = &[
         "seconds that one plane waits for the other's answer",
     )
     .default("30"),
+    Row::new(
+        CONTROL,
+        "keystone_timeout_seconds",
+        Kind::Int(1, DAY_SECONDS),
+        "seconds for the validation of a token, all tries and the renewal of our own token included",
+    )
+    .default("10"),
     Row::new(
         CONTROL,
         "retry_after_seconds",

@@ -41,7 +41,8 @@ pub(super) const ROWS: &[Row] = &[
         from(1),
         "bytes that are looked at together when zeros become holes",
     )
-    .default("65536"),
+    .default("65536")
+    .no_effect_yet("zeros become holes by whole upload buffers; the value is only shown by /v2/info/stores/detail"),
     Row::new(STORE_GROUP, "filesystem_thin_provisioning", Kind::Bool, "leave holes where the data is zero")
         .default("false"),
     Row::new(
@@ -49,5 +50,6 @@ pub(super) const ROWS: &[Row] = &[
         "filesystem_store_datadir",
         Kind::Str,
         "staging directory when `enabled_backends` is set; unset: `<data directory>/staging`",
-    ),
+    )
+    .no_effect_yet(super::glance::IMPORTS),
 ];

@@ -1,7 +1,7 @@
 //! HTTP to Keystone.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::config::{KeystoneAuth, ServiceCredentials};
 use common::time::Timestamp;
@@ -15,6 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::Mutex;
 
+use super::health::AWAY_HOLDS;
 use super::tls;
 use super::wire::{self, Token};
 
@@ -27,8 +28,8 @@ pub(super) const RETRY_AFTER_SECONDS: u64 = 5;
 /// Bytes of the largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// Longest wait for an answer when the configuration sets none.
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// The pause before a failed request is tried again; doubles each time.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Our own token is renewed so long before it ends.
 const RENEW_BEFORE_SECONDS: i64 = 120;
@@ -40,7 +41,17 @@ const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 pub(super) struct Client {
     http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     options: Arc<KeystoneAuth>,
-    own: Mutex<Option<OwnToken>>,
+    /// Longest wait for one try.
+    try_timeout: Duration,
+    own: Mutex<Own>,
+}
+
+/// What is known of the token of our own.
+#[derive(Default)]
+struct Own {
+    token: Option<OwnToken>,
+    /// When asking for one failed last, and why.
+    failed: Option<(Instant, Error)>,
 }
 
 #[derive(Clone)]
@@ -57,21 +68,22 @@ struct Answer {
 }
 
 impl Client {
-    /// A client as configured. Connects when it is first used.
+    /// A client as configured. Connects when it is first used. `timeout`: what a caller waits at most for everything.
     ///
     /// # Errors
     /// A certificate or key file that cannot be used.
-    pub(super) fn new(options: Arc<KeystoneAuth>) -> Result<Self> {
+    pub(super) fn new(options: Arc<KeystoneAuth>, timeout: Duration) -> Result<Self> {
+        let try_timeout = options.connect_timeout.unwrap_or(timeout / 2);
         let mut http = HttpConnector::new();
         http.enforce_http(false);
-        http.set_connect_timeout(Some(options.connect_timeout.unwrap_or(TIMEOUT)));
+        http.set_connect_timeout(Some(try_timeout));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls::client_config(&options)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Client { http, options, own: Mutex::new(None) })
+        Ok(Client { http, options, try_timeout, own: Mutex::default() })
     }
 
     /// What stands behind `token`; `None` if Keystone does not know it.
@@ -84,34 +96,51 @@ impl Client {
         let query = if allow_expired { "?nocatalog&allow_expired=1" } else { "?nocatalog" };
         let path = format!("/v3/auth/tokens{query}");
         // A second time with a new token of our own, when the old one was revoked.
-        for attempt in 0..2 {
-            let own = self.own_token(attempt > 0).await?;
-            let headers = [(AUTH_TOKEN, own), (SUBJECT_TOKEN, subject.clone())];
+        let mut rejected = None;
+        for _ in 0..2 {
+            let own = self.own_token(rejected.as_ref()).await?;
+            let headers = [(AUTH_TOKEN, own.clone()), (SUBJECT_TOKEN, subject.clone())];
             let answer = self.request(Method::GET, &path, &headers, Bytes::new()).await?;
             match answer.status {
                 StatusCode::OK => return wire::token(&answer.body).map(Some),
-                StatusCode::NOT_FOUND => return Ok(None),
-                StatusCode::UNAUTHORIZED => {}
+                // The latter are about what the client sent, not about us.
+                StatusCode::NOT_FOUND
+                | StatusCode::BAD_REQUEST
+                | StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => return Ok(None),
+                StatusCode::UNAUTHORIZED => rejected = Some(own),
                 status => return Err(away(format!("validation answered {status}"))),
             }
         }
         Err(away("our own token is not accepted".to_owned()))
     }
 
-    /// Our own token; `renew`: another one than the last.
-    async fn own_token(&self, renew: bool) -> Result<HeaderValue> {
+    /// Our own token, another one than `rejected`. Whoever finds that it must be renewed does it for all who wait.
+    async fn own_token(&self, rejected: Option<&HeaderValue>) -> Result<HeaderValue> {
         if let ServiceCredentials::Token(token) = &self.options.credentials {
             return secret_header(token.expose());
         }
         // Held while asking, so that one token is asked for at a time.
         let mut own = self.own.lock().await;
         let now = Timestamp::now().as_seconds();
-        if let Some(token) = own.as_ref().filter(|token| !renew && token.expires_at - RENEW_BEFORE_SECONDS > now) {
+        let is_good =
+            |token: &OwnToken| Some(&token.value) != rejected && token.expires_at - RENEW_BEFORE_SECONDS > now;
+        if let Some(token) = own.token.as_ref().filter(|token| is_good(token)) {
             return Ok(token.value.clone());
         }
-        let fresh = self.authenticate().await?;
-        *own = Some(fresh.clone());
-        Ok(fresh.value)
+        if let Some((_, error)) = own.failed.as_ref().filter(|(at, _)| at.elapsed() < AWAY_HOLDS) {
+            return Err(error.clone());
+        }
+        match self.authenticate().await {
+            Ok(fresh) => {
+                *own = Own { token: Some(fresh.clone()), failed: None };
+                Ok(fresh.value)
+            }
+            Err(error) => {
+                own.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 
     async fn authenticate(&self) -> Result<OwnToken> {
@@ -138,9 +167,10 @@ impl Client {
         body: Bytes,
     ) -> Result<Answer> {
         let mut tries = self.options.request_retries.saturating_add(1);
+        let mut pause = RETRY_PAUSE;
         loop {
             tries -= 1;
-            let wait = self.options.connect_timeout.unwrap_or(TIMEOUT);
+            let wait = self.try_timeout;
             let once = self.request_once(method.clone(), path, headers, body.clone());
             let outcome = tokio::time::timeout(wait, once).await;
             match outcome.unwrap_or_else(|_| Err(away(format!("no answer within {wait:?}")))) {
@@ -148,6 +178,8 @@ impl Client {
                 Err(error) if tries == 0 => return Err(error),
                 _ => {}
             }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2);
         }
     }
 
@@ -174,7 +206,7 @@ impl Client {
     }
 }
 
-fn away(cause: impl std::fmt::Display) -> Error {
+pub(super) fn away(cause: impl std::fmt::Display) -> Error {
     Error::unavailable(AWAY_TEXT, RETRY_AFTER_SECONDS).caused_by(cause)
 }
 

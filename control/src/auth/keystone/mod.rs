@@ -1,29 +1,46 @@
 //! Identities by Keystone's tokens, as its middleware hands them out.
 //!
-//! `client` speaks HTTP, `wire` knows the documents, `cache` remembers what was answered.
+//! `client` speaks HTTP, `wire` knows the documents, `cache` remembers what was answered, `health` whether anything was.
 
 mod cache;
 mod client;
+mod health;
 mod tls;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use common::config::KeystoneAuth;
+use common::config::{Control, KeystoneAuth};
 use common::identity::{Identity, Proof};
-use common::time::Timestamp;
 use common::{Error, Result};
+use tokio::sync::Semaphore;
 
-use super::unauthenticated;
-use cache::{Answer, Cache};
-use client::Client;
-use wire::Token;
+use super::{Known, unauthenticated};
+use cache::{Answer, Cache, key};
+use client::{Client, RETRY_AFTER_SECONDS, away};
+use health::Health;
+
+/// Bytes of the longest token that Keystone is asked about. Its own are below 300; no web server takes longer headers.
+const TOKEN_BYTES_MAX: usize = 8192;
+
+/// Of control's connections, the part (one in so many) that may wait for Keystone. The others serve those who are known,
+/// and the data plane.
+const WAITERS_SHARE: usize = 4;
 
 /// Validates tokens.
 pub(super) struct Keystone {
     options: Arc<KeystoneAuth>,
     client: Client,
     cache: Cache,
+    health: Health,
+    /// Longest time for one caller, with everything that it needs.
+    timeout: Duration,
+    /// Requests that may wait for Keystone at a time.
+    waiters: Semaphore,
 }
 
 impl Keystone {
@@ -31,68 +48,107 @@ impl Keystone {
     ///
     /// # Errors
     /// A certificate or key file that cannot be used.
-    pub(super) fn new(options: Arc<KeystoneAuth>) -> Result<Self> {
-        let client = Client::new(options.clone())?;
-        Ok(Keystone { cache: Cache::new(options.token_cache), client, options })
+    pub(super) fn new(options: Arc<KeystoneAuth>, control: &Control) -> Result<Self> {
+        let timeout = control.keystone_timeout.min(control.rpc_timeout);
+        Ok(Keystone {
+            client: Client::new(options.clone(), timeout)?,
+            cache: Cache::new(options.token_cache),
+            health: Health::default(),
+            timeout,
+            waiters: Semaphore::new((control.max_connections / WAITERS_SHARE).max(1)),
+            options,
+        })
     }
 
     /// The holder of `proof`.
     ///
     /// # Errors
     /// 401 without a valid token, 403 for a token whose scope is not a project, 503 while Keystone does not answer.
-    pub(super) async fn identify(&self, proof: &Proof) -> Result<Identity> {
+    pub(super) async fn identify(&self, proof: &Proof) -> Result<Known> {
+        tokio::time::timeout(self.timeout, self.holder(proof)).await.unwrap_or_else(|_| {
+            self.health.failed();
+            Err(self.told(away(format_args!("no answer within {:?}", self.timeout))))
+        })
+    }
+
+    async fn holder(&self, proof: &Proof) -> Result<Known> {
         let refused = || unauthenticated(&self.options.www_authenticate_uri);
         let token = proof.token.as_deref().filter(|token| !token.is_empty()).ok_or_else(refused)?;
-        let service_roles = self.service_roles(proof.service_token.as_deref()).await?;
+        let service = self.service(proof.service_token.as_deref()).await?;
         // A service may finish what it began for a user whose token ended meanwhile.
         // Only the role makes it one, also where the option takes any service token.
-        let wanted = &self.options.service_token_roles;
-        let is_service = |role: &String| wanted.iter().any(|one| one.eq_ignore_ascii_case(role));
-        let allow_expired = service_roles.as_ref().is_some_and(|roles| roles.iter().any(is_service));
-        let user = self.validate(token, allow_expired).await?.ok_or_else(refused)?;
+        let roles = service.as_ref().and_then(|service| service.roles.as_deref());
+        let allow_expired = roles.is_some_and(|roles| self.has_service_role(roles));
+        let answer = self.validate(token, allow_expired).await?;
+        let user = answer.token.ok_or_else(refused)?;
         if user.is_of_system || user.is_of_domain {
             return Err(Error::forbidden("Only tokens of a project may be used here."));
         }
-        Ok(Identity {
+        let until = service.as_ref().map_or(answer.until, |service| service.until.min(answer.until));
+        let holds_for =
+            if self.cache.keeps() { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+        let identity = Identity {
             user_id: user.user_id.clone(),
             project_id: user.project_id.clone(),
             roles: user.roles.clone(),
-            service_roles: service_roles.unwrap_or_default(),
+            service_roles: service.and_then(|service| service.roles).unwrap_or_default(),
             user_domain_id: user.user_domain_id.clone(),
             project_domain_id: user.project_domain_id.clone(),
             system_scope: None,
             is_admin: false,
             expires_at: Some(user.expires_at),
-        })
+        };
+        Ok(Known { identity, holds_for })
     }
 
-    /// The roles of a valid service token; `None` for one that is missing, invalid or without the roles it needs.
-    async fn service_roles(&self, token: Option<&str>) -> Result<Option<Vec<String>>> {
+    /// What is known of a service token; `None` without one.
+    async fn service(&self, token: Option<&str>) -> Result<Option<Service>> {
         let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
-        let Some(service) = self.validate(token, false).await? else { return Ok(None) };
-        let wanted = &self.options.service_token_roles;
-        let has_role = service.roles.iter().any(|role| wanted.iter().any(|one| one.eq_ignore_ascii_case(role)));
-        let accepted = has_role || !self.options.service_token_roles_required;
-        Ok(accepted.then(|| service.roles.clone()))
+        let answer = self.validate(token, false).await?;
+        let roles = answer.token.map(|token| token.roles.clone());
+        let roles = roles.filter(|roles| !self.options.service_token_roles_required || self.has_service_role(roles));
+        Ok(Some(Service { roles, until: answer.until }))
     }
 
-    /// What stands behind a token; `None` if it is not valid. Concurrent questions about one token are asked once.
-    async fn validate(&self, token: &str, allow_expired: bool) -> Result<Option<Arc<Token>>> {
-        let slot = self.cache.slot(token, allow_expired);
-        let mut answer = slot.lock().await;
-        if let Some(known) = answer.as_ref().and_then(|answer| answer.fresh(allow_expired)) {
-            return known;
+    fn has_service_role(&self, roles: &[String]) -> bool {
+        let wanted = &self.options.service_token_roles;
+        roles.iter().any(|role| wanted.iter().any(|one| one.eq_ignore_ascii_case(role)))
+    }
+
+    /// What stands behind a token. Concurrent questions about one token are asked once.
+    async fn validate(&self, token: &str, allow_expired: bool) -> Result<Answer> {
+        let key = key(token, allow_expired);
+        if token.len() > TOKEN_BYTES_MAX {
+            return Ok(Answer { token: None, until: Instant::now() });
         }
+        if let Some(known) = self.cache.get(&key, allow_expired) {
+            return Ok(known);
+        }
+        let _waits = self.waiters.try_acquire().map_err(|_| {
+            Error::unavailable("Too many requests wait for the Identity service. Try again.", RETRY_AFTER_SECONDS)
+        })?;
+        let queue = self.cache.queue(key);
+        let _turn = queue.turn().await;
+        if let Some(known) = self.cache.get(&key, allow_expired) {
+            return Ok(known);
+        }
+        let Some(question) = self.health.admit() else { return Err(Error { cause: None, ..away("") }) };
         let fetched = self.client.validate(token, allow_expired).await;
-        if let Err(error) = &fetched {
-            tracing::warn!("Keystone: {error}");
-        }
-        let fetched = fetched.map(|token| token.filter(|token| allow_expired || !has_ended(token)).map(Arc::new));
-        *answer = Some(Answer::new(fetched.clone(), self.options.token_cache));
-        fetched
+        question.ended(fetched.is_ok());
+        let fetched = fetched.map_err(|error| self.told(error))?;
+        Ok(self.cache.put(key, fetched.filter(|token| allow_expired || !token.has_ended()).map(Arc::new)))
+    }
+
+    /// Logs a failure, once; the requests that fail by it are told without the cause.
+    fn told(&self, error: Error) -> Error {
+        tracing::warn!("Keystone at {}: {error}", self.options.auth_url);
+        Error { cause: None, ..error }
     }
 }
 
-fn has_ended(token: &Token) -> bool {
-    token.expires_at <= Timestamp::now().as_seconds()
+/// A service token that came along.
+struct Service {
+    /// `None`: it is invalid, or without the roles that it needs.
+    roles: Option<Vec<String>>,
+    until: Instant,
 }

@@ -12,7 +12,7 @@ use rustix::pipe::{SpliceFlags, splice};
 use super::ahead::ReadAhead;
 use super::pipe::Pipe;
 use super::{Progress, SLICE_BYTES, STALE_AFTER, shrank};
-use crate::io::conn::Conn;
+use crate::io::conn::{Conn, send_buffer_max};
 use crate::io::core::current;
 use crate::io::file::File;
 
@@ -21,6 +21,13 @@ const SMALL_BYTES: u64 = 64 * 1024;
 
 /// Bytes that a client who was too slow for a pipe gets without one before it may have another.
 const SLOW_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of a transfer from which on its client gets a large send buffer for as long as it is fast.
+const LONG_BYTES: u64 = 16 * 1024 * 1024;
+
+/// That buffer, in bytes. The core comes to each client less often then: with eight clients a download costs a quarter less.
+/// A slow client would fill it with pages for nothing.
+const FAST_SEND_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the kernel is asked to send with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,17 +59,19 @@ pub(super) async fn send(
         Means::Pipe if range.end - range.start > SMALL_BYTES => Some(Rc::clone(&current().pipes)),
         Means::Pipe | Means::Sendfile => None,
     };
-    let mut pipe: Option<Pipe> = None;
+    let is_long = range.end - range.start >= LONG_BYTES;
+    let mut pipe: Option<(Pipe, Option<LargeBuffer<'_>>)> = None;
     // Where a pipe is asked for again.
     let mut pipe_from = range.start;
     while transfer.offset < transfer.end {
         conn.settle_keys().await?;
         let until = ahead.ready(transfer.offset, (transfer.offset + SLICE_BYTES).min(transfer.end)).await?;
         if pipe.is_none() && transfer.offset >= pipe_from {
-            pipe = pipes.as_ref().and_then(|pipes| pipes.take());
+            let lent = pipes.as_ref().and_then(|pipes| pipes.take());
+            pipe = lent.map(|pipe| (pipe, if is_long { LargeBuffer::give(conn) } else { None }));
         }
         match &mut pipe {
-            Some(lent) => {
+            Some((lent, _)) => {
                 if transfer.through(lent, until).await? == Pace::Slow {
                     pipe = None;
                     pipe_from = transfer.offset.saturating_add(SLOW_BYTES);
@@ -73,6 +82,29 @@ pub(super) async fn send(
         }
     }
     Ok(())
+}
+
+/// A client's large send buffer; the usual one is in force again when dropped.
+struct LargeBuffer<'a> {
+    conn: &'a Conn,
+    usual: usize,
+}
+
+impl<'a> LargeBuffer<'a> {
+    /// `None` where the machine does not allow it, or the size is left to the kernel.
+    fn give(conn: &'a Conn) -> Option<Self> {
+        let usual = conn.fixed_send_buffer()?;
+        let larger = usual < FAST_SEND_BUFFER_BYTES && send_buffer_max() >= FAST_SEND_BUFFER_BYTES;
+        let given = larger && conn.set_send_buffer(FAST_SEND_BUFFER_BYTES).is_ok();
+        given.then_some(LargeBuffer { conn, usual })
+    }
+}
+
+impl Drop for LargeBuffer<'_> {
+    fn drop(&mut self) {
+        // Of a connection that is broken there is nothing to set.
+        let _ = self.conn.set_send_buffer(self.usual);
+    }
 }
 
 /// How fast the client takes what it is sent.

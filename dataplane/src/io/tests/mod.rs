@@ -34,8 +34,15 @@ where
 {
     let core = std::thread::spawn(move || {
         let offload = Offload::new(OffloadConfig::default()).unwrap();
-        let config =
-            CoreConfig { driver, cpu: None, entries: 256, offload, buffers: BufferLimits::default(), pipes: 4 };
+        let config = CoreConfig {
+            driver,
+            cpu: None,
+            entries: 256,
+            offload,
+            buffers: BufferLimits::default(),
+            pipes: 4,
+            fixes_send_buffers: true,
+        };
         run_core(config, async move { timeout(TOO_LONG, test()).await })
     });
     core.join()

@@ -101,6 +101,7 @@ fn a_core_is_pinned_to_its_processor() {
                 offload,
                 buffers: BufferLimits::default(),
                 pipes: 1,
+                fixes_send_buffers: true,
             },
             async { available_cpus() },
         )

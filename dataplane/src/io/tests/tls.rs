@@ -415,9 +415,11 @@ fn who_does_not_shake_hands_is_left() {
         };
         assert!(matches!(attempt(b"").await.0, Some(HandshakeError::TimedOut)));
         assert!(matches!(attempt(b"\x16\x03\x01\x02\x00\x01").await.0, Some(HandshakeError::TimedOut)));
-        let (error, told) = attempt(b"\x16\x03\x01\x00\x04\x01\x0f\x42\x40").await;
+        let (error, _) = attempt(b"\x16\x03\x01\x00\x04\x01\x0f\x42\x40").await;
         assert!(matches!(error, Some(HandshakeError::Refused(_))), "{error:?}");
-        assert_eq!(told[..3], [21, 3, 3], "an alert");
+        let (error, told) = attempt(b"\x16\x03\x01\x00\x06\x01\x00\x00\x02\xff\xff").await;
+        assert!(matches!(error, Some(HandshakeError::Refused(_))), "{error:?}");
+        assert_eq!((told[0], told[5..].to_owned()), (21, vec![2, 50]), "an alert: decode_error");
         assert!(matches!(attempt(b"\x00\xff").await.0, Some(HandshakeError::Refused(_))));
         let (error, told) = attempt(b"GET / HTTP/1.1\r\n\r\n").await;
         assert!(matches!(error, Some(HandshakeError::PlainHttp)), "{error:?}");

@@ -103,7 +103,7 @@ enum Next {
 }
 
 async fn shake(conn: &Conn, settings: &TlsSettings) -> Result<Session, HandshakeError> {
-    let mut incoming = Incoming { bytes: Vec::new(), offered: 0 };
+    let mut incoming = Incoming { bytes: Vec::new(), offered: 0, begun: false };
     // Nothing is spent on a client that says nothing.
     conn.wait_readable().await?;
     incoming.receive(conn).await?;
@@ -166,8 +166,11 @@ fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, outgoing: &mut Vec<u8>) -> R
 
 /// Sends the alert that rustls has for the client, if the socket takes it at once.
 fn say_why(conn: &Conn, tls: &mut UnbufferedServerConnection, incoming: &mut Incoming, mut outgoing: Vec<u8>) {
-    // It still counts on the bytes that it was given: with others, or none, it would panic.
-    loop {
+    // It still counts on the bytes that it was given: with others, or none, it would panic. And behind its alert it would go on with
+    // the very bytes that it has refused.
+    let mut is_told = false;
+    while !is_told {
+        let before = outgoing.len();
         let UnbufferedStatus { discard, state } = tls.process_tls_records(&mut incoming.bytes[..incoming.offered]);
         let encoded = match state {
             Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut outgoing).is_ok(),
@@ -177,8 +180,19 @@ fn say_why(conn: &Conn, tls: &mut UnbufferedServerConnection, incoming: &mut Inc
         if !encoded {
             break;
         }
+        is_told = is_alert(&outgoing[before..]);
     }
     conn.send_now(&outgoing);
+}
+
+/// Whether a record of ours is an alert; an encrypted one of TLS 1.3 is known by its length.
+fn is_alert(record: &[u8]) -> bool {
+    const SEALED_BYTES: usize = 5 + 2 + 1 + 16;
+    match record.first().copied().and_then(Content::from_byte) {
+        Some(Content::Alert) => true,
+        Some(Content::Data) => record.len() == SEALED_BYTES,
+        _ => false,
+    }
 }
 
 /// Asks the verifier about the certificate of a session that was taken up again.
@@ -198,6 +212,8 @@ fn judge_again(settings: &TlsSettings, tls: &UnbufferedServerConnection) -> Resu
 struct Incoming {
     bytes: Vec<u8>,
     offered: usize,
+    /// Whether there was a record.
+    begun: bool,
 }
 
 impl Incoming {
@@ -211,7 +227,7 @@ impl Incoming {
         loop {
             let behind = self.bytes.get(self.offered..).unwrap_or_default();
             if let Some(first) = behind.first() {
-                if first.is_ascii_uppercase() && self.offered == 0 {
+                if first.is_ascii_uppercase() && !self.begun {
                     return Err(HandshakeError::PlainHttp);
                 }
                 if Content::from_byte(*first).is_none() {
@@ -221,6 +237,7 @@ impl Incoming {
             match record_bytes(behind) {
                 Ok(Some(length)) if length <= behind.len() => {
                     self.offered += length;
+                    self.begun = true;
                     return Ok(());
                 }
                 Ok(_) if self.bytes.len() <= WAITING_BYTES_MAX => {}

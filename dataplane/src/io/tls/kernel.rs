@@ -88,7 +88,6 @@ mod tests {
         Iv::new([0xf1, 0xf2, 0xf3, 0xf4, 1, 2, 3, 4, 5, 6, 7, 8])
     }
 
-    /// 16 bytes of a key of 32: there is no public way to make a shorter one, and the layout is all that counts here.
     fn key() -> AeadKey {
         AeadKey::from([7; 32])
     }
@@ -107,6 +106,62 @@ mod tests {
         assert_eq!(info, expected);
         // sizeof(struct tls12_crypto_info_aes_gcm_256)
         assert_eq!(info.len(), 56);
+    }
+
+    /// What a real handshake on AES-128 comes to: there is no other way to a key of 16 bytes.
+    #[allow(deprecated)]
+    fn secrets_of_a_handshake() -> (u64, ConnectionTrafficSecrets) {
+        use std::sync::Arc;
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites.retain(|known| known.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let provider = Arc::new(provider);
+        let mut server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![made.cert.der().clone()],
+                rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+        server.enable_secret_extraction = true;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut server = rustls::ServerConnection::new(Arc::new(server)).unwrap();
+        let mut client = rustls::ClientConnection::new(Arc::new(client), "localhost".try_into().unwrap()).unwrap();
+        while client.is_handshaking() || server.is_handshaking() || server.wants_write() {
+            let mut flight = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut flight).unwrap();
+            }
+            server.read_tls(&mut &flight[..]).unwrap();
+            server.process_new_packets().unwrap();
+            flight.clear();
+            while server.wants_write() {
+                server.write_tls(&mut flight).unwrap();
+            }
+            client.read_tls(&mut &flight[..]).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        server.dangerous_extract_secrets().unwrap().tx
+    }
+
+    #[test]
+    fn a_short_key_makes_a_short_info() {
+        let (sequence, secrets) = secrets_of_a_handshake();
+        let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = &secrets else { panic!("not AES-128") };
+        let info = crypto_info(TlsVersion::V1_3, sequence, &secrets).unwrap();
+        // sizeof(struct tls12_crypto_info_aes_gcm_128)
+        assert_eq!(info.len(), 40);
+        assert_eq!(&info[2..4], 51u16.to_ne_bytes());
+        assert_eq!((&info[4..12], &info[12..28], &info[28..32]), (&iv.as_ref()[4..], key.as_ref(), &iv.as_ref()[..4]));
+        assert_eq!(info[32..], sequence.to_be_bytes());
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub struct TlsFacts {
 /// Who encrypts.
 enum Way {
     /// We do.
-    Here(Sealer),
+    Here(Box<Sealer>),
     /// The kernel does: what is written to the socket is plaintext.
     Kernel,
 }
@@ -98,7 +98,7 @@ impl Session {
         let by_kernel = kernel && kernel::take_over(fd, version, &secrets.tx).is_ok();
         let way = match by_kernel {
             true => Way::Kernel,
-            false => Way::Here(Sealer::new(version, secrets.tx.0, &secrets.tx.1).map_err(broken)?),
+            false => Way::Here(Box::new(Sealer::new(version, secrets.tx.0, &secrets.tx.1).map_err(broken)?)),
         };
         let opener = Opener::new(version, secrets.rx.0, &secrets.rx.1).map_err(broken)?;
         Ok(Session {

@@ -101,8 +101,8 @@ impl Receiving {
         }
         match content {
             Content::Data => {}
-            Content::Alert => self.on_alert(&self.bytes[plain].to_owned(), session)?,
-            Content::Handshake => self.on_handshake(&self.bytes[plain].to_owned(), session)?,
+            Content::Alert => self.on_alert(plain, session)?,
+            Content::Handshake => self.on_handshake(plain, session)?,
             Content::ChangeCipherSpec => {
                 return Err(Fault::new(Fault::UNEXPECTED_MESSAGE, "a change of cipher after the handshake"));
             }
@@ -110,8 +110,8 @@ impl Receiving {
         Ok(Opened::Record)
     }
 
-    fn on_alert(&mut self, alert: &[u8], session: &Session) -> Result<(), Fault> {
-        match (alert, session.facts.version) {
+    fn on_alert(&mut self, alert: Range<usize>, session: &Session) -> Result<(), Fault> {
+        match (&self.bytes[alert], session.facts.version) {
             ([_, CLOSE_NOTIFY], _) => self.end = Some(End::Closed),
             ([_, USER_CANCELED], _) | ([super::WARNING, _], TlsVersion::V1_2) => {}
             ([_, _], _) => {
@@ -124,11 +124,11 @@ impl Receiving {
     }
 
     /// A client may send one message after its handshake: that its key changes, and perhaps that ours shall.
-    fn on_handshake(&mut self, message: &[u8], session: &Session) -> Result<(), Fault> {
+    fn on_handshake(&mut self, message: Range<usize>, session: &Session) -> Result<(), Fault> {
         let Some(keys) = &session.keys else {
             return Err(Fault::new(Fault::NO_RENEGOTIATION, "renegotiation is refused"));
         };
-        let update_ours = match message {
+        let update_ours = match &self.bytes[message] {
             [24, 0, 0, 1, 0] => false,
             [24, 0, 0, 1, 1] => true,
             [24, 0, 0, 1, _] => return Err(Fault::new(Fault::ILLEGAL_PARAMETER, "a key update of an unknown kind")),

@@ -307,9 +307,10 @@ mod tests {
                 prop_assert_eq!((opened, &record[place]), (content, &plain[..]));
             }
             let mut record = sealed(&mut sealer, Content::Data, &plain);
-            let at = damage.index(record.len());
+            // Not the length: that decides where the record ends before it is opened.
+            let at = damage.index(record.len() - 2);
+            let at = if at < 3 { at } else { at + 2 };
             record[at] ^= 1 << bit;
-            // TLS 1.2 does not look at the version again, nor 1.3 at that of the header; both authenticate it.
             prop_assert!(opener.open(&mut record).is_err());
         }
 

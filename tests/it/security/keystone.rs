@@ -1,0 +1,80 @@
+//! A stand-in for Keystone that knows two tokens, for what must be seen on the wire of a server with authentication. What
+//! Keystone itself does is tested against the real one, in `tests/clients`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+/// It runs until the process ends.
+pub(super) struct Keystone {
+    address: SocketAddr,
+}
+
+impl Keystone {
+    /// Starts one. The token `right` is a member's, everything else is unknown.
+    pub(super) fn start() -> Keystone {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                std::thread::spawn(move || serve(stream));
+            }
+        });
+        Keystone { address }
+    }
+
+    /// A configuration that uses it.
+    pub(super) fn config(&self) -> String {
+        format!(
+            "[paste_deploy]\nflavor = keystone\n[keystone_authtoken]\nauth_url = http://{0}\nwww_authenticate_uri = http://{0}\n\
+             auth_type = password\nusername = glance\npassword = secret\nproject_name = service\n\
+             user_domain_name = Default\nproject_domain_name = Default\n",
+            self.address
+        )
+    }
+}
+
+fn serve(stream: TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a descriptor"));
+    let mut stream = stream;
+    loop {
+        let (mut first, mut length, mut subject) = (String::new(), 0, String::new());
+        if reader.read_line(&mut first).unwrap_or(0) == 0 {
+            return;
+        }
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) <= 2 {
+                break;
+            }
+            let (name, value) = line.split_once(':').unwrap_or_default();
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.trim().parse().unwrap_or(0),
+                "x-subject-token" => value.trim().clone_into(&mut subject),
+                _ => {}
+            }
+        }
+        let _ = reader.read_exact(&mut vec![0; length]);
+        let (status, body) = match first.starts_with("POST ") {
+            true => ("201 Created", document()),
+            false if subject == "right" => ("200 OK", document()),
+            false => ("404 Not Found", "{}".to_owned()),
+        };
+        let reply = format!(
+            "HTTP/1.1 {status}\r\nX-Subject-Token: ours\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        if stream.write_all(reply.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn document() -> String {
+    serde_json::json!({"token": {
+        "expires_at": "2999-01-01T00:00:00.000000Z",
+        "user": {"id": "u1", "name": "u", "domain": {"id": "default"}},
+        "project": {"id": "p1", "name": "p", "domain": {"id": "default"}},
+        "roles": [{"id": "r1", "name": "member"}, {"id": "r2", "name": "reader"}],
+    }})
+    .to_string()
+}
