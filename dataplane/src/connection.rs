@@ -19,7 +19,7 @@ use crate::http::extra::with_lines;
 use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
 use crate::http::request_id;
-use crate::io::Conn;
+use crate::io::{Conn, are_descriptors_scarce};
 use crate::places::Place;
 use crate::shard::Shard;
 use crate::spread::{Begun, Claim, Moving};
@@ -142,7 +142,9 @@ fn elsewhere(shard: &Shard, conn: &Conn, claim: &Claim, head: &Head) -> Option<C
     if head.method != "GET" || !head.path.ends_with("/file") || shard.draining.get() {
         return None;
     }
-    shard.shared.spread.follow(claim, conn.incoming_cpu()?)
+    let core = shard.shared.spread.follow(claim, conn.incoming_cpu()?)?;
+    // A move takes one more for a moment.
+    (!are_descriptors_scarce()).then_some(core)
 }
 
 /// The next request, or what is wrong with it; `None` once the connection is over.
@@ -223,18 +225,19 @@ async fn answer(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>
     let mut body = Body::new(head.body);
     let outcome = match &resolution {
         Resolution::Found(Route::DownloadImage, params) => {
-            download::answer(shard, &request, image_of(params), input, &mut body).await
+            // On the heap: a connection that waits for a request does not hold room for a transfer.
+            Box::pin(download::answer(shard, &request, image_of(params), input, &mut body)).await
         }
         Resolution::Found(Route::UploadImage, params) => {
             match place.while_waiting(shard.upload_turns.acquire()).await {
-                Some(_turn) => upload::answer(shard, &request, image_of(params), input, &mut body).await,
+                Some(_turn) => Box::pin(upload::answer(shard, &request, image_of(params), input, &mut body)).await,
                 None => Err(gave_way()),
             }
         }
         Resolution::Undecodable => {
             answer_error(&request, input.conn(), &Error::bad_request("The path is not UTF-8."), &body).await
         }
-        _ => forwarded(shard, place, &request, input, &mut body).await,
+        _ => Box::pin(forwarded(shard, place, &request, input, &mut body)).await,
     };
     let route = match resolution {
         Resolution::Found(route, _) => Some(route),

@@ -15,7 +15,8 @@ use super::StartError;
 use crate::control_client::is_away;
 use crate::futures::{Either, race};
 use crate::io::{
-    Conn, CoreConfig, Listener, MailSender, Mailbox, MailboxSeed, is_reserved, run_core, sleep, spawn, timeout,
+    Conn, CoreConfig, Listener, MailSender, Mailbox, MailboxSeed, are_descriptors_scarce, is_reserved, run_core, sleep,
+    spawn, timeout,
 };
 use crate::places::{Place, Places};
 use crate::shard::{Shard, Shared};
@@ -211,7 +212,8 @@ async fn serve(shard: Rc<Shard>, listener: Listener) {
 /// Serves a client that has connected, or passes it on to a core that has fewer of them.
 fn admit(shard: &Rc<Shard>, conn: Conn) {
     let claim = shard.shared.spread.place(shard.index);
-    if claim.core() == shard.index {
+    // Passing it on takes one more descriptor for a moment.
+    if claim.core() == shard.index || are_descriptors_scarce() {
         settle(shard, conn, claim, None);
         return;
     }
@@ -253,7 +255,9 @@ fn settle(shard: &Rc<Shard>, conn: Conn, claim: Claim, begun: Option<Box<Begun>>
 async fn seat(shard: &Rc<Shard>, place: Place, conn: Conn) -> Option<Place> {
     let conn = match &shard.shared.tls {
         // One that comes from another core has had its handshake.
-        Some(tls) if conn.tls().is_none() => place.while_waiting(tls::secure(shard, tls, conn)).await.flatten()?,
+        Some(tls) if conn.tls().is_none() => {
+            place.while_waiting(Box::pin(tls::secure(shard, tls, conn))).await.flatten()?
+        }
         _ => conn,
     };
     place.seat(conn);

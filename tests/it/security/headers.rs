@@ -33,8 +33,13 @@ fn http_h01_host() {
         "[::1]x", "a\\b", "a;b", "\"a\"",
     ];
     cases.extend(values.iter().map(|value| case(*value, raw(format!("Host: {value}\r\n").as_bytes()), Refused(BAD))));
-    let fine = ["a", "a_b.c-d", "A.B.", "127.0.0.1:9292", "[::1]", "[::1]:80", "a:", "%61"];
+    let fine = ["a", "127.0.0.1:9292", "[::1]", "[::1]:80", "a:", "%61"];
     cases.extend(fine.iter().map(|value| case(*value, raw(format!("Host: {value}\r\n").as_bytes()), Answered(&[200]))));
+    // Right, but not us: without authentication a web page under such a name could send requests here.
+    let foreign = ["a_b.c-d", "A.B."];
+    cases.extend(
+        foreign.iter().map(|value| case(*value, raw(format!("Host: {value}\r\n").as_bytes()), Answered(&[403]))),
+    );
     run(&shared(), &cases);
 }
 
