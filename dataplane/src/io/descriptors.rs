@@ -14,8 +14,9 @@ const RESERVE_DIVISOR: u64 = 8;
 const RESERVE_MIN: u64 = 24;
 const RESERVE_MAX: u64 = 1024;
 
-/// Descriptors that a new client's transfer takes: its own, a file's, and an upload's two mailboxes.
-const PER_TRANSFER: u64 = 4;
+/// Descriptors that a new client's transfer takes at most, some of them for a moment: a file, the two ends of a pipe, an upload's
+/// mailboxes, a copy on the way to another core; and those of the next clients, who are to be told.
+const PER_TRANSFER: u64 = 10;
 
 /// From this number on they are kept back. Written once, at the start.
 static RESERVED_FROM: AtomicU64 = AtomicU64::new(u64::MAX);

@@ -8,6 +8,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use crate::io::descriptors::refuse_reserved;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 /// Size of a pipe in bytes: the largest that an ordinary user may have.
@@ -56,13 +57,14 @@ impl Pipes {
         self.left.set(self.left.get().checked_sub(1)?);
         let made = || {
             let (reader, writer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
+            refuse_reserved(&reader).and_then(|()| refuse_reserved(&writer)).ok()?;
             let bytes = fcntl_setpipe_size(&writer, PIPE_BYTES).ok()?;
             (bytes >= PIPE_BYTES_MIN).then_some(Ends { reader, writer, bytes })
         };
         let made = made();
         if made.is_none() {
-            // No descriptor, or too many pipes: those that are there must do.
-            self.left.set(0);
+            // No descriptor, or too many pipes of this user: perhaps later.
+            self.left.set(self.left.get() + 1);
         }
         made
     }
