@@ -53,7 +53,7 @@ LOAD = ("--count", "30", "--json", "report.json")
 def images(server, token: str) -> list[dict]:
     """The images of loads that a user sees."""
     reply = server.get("/v2/images?limit=1000", headers=auth(token))
-    return [image for image in reply.json()["images"] if image["name"].startswith("vitrine-bench-")]
+    return [image for image in reply.json()["images"] if (image["name"] or "").startswith("vitrine-bench-")]
 
 
 def clouds(keystone, name: str = "demo", **more) -> str:
