@@ -19,7 +19,7 @@ use crate::io::file::File;
 /// Bytes that are not worth a pipe.
 const SMALL_BYTES: u64 = 64 * 1024;
 
-/// Bytes that a client who was too slow for a pipe gets without one before it may have another.
+/// Bytes that a client gets without a pipe, because it was too slow for one or none was free, before one is asked for again.
 const SLOW_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Bytes of a transfer from which on its client gets a large send buffer for as long as it is fast.
@@ -69,6 +69,7 @@ pub(super) async fn send(
         if pipe.is_none() && transfer.offset >= pipe_from {
             let lent = pipes.as_ref().and_then(|pipes| pipes.take());
             pipe = lent.map(|pipe| (pipe, if is_long { LargeBuffer::give(conn) } else { None }));
+            pipe_from = transfer.offset.saturating_add(SLOW_BYTES);
         }
         match &mut pipe {
             Some((lent, _)) => {
