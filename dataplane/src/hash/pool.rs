@@ -45,14 +45,6 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Pool<B> {
         Ok(pool)
     }
 
-    /// Starts one thread for each core that this process may use.
-    ///
-    /// # Errors
-    /// As [`Pool::new`].
-    pub fn with_default_size() -> io::Result<Self> {
-        Self::new(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
-    }
-
     /// Starts a digest for an upload of `depth` buffers: no more than that wait for a worker at a time, and once that many
     /// wait they are not held back to be hashed with those of other uploads.
     #[must_use]

@@ -153,10 +153,11 @@ pub struct Conn {
 }
 
 impl Conn {
-    /// Takes over a connected stream socket, for example one that [`Conn::into_fd`] of another core gave up.
+    /// Takes over a connected stream socket.
     ///
     /// # Errors
     /// When the driver refuses the descriptor.
+    #[cfg(test)]
     pub fn from_fd(fd: impl Into<OwnedFd>) -> io::Result<Self> {
         let fd = fd.into();
         rustix::io::ioctl_fionbio(&fd, true)?;
@@ -199,17 +200,6 @@ impl Conn {
             }
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("{}: the backlog stays full", path.as_ref().display())))
-    }
-
-    /// The socket itself, to be passed to another core. No operation of this connection may be in flight.
-    ///
-    /// # Errors
-    /// When no descriptor is left; `Unsupported` with TLS, whose keys stay with this connection.
-    pub fn into_fd(self) -> io::Result<OwnedFd> {
-        if self.tls.is_some() {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        self.socket.as_fd().try_clone_to_owned()
     }
 
     /// Takes the connection off this core, TLS and what was received of it included. No operation may be in flight.
@@ -577,18 +567,6 @@ impl Conn {
         let Some(peer) = self.peer else { return true };
         let ours = rustix::net::getsockname(&self.socket).ok().and_then(|ours| SocketAddr::try_from(ours).ok());
         peer.ip().to_canonical().is_loopback() || ours.is_some_and(|ours| ours.ip() == peer.ip())
-    }
-
-    /// Sends small segments at once (`TCP_NODELAY`). Nothing on a Unix socket.
-    ///
-    /// # Errors
-    /// As `setsockopt(2)`.
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.on_tcp(|| sockopt::set_tcp_nodelay(&self.socket, nodelay))
-    }
-
-    fn on_tcp(&self, set: impl FnOnce() -> rustix::io::Result<()>) -> io::Result<()> {
-        if self.peer.is_some() { Ok(set()?) } else { Ok(()) }
     }
 
     /// Fixes the send buffer at `bytes`, as far as `net.core.wmem_max` allows, and returns what is in force (the kernel

@@ -300,10 +300,10 @@ fn more_receives_in_flight_than_the_ring_has_entries() {
 #[test]
 fn a_connection_is_handed_from_one_core_to_another() {
     on_both(|driver| async move {
-        let (sender, seed) = mailbox::<std::os::fd::OwnedFd>(8).unwrap();
+        let (sender, seed) = mailbox::<Detached>(8).unwrap();
         let other = std::thread::spawn(move || {
             super::on_core(driver, move || async move {
-                let conn = Conn::from_fd(seed.attach().unwrap().recv().await).unwrap();
+                let conn = seed.attach().unwrap().recv().await.attach().unwrap();
                 conn.send_all(b"from the other core").await.unwrap();
             });
         });
@@ -311,7 +311,7 @@ fn a_connection_is_handed_from_one_core_to_another() {
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         client.write_all(b"GET").unwrap();
         assert_eq!(conn.recv(Vec::with_capacity(8)).await.0.unwrap(), 3);
-        sender.post(conn.into_fd().unwrap()).unwrap();
+        sender.post(conn.detach().unwrap()).unwrap();
         let reader = std::thread::spawn(move || {
             let mut text = String::new();
             client.read_to_string(&mut text).map(|_| text)
@@ -327,7 +327,7 @@ fn the_send_buffer_can_be_fixed_and_small_segments_held_back() {
         let (conn, mut client) = connected().await;
         let small = conn.set_send_buffer(64 * 1024).unwrap();
         assert!((64 * 1024..=128 * 1024).contains(&small), "{small}");
-        conn.set_nodelay(true).unwrap();
+        socket2::SockRef::from(&conn).set_tcp_nodelay(true).unwrap();
         conn.send_with_more_to_come(b"head").await.unwrap();
         client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let started = Instant::now();
