@@ -201,10 +201,10 @@ fn choose(shard: &Shard, conn: &Conn, delivery: &Delivery<'_>, span: &Range<u64>
     let facts = Facts {
         image_bytes: delivery.size,
         bytes: span.end - span.start,
-        cached: delivery.file.is_cached(span.start),
+        cached: &|| delivery.file.is_cached(span.start),
         kernel_sends: conn.sends_files(),
         encrypted: conn.tls().is_some(),
-        local: conn.is_local(),
+        local: &|| conn.is_local(),
     };
     path::choose(&facts, &shard.shared.send_settings)
 }

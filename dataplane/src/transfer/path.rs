@@ -4,21 +4,22 @@ use common::config::Dataplane;
 
 use crate::io::{SendOptions, SendPath};
 
-/// What is known of a transfer before its first byte.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts {
+/// What is known of a transfer before its first byte. What costs a system call to find out is a function, and asked only where
+/// it decides something.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'a> {
     /// Size of the whole image in bytes.
     pub(crate) image_bytes: u64,
     /// Bytes that this transfer sends.
     pub(crate) bytes: u64,
     /// Whether the first of them are in the page cache.
-    pub(crate) cached: bool,
+    pub(crate) cached: &'a dyn Fn() -> bool,
     /// Whether the kernel may send from a file on this connection; not if we encrypt it ourselves.
     pub(crate) kernel_sends: bool,
     /// Whether anybody encrypts the connection.
     pub(crate) encrypted: bool,
     /// Whether the client is on this machine.
-    pub(crate) local: bool,
+    pub(crate) local: &'a dyn Fn() -> bool,
 }
 
 /// The operator's settings that matter here.
@@ -39,7 +40,7 @@ pub(crate) struct Choice {
 }
 
 /// One row: the way, when it is taken, and the reason. The first row that fits decides.
-type Row = (SendPath, fn(&Facts, &Settings) -> bool, &'static str);
+type Row = (SendPath, fn(&Facts<'_>, &Settings) -> bool, &'static str);
 
 const TABLE: [Row; 8] = [
     (SendPath::Direct, |_, set| set.path == Some(SendPath::Direct), "configured"),
@@ -51,7 +52,7 @@ const TABLE: [Row; 8] = [
     // It would push everything else out of the page cache, and itself too before it is read again.
     (
         SendPath::Direct,
-        |facts, set| !facts.cached && facts.image_bytes >= set.direct_bytes_min,
+        |facts, set| facts.image_bytes >= set.direct_bytes_min && !(facts.cached)(),
         "larger than the cache",
     ),
     // One call does it; a pipe takes two.
@@ -82,10 +83,11 @@ impl Settings {
 }
 
 /// Decides.
-pub(crate) fn choose(facts: &Facts, settings: &Settings) -> Choice {
+pub(crate) fn choose(facts: &Facts<'_>, settings: &Settings) -> Choice {
     let row = TABLE.iter().find(|(_, fits, _)| fits(facts, settings));
     let (path, reason) = row.map_or((SendPath::Copy, "no row"), |(path, _, reason)| (*path, *reason));
-    let zero_copy = !facts.encrypted && settings.zero_copy.unwrap_or(!facts.local);
+    let zero_copy =
+        path == SendPath::Direct && !facts.encrypted && settings.zero_copy.unwrap_or_else(|| !(facts.local)());
     Choice { options: SendOptions { path, depth: settings.direct_depth, zero_copy }, reason }
 }
 
@@ -95,29 +97,25 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    const USUAL: Facts = Facts {
-        image_bytes: 2 * GIB,
-        bytes: 2 * GIB,
-        cached: true,
-        kernel_sends: true,
-        encrypted: false,
-        local: false,
-    };
+    const YES: &dyn Fn() -> bool = &|| true;
+    const NO: &dyn Fn() -> bool = &|| false;
+    const USUAL: Facts<'_> =
+        Facts { image_bytes: 2 * GIB, bytes: 2 * GIB, cached: YES, kernel_sends: true, encrypted: false, local: NO };
     const AUTO: Settings = Settings { path: None, direct_bytes_min: 8 * GIB, direct_depth: 4, zero_copy: None };
 
-    fn path(facts: Facts, settings: Settings) -> (SendPath, &'static str) {
+    fn path(facts: Facts<'_>, settings: Settings) -> (SendPath, &'static str) {
         let choice = choose(&facts, &settings);
         (choice.options.path, choice.reason)
     }
 
     #[test]
     fn each_row_has_its_transfers() {
-        let cold = Facts { cached: false, ..USUAL };
+        let cold = Facts { cached: NO, ..USUAL };
         let huge = Facts { image_bytes: 9 * GIB, ..cold };
         assert_eq!(path(USUAL, AUTO), (SendPath::Splice, "page cache"));
         assert_eq!(path(cold, AUTO), (SendPath::Splice, "page cache"));
         assert_eq!(path(huge, AUTO), (SendPath::Direct, "larger than the cache"));
-        assert_eq!(path(Facts { cached: true, ..huge }, AUTO), (SendPath::Splice, "page cache"));
+        assert_eq!(path(Facts { cached: YES, ..huge }, AUTO), (SendPath::Splice, "page cache"));
         assert_eq!(path(Facts { bytes: 10, ..USUAL }, AUTO), (SendPath::Sendfile, "small"));
         assert_eq!(path(Facts { kernel_sends: false, ..USUAL }, AUTO), (SendPath::Copy, "encrypted here"));
         for forced in SendPath::ALL {
@@ -133,8 +131,10 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_without_a_copy_where_the_kernel_copies_or_the_bytes_are_encrypted() {
-        let zero_copy = |facts, setting| choose(&facts, &Settings { zero_copy: setting, ..AUTO }).options.zero_copy;
-        let local = Facts { local: true, ..USUAL };
+        const DIRECT: Settings = Settings { path: Some(SendPath::Direct), ..AUTO };
+        let zero_copy =
+            |facts: Facts<'_>, setting| choose(&facts, &Settings { zero_copy: setting, ..DIRECT }).options.zero_copy;
+        let local = Facts { local: YES, ..USUAL };
         assert!(zero_copy(USUAL, None) && zero_copy(local, Some(true)));
         assert!(!zero_copy(local, None) && !zero_copy(USUAL, Some(false)));
         assert!(!zero_copy(Facts { encrypted: true, ..USUAL }, Some(true)));
