@@ -4,7 +4,7 @@
 //! share nothing that is written per request. The way of a request: [`connection`] reads its head and finds its route;
 //! image data is served by `transfer`, everything else goes to control by `forward`.
 //!
-//! Unsafe code stands in `io/raw.rs` and `hash/simd.rs` alone.
+//! Unsafe code stands in `io/raw.rs`, `io/ring.rs` and `hash/simd.rs` alone.
 
 mod admin;
 mod boot;

@@ -121,9 +121,10 @@ fn try_ring() -> io::Result<()> {
     let ring = ring_builder(PREFLIGHT_ENTRIES).build(PREFLIGHT_ENTRIES)?;
     let mut probe = io_uring::Probe::new();
     ring.submitter().register_probe(&mut probe)?;
-    use io_uring::opcode::{AsyncCancel, Close, Fsync, PollAdd, Read, Recv, Write};
-    let used = [AsyncCancel::CODE, Close::CODE, Fsync::CODE, PollAdd::CODE, Read::CODE, Recv::CODE, Write::CODE];
-    if !used.iter().all(|&code| probe.is_supported(code)) {
+    use io_uring::opcode::{AsyncCancel, Close, Fsync, PollAdd, Read, ReadFixed, Recv, SendZc, Write, WriteFixed};
+    let loops = [AsyncCancel::CODE, Close::CODE, PollAdd::CODE, Recv::CODE];
+    let storage = [Fsync::CODE, Read::CODE, ReadFixed::CODE, SendZc::CODE, Write::CODE, WriteFixed::CODE];
+    if !loops.iter().chain(&storage).all(|&code| probe.is_supported(code)) {
         return Err(Errno::NOSYS.into());
     }
     // Some filters let the ring be made and refuse to enter it.
