@@ -19,10 +19,11 @@ use crate::http::extra::with_lines;
 use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
 use crate::http::request_id;
-use crate::io::{Conn, are_descriptors_scarce};
+use crate::io::{Conn, are_descriptors_scarce, is_reserved};
 use crate::places::Place;
 use crate::shard::Shard;
 use crate::spread::{Begun, Claim, Moving};
+use crate::store::exhausted;
 use crate::transfer::{download, upload};
 
 /// A request on its way through the data plane.
@@ -224,6 +225,12 @@ async fn answer(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>
     let resolution = routes::resolve(&head.method, &head.path, request.accept(), shard.offered);
     let mut body = Body::new(head.body);
     let outcome = match &resolution {
+        // Before anything is opened: a number that a waiting client has just given back is not room for a transfer.
+        Resolution::Found(Route::DownloadImage | Route::UploadImage, _)
+            if is_reserved(input.conn()) || are_descriptors_scarce() =>
+        {
+            answer_error(&request, input.conn(), &exhausted(), &body).await
+        }
         Resolution::Found(Route::DownloadImage, params) => {
             // On the heap: a connection that waits for a request does not hold room for a transfer.
             Box::pin(download::answer(shard, &request, image_of(params), input, &mut body)).await

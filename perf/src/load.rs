@@ -44,17 +44,21 @@ where
         let run = |input| {
             scope.spawn(move || {
                 gate.wait();
-                work(input)
+                // By the first thread that runs: this one may be the last.
+                let begin = Instant::now();
+                (begin, work(input))
             })
         };
         let threads: Vec<_> = inputs.into_iter().map(run).collect();
         gate.wait();
-        let begin = Instant::now();
-        let outcomes: Vec<Result<O>> = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::Setup("a load thread panicked".into()))))
-            .collect();
-        (outcomes, begin.elapsed())
+        let mut first = Instant::now();
+        let mut join = |thread: thread::ScopedJoinHandle<'_, (Instant, Result<O>)>| {
+            let (begin, outcome) = thread.join().map_err(|_| Error::Setup("a load thread panicked".into()))?;
+            first = first.min(begin);
+            outcome
+        };
+        let outcomes: Vec<Result<O>> = threads.into_iter().map(&mut join).collect();
+        (outcomes, first.elapsed())
     });
     Ok((outcomes.into_iter().collect::<Result<_>>()?, wall))
 }

@@ -35,6 +35,12 @@ pub(crate) enum StoreError {
     Broken(io::Error),
 }
 
+/// What a client is told for whom there are no descriptors or no memory. It has no cause to be logged: clients ask as often as they
+/// like, and `/readyz` tells operators.
+pub(crate) fn exhausted() -> Error {
+    Error::unavailable("The server has too many files open. Try again.", RETRY_AFTER_SECONDS)
+}
+
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         match Errno::from_io_error(&error) {
@@ -55,10 +61,7 @@ impl From<StoreError> for Error {
             StoreError::NotFound => Error::not_found("The image data could not be found in its store."),
             StoreError::Exists => Error::conflict("The store already holds data for this image."),
             StoreError::Full(_) => Error::new(Kind::TooLarge, "Image storage media is full."),
-            // As often as clients ask: /readyz tells operators, and the log is not filled with it.
-            StoreError::Exhausted(_) => {
-                return Error::unavailable("The server has too many files open. Try again.", RETRY_AFTER_SECONDS);
-            }
+            StoreError::Exhausted(_) => return exhausted(),
             StoreError::Denied(_) => Error::new(Kind::Unavailable, "Insufficient permissions on image storage media."),
             StoreError::Foreign(_) => {
                 Error::new(Kind::Unavailable, "The image data lies in a store that is not configured here.")

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use common::config::{StoreConfig, StoreKind};
 
-pub(crate) use error::StoreError;
+pub(crate) use error::{StoreError, exhausted};
 use file::{FileStore, FileWriter};
 
 use crate::io::{File, Frozen, Writing};

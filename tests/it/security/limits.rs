@@ -158,11 +158,8 @@ fn http_d06_a_huge_claim() {
 #[test]
 fn http_d10_no_descriptors_left() {
     let shell = "ulimit -n 256 && exec \"$0\" \"$@\"";
-    // Pipes come and go with the speed of their clients: without them the number of descriptors stands still. One core: who gives
-    // way is decided on each by itself.
-    let config = Some("[dataplane]\nsend_path = sendfile\ncores = 1\n".to_owned());
     let under = vec!["sh".into(), "-c".into(), shell.into()];
-    let server = Server::ours(Options { config, under, ..Options::default() });
+    let server = Server::ours(Options { under, ..Options::default() });
     let plane = server.wait_plane("dataplane");
     let data = bytes(52, 32 << 20);
     let id = server.active(&data);
