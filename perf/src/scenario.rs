@@ -3,6 +3,7 @@
 
 mod cold;
 mod fairness;
+mod flood;
 mod memory;
 mod metadata;
 mod paths;
@@ -33,6 +34,7 @@ pub const ALL: &[Scenario] = &[
     tls::SCENARIO,
     uploads::SCENARIO,
     fairness::SCENARIO,
+    flood::SCENARIO,
     scaling::SCENARIO,
     metadata::SCENARIO,
     start::SCENARIO,

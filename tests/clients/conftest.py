@@ -107,6 +107,8 @@ def start_vitrine(home: pathlib.Path, config: str | None, port: int) -> Server:
     home.mkdir(parents=True, exist_ok=True)
     command = [setting("VITRINE_BINARY"), "serve", "--data-dir", home / "data"]
     command += ["--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{admin}"]
+    if common := os.environ.get("VITRINE_TEST_CONFIG"):
+        command += ["--config", common]
     if config:
         path = home / "glance-api.conf"
         path.write_text(config)

@@ -5,6 +5,9 @@
 //! `VITRINE_TEST_ENDPOINT=HOST:PORT` points the tests of modules `api_*`, `upload` and `download` at a server that
 //! already runs (for example another implementation of the same API), with the headers of `VITRINE_TEST_HEADERS`
 //! (`Name: value` joined by `|`) on every request and the files of `VITRINE_TEST_STORE` as its store directory.
+//!
+//! `VITRINE_TEST_CONFIG=FILE` is read by every server under test, before the settings of its test: the suite passes with each
+//! of the ways in which bytes can go (`[dataplane] driver`, `send_path`).
 
 mod api_create;
 mod api_delete;

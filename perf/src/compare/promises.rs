@@ -1,7 +1,7 @@
 //! The table of promises. `docs/performance.md` says what was measured of each.
 
 use super::metric::Metric::{
-    self, Busiest, Capacity, Gap, Memory, P50, P99, Rate, RequestCpu, ServerCpu, Start, Unfairness,
+    self, Busiest, Capacity, Gap, Memory, P50, P99, Rate, RequestCpu, Requests, ServerCpu, Start, Unfairness,
 };
 use super::promise::Bound::{self, AtLeastTimes, AtMost, AtMostAbove, AtMostTimes, Never};
 use super::promise::Promise;
@@ -49,6 +49,8 @@ pub const PROMISES: &[Promise] = &[
     of(FAIRNESS, "show beside 8 downloads", "vitrine", P99, AtMost(5000.0)),
     of(FAIRNESS, "shares of 8 downloads", "vitrine", Unfairness, AtMost(10.0)),
     of(FAIRNESS, "first byte beside 8 uploads", "vitrine", P99, AtMostAbove(1000.0, "vitrine idle")),
+    of(FAIRNESS, "download x8 beside 10000 half-open", "vitrine", Rate, AtLeastTimes(0.9, "vitrine quiet")),
+    of(FAIRNESS, "show x8 beside 10000 half-open", "vitrine", Requests, AtLeastTimes(0.9, "vitrine quiet")),
     of(SCALING, "scaling of 8 downloads", "vitrine 2 cores", Capacity, AtLeastTimes(1.9, "vitrine 1 core")),
     of(SCALING, "scaling of 8 uploads", "vitrine 2 cores", Capacity, AtLeastTimes(1.9, "vitrine 1 core")),
     of(SCALING, "spread of 64 connections", "vitrine", Busiest, Never(60.0)),

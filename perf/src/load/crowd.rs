@@ -20,6 +20,13 @@ const ANNOUNCED: u64 = 64 << 20;
 /// Clients that share a source address: each address has some 28,000 ports.
 const EACH_ADDRESS: usize = 10_000;
 
+/// What half-open connections have sent.
+const HALVES: [&[u8]; 3] = [
+    b"",
+    b"GET /v2/images HTTP/1.1\r\nHost: lo",
+    b"POST /v2/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+];
+
 /// Clients in the middle of doing next to nothing.
 #[derive(Debug)]
 pub struct Crowd {
@@ -46,14 +53,7 @@ impl Crowd {
         writers: usize,
         idle: usize,
     ) -> Result<Self> {
-        let mut crowd = Self {
-            address,
-            readers: Vec::new(),
-            writers: Vec::new(),
-            idle: Vec::new(),
-            images: Vec::new(),
-            piece: vec![0; SIP],
-        };
+        let mut crowd = Self::nobody(address);
         let mut made = 0;
         let mut open = || {
             made += 1;
@@ -84,6 +84,31 @@ impl Crowd {
             crowd.images.push(image.id);
         }
         Ok(crowd)
+    }
+
+    /// Connects `count` clients that have said nothing, half of a head, or half of a body, in equal parts.
+    ///
+    /// # Errors
+    /// The server does not accept.
+    pub fn half_open(address: SocketAddr, count: usize) -> Result<Self> {
+        let mut crowd = Self::nobody(address);
+        for number in 0..count {
+            let mut socket = connect(address, number / EACH_ADDRESS)?;
+            socket.write_all(HALVES[number % HALVES.len()]).during(|| "sending half of a request")?;
+            crowd.idle.push(socket);
+        }
+        Ok(crowd)
+    }
+
+    fn nobody(address: SocketAddr) -> Self {
+        Self {
+            address,
+            readers: Vec::new(),
+            writers: Vec::new(),
+            idle: Vec::new(),
+            images: Vec::new(),
+            piece: vec![0; SIP],
+        }
     }
 
     /// Lets every reader and writer move a little, and waits a little.

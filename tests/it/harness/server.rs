@@ -141,6 +141,9 @@ impl Server {
             command.args(["serve", "--data-dir"]).arg(&self.data);
         }
         command.args(["--listen", &self.address.to_string(), "--admin-listen", &self.admin.to_string()]);
+        if let Some(common) = std::env::var_os("VITRINE_TEST_CONFIG") {
+            command.arg("--config").arg(common);
+        }
         if let Some(config) = &self.options.config {
             let path = home.join("vitrine.conf");
             fs::write(&path, config).expect("writing the configuration");
