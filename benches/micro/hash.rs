@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, mpsc};
 
-use dataplane::hash::{Algorithm, Digest, Pool};
+use dataplane::hash::{Algorithm, Digest, Kernels, Pool};
 
 use crate::runner::{Amount, Runner};
 
@@ -27,6 +27,15 @@ pub(crate) fn cases(runner: &mut Runner) {
             }
         });
     }
+    runner.case("hash/md5 and sha512 at once", Amount::Bytes(buffer as u64), || {
+        let bytes = bytes(buffer, 0);
+        move || {
+            let mut digests = BOTH.map(Digest::new);
+            let [one, other] = &mut digests;
+            Kernels::best().update(&mut [(one, &bytes[..]), (other, &bytes[..])]);
+            digests.map(Digest::finish)
+        }
+    });
     for uploads in [1, 2, 4, 8, 16] {
         let amount = Amount::Bytes((uploads * BUFFERS * buffer) as u64);
         runner.case(&format!("hash/md5 and sha512 of {uploads} uploads"), amount, || {
@@ -56,8 +65,9 @@ fn pooled(pool: &Pool<Arc<[u8]>>, uploads: usize, rounds: &[Vec<Arc<[u8]>>]) -> 
     let depth = NonZeroUsize::new(BUFFERS).unwrap_or(NonZeroUsize::MIN);
     let mut streams: Vec<_> = (0..uploads).flat_map(|_| BOTH.map(|algorithm| pool.open(algorithm, depth))).collect();
     for buffers in rounds {
-        for (stream, buffer) in streams.iter_mut().zip(buffers.iter().flat_map(|buffer| [buffer; BOTH.len()])) {
-            stream.submit(Arc::clone(buffer)).expect("room for all buffers");
+        for (streams, buffer) in streams.as_chunks_mut::<{ BOTH.len() }>().0.iter_mut().zip(buffers) {
+            let [one, other] = streams;
+            one.submit_both(other, buffer).expect("room for all buffers");
         }
     }
     let (sender, receiver) = mpsc::channel();

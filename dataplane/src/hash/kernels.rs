@@ -9,7 +9,11 @@ use super::{Algorithm, rounds};
 /// The most streams that any kernel hashes side by side.
 pub(super) const MAX_LANES: usize = 16;
 
+/// Up to how many streams of each kind pairs pay: three fill lanes well enough (`docs/decisions/0007-hash-lanes.md`).
+const PAIRS_MAX: usize = 2;
+
 type SerialCode<W, const B: usize> = fn(&mut [W; 8], &[[u8; B]]);
+type PairCode = fn(&mut [u32; 8], &mut [u64; 8], &[[u8; 64]], &[[u8; 128]]);
 type LaneCode<W, const B: usize, const N: usize> = fn(&mut [[W; N]; 8], &[&[[u8; B]]; N]);
 
 /// Code that hashes several streams side by side. Word `w` of stream `i` is in `state[w][i]`; all have the same number of blocks.
@@ -65,6 +69,8 @@ impl Serial {
 /// All that there is for one instruction set, the narrowest kernel first.
 pub(super) struct Code {
     pub(super) serial: Serial,
+    /// MD5 of one stream and SHA-512 of one stream at once, over as many bytes of each.
+    pub(super) pair: Option<PairCode>,
     pub(super) md5: &'static [Kernel<u32, 64>],
     pub(super) sha1: &'static [Kernel<u32, 64>],
     pub(super) sha256: &'static [Kernel<u32, 64>],
@@ -75,6 +81,7 @@ impl Code {
     fn portable() -> Self {
         Code {
             serial: Serial::portable(),
+            pair: None,
             md5: &[Kernel::X4(rounds::md5::<[u32; 4], 4>)],
             sha1: &[],
             sha256: &[],
@@ -108,6 +115,7 @@ impl<W: Copy, const B: usize> Family<W, B> {
 /// The code that hashes on this processor, chosen once.
 pub struct Kernels {
     name: &'static str,
+    pair: Option<PairCode>,
     md5: Family<u32, 64>,
     sha1: Family<u32, 64>,
     sha256: Family<u32, 64>,
@@ -158,7 +166,7 @@ static ALL: LazyLock<Vec<Kernels>> = LazyLock::new(|| {
 
 static SERIAL: LazyLock<Kernels> = LazyLock::new(|| {
     let serial = codes().remove(0).1.serial;
-    Kernels::new("scalar", &Code { serial, md5: &[], sha1: &[], sha256: &[], sha512: &[] }, &PORTABLE)
+    Kernels::new("scalar", &Code { serial, pair: None, md5: &[], sha1: &[], sha256: &[], sha512: &[] }, &PORTABLE)
 });
 
 /// The instruction sets of this processor, the best first.
@@ -179,6 +187,7 @@ impl Kernels {
     fn new(name: &'static str, code: &Code, from: &BreakEven) -> Self {
         Kernels {
             name,
+            pair: code.pair,
             md5: Family::new(code.serial.md5, code.md5, from.md5),
             sha1: Family::new(code.serial.sha1, code.sha1, from.sha1),
             sha256: Family::new(code.serial.sha256, code.sha256, from.sha256),
@@ -216,6 +225,20 @@ impl Kernels {
             }
         }
         each
+    }
+
+    /// Code for any processor that takes pairs, to test what decides about them.
+    #[cfg(test)]
+    pub(super) fn with_pairs() -> &'static Self {
+        static PAIRS: LazyLock<Kernels> = LazyLock::new(|| {
+            let pair: PairCode = |md5, sha512, narrow, wide| {
+                let serial = Serial::portable();
+                (serial.md5)(md5, narrow);
+                (serial.sha512)(sha512, wide);
+            };
+            Kernels::new("pairs", &Code { pair: Some(pair), ..Code::portable() }, &PORTABLE)
+        });
+        &PAIRS
     }
 
     /// The instruction set, or `scalar`.
@@ -259,8 +282,24 @@ impl Kernels {
         }
     }
 
-    /// Adds to each digest its bytes. Where all are of one algorithm they are hashed side by side, as far as it pays.
+    /// Up to how many streams of MD5, and of the family of SHA-512, are best hashed in pairs of one of each.
+    #[must_use]
+    pub fn pairs(&self) -> usize {
+        if self.pair.is_some() { PAIRS_MAX } else { 0 }
+    }
+
+    /// Adds to each digest its bytes. Where all are of one algorithm they are hashed side by side, as far as it pays; so are two of which
+    /// one is MD5 and the other of the family of SHA-512.
     pub fn update<F: Feed>(&self, batch: &mut [F]) {
+        if let ([one, other], Some(pair)) = (&mut *batch, self.pair) {
+            match (one.parts().0.algorithm(), other.parts().0.algorithm().is_wide()) {
+                (Algorithm::Md5, true) => return self.update_pair(pair, one, other),
+                (wide, false) if wide.is_wide() && other.parts().0.algorithm() == Algorithm::Md5 => {
+                    return self.update_pair(pair, other, one);
+                }
+                _ => {}
+            }
+        }
         for batch in batch.chunks_mut(MAX_LANES) {
             let Some((first, others)) = batch.split_first_mut() else { return };
             let algorithm = first.parts().0.algorithm();
@@ -280,6 +319,25 @@ impl Kernels {
                 }
             }
         }
+    }
+}
+
+impl Kernels {
+    fn update_pair<F: Feed>(&self, code: PairCode, narrow: &mut F, wide: &mut F) {
+        let (digest, bytes) = narrow.parts();
+        let (skipped, mut md5) = digest.begin(bytes, self.md5.serial);
+        let narrow_blocks: &[[u8; 64]] = bytes[skipped..].as_chunks().0;
+        let (wide_digest, wide_bytes) = wide.parts();
+        let (skipped, mut sha512) = wide_digest.begin(wide_bytes, self.sha512.serial);
+        let wide_blocks: &[[u8; 128]] = wide_bytes[skipped..].as_chunks().0;
+        let common = wide_blocks.len().min(narrow_blocks.len() / 2);
+        let (narrow_blocks, narrow_rest) = narrow_blocks.split_at(2 * common);
+        let (wide_blocks, wide_rest) = wide_blocks.split_at(common);
+        code(&mut md5, &mut sha512, narrow_blocks, wide_blocks);
+        (self.md5.serial)(&mut md5, narrow_rest);
+        (self.sha512.serial)(&mut sha512, wide_rest);
+        digest.end::<u32, 64>(bytes, md5);
+        wide_digest.end::<u64, 128>(wide_bytes, sha512);
     }
 }
 

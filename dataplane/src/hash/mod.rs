@@ -1,11 +1,11 @@
 //! Digests of an upload, computed away from the threads that serve connections.
 //!
 //! A [`Pool`] of plain threads is shared by all cores. Each digest of each upload is one [`Stream`]: buffers go in
-//! in order, a hexadecimal digest comes out. The two digests of one upload are two streams over the same buffers,
-//! so that a lone upload keeps two workers busy. Buffers of several streams of one algorithm are hashed side by side in the
-//! lanes of vector registers: `schedule.rs` decides which, [`Kernels`] by which code, `rounds.rs` are the algorithms.
+//! in order, a hexadecimal digest comes out. The two digests of one upload are two streams over the same buffers, which are
+//! hashed at once while there are no others. Buffers of several streams of one algorithm are hashed side by side in the lanes of
+//! vector registers: `schedule.rs` decides which, [`Kernels`] by which code, `rounds.rs` are the algorithms.
 //!
-//! Unsafe code stands in `simd.rs` alone.
+//! Unsafe code stands in `simd` alone.
 
 mod algorithm;
 mod constants;

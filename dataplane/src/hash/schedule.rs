@@ -4,6 +4,7 @@
 //! batch runs as soon as one of these holds:
 //!
 //! - it is full, or the streams are so few that they are hashed one by one;
+//! - it is a pair: where streams of MD5 and of SHA-512 are few they are hashed two by two, one of each;
 //! - every stream that is in use has a buffer waiting;
 //! - a stream has no buffer left to receive into, or is at its end, and no batch of the algorithm is running: one that runs brings its
 //!   streams back in a moment;
@@ -114,11 +115,15 @@ impl<B: AsRef<[u8]>> Feed for Task<B> {
     }
 }
 
-/// Streams of one algorithm that can run at once.
+/// Streams that can run at once.
+#[derive(Default)]
 struct Run {
+    /// Of the algorithm itself.
     count: usize,
-    /// Because they have waited long enough.
-    overdue: bool,
+    /// One of this algorithm as well.
+    mate: Option<usize>,
+    /// They have waited in vain for streams of this algorithm.
+    missed: Option<usize>,
 }
 
 impl<B> Schedule<B> {
@@ -251,11 +256,20 @@ impl<B> Schedule<B> {
         else {
             return self.work(now);
         };
-        if run.overdue {
-            self.end_round(index);
+        if let Some(missed) = run.missed {
+            self.end_round(missed);
         }
+        self.take(index, run.count, batch);
+        if let Some(mate) = run.mate {
+            self.take(mate, 1, batch);
+        }
+        Next::Batch
+    }
+
+    /// Moves the buffers of the first `count` streams of an algorithm into the batch.
+    fn take(&mut self, index: usize, count: usize, batch: &mut Vec<Task<B>>) {
         let class = &mut self.classes[index];
-        for _ in 0..run.count {
+        for _ in 0..count {
             let Some((key, _)) = class.ready.pop_front() else { break };
             let Some(entry) = &mut self.streams[key] else { continue };
             entry.place = Place::Busy;
@@ -265,7 +279,6 @@ impl<B> Schedule<B> {
                 batch.push(Task { key, digest, buffer });
             }
         }
-        Next::Batch
     }
 
     /// Takes a stream's digest back after a buffer was hashed.
@@ -294,10 +307,22 @@ impl<B> Schedule<B> {
         let (_, since) = class.ready.front()?;
         let (algorithm, ready) = (Algorithm::ALL[index], class.ready.len());
         let (lanes, least) = (self.kernels.lanes(algorithm), self.kernels.break_even(algorithm));
-        if lanes == 1 || class.used < least {
-            return Some(Run { count: 1, overdue: false });
-        }
         let overdue = now.saturating_duration_since(*since) >= LANE_WAIT;
+        if let Some(mate) = self.mate(index) {
+            let other = &self.classes[mate];
+            if !other.ready.is_empty() {
+                return Some(Run { count: 1, mate: Some(mate), missed: None });
+            }
+            let held_up = class.pressed > 0 && other.running == 0;
+            return (held_up || overdue || self.closed).then(|| Run {
+                count: 1,
+                mate: None,
+                missed: overdue.then_some(mate),
+            });
+        }
+        if lanes == 1 || class.used < least {
+            return Some(Run { count: 1, ..Run::default() });
+        }
         let all = ready >= lanes || ready >= class.used;
         let held_up = class.pressed > 0 && class.running == 0;
         if !(all || held_up || overdue || self.closed) {
@@ -305,7 +330,23 @@ impl<B> Schedule<B> {
         }
         // Too few for lanes are left to several workers.
         let count = if ready < least { 1 } else { ready.min(lanes) };
-        Some(Run { count, overdue: overdue && !all })
+        Some(Run { count, mate: None, missed: (overdue && !all).then_some(index) })
+    }
+
+    /// The algorithm of which a stream is hashed together with one of this: another than itself, and both so few that it pays.
+    fn mate(&self, index: usize) -> Option<usize> {
+        let is_few = |index: &usize| (1..=self.kernels.pairs()).contains(&self.classes[*index].used);
+        let narrow = Algorithm::Md5.index();
+        let wide = || (0..Algorithm::COUNT).filter(|index| Algorithm::ALL[*index].is_wide());
+        let mates = if index == narrow {
+            // The one that has waited longest, else any.
+            wide().filter(is_few).min_by_key(|index| {
+                self.classes[*index].ready.front().map_or((true, None), |(_, since)| (false, Some(*since)))
+            })
+        } else {
+            Some(narrow).filter(|narrow| Algorithm::ALL[index].is_wide() && is_few(narrow))
+        };
+        mates.filter(|_| is_few(&index))
     }
 
     /// Counts the streams in use anew. Those in workers' hands count again when they come back.

@@ -1,5 +1,5 @@
 //! The code for x86-64's vector instructions, and the only unsafe code of this room: intrinsics, which are safe on a
-//! processor that has them, loads of whole registers from checked slices, and SHA-512's round in assembler.
+//! processor that has them, loads of whole registers from checked slices, and rounds in assembler.
 //!
 //! Nothing here can be called but through the tables that [`avx512`] and [`avx2`] give out after they have asked the
 //! processor. The vectors are private for the same reason.
@@ -29,6 +29,7 @@ pub(super) fn avx512() -> Option<Code> {
                 sha512: |state, blocks| sha512_x1_avx512(state, blocks),
                 ..sha_extensions()
             },
+            pair: Some(|md5, sha512, narrow, wide| pair::md5_sha512(md5, sha512, narrow, wide)),
             md5: &[
                 Kernel::X8(|state, lanes| md5_x8_vl(state, lanes)),
                 Kernel::X16(|state, lanes| md5_x16(state, lanes)),
@@ -56,6 +57,7 @@ pub(super) fn avx2() -> Option<Code> {
     all.then(|| unsafe {
         Code {
             serial: Serial { sha512: |state, blocks| sha512_x1_avx2(state, blocks), ..sha_extensions() },
+            pair: None,
             md5: &[Kernel::X8(|state, lanes| md5_x8_avx2(state, lanes))],
             sha1: &[Kernel::X8(|state, lanes| sha1_x8_avx2(state, lanes))],
             sha256: &[Kernel::X8(|state, lanes| sha256_x8_avx2(state, lanes))],
@@ -251,6 +253,8 @@ macro_rules! sha512_round {
         )
     };
 }
+
+mod pair;
 
 /// The eighty rounds of one block, `sums` being its words plus the round constants. The assembler is there because the
 /// compiler reorders the sums, which makes the chain from one round to the next longer, and runs out of registers.

@@ -61,6 +61,25 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Stream<B> {
         })
     }
 
+    /// [`Self::submit`] for two digests of the same bytes, so that they can be hashed together.
+    ///
+    /// # Errors
+    /// Those of [`Self::submit`], of either; the other may have taken the buffer.
+    pub fn submit_both(&mut self, other: &mut Self, buffer: &B) -> Result<(), SubmitError>
+    where
+        B: Clone,
+    {
+        let (Some(one), Some(two)) = (self.key, other.key) else { return Err(SubmitError::Closed) };
+        debug_assert!(Arc::ptr_eq(&self.shared, &other.shared), "keys of two pools");
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        let submitted = state.schedule.submit(one, buffer.clone(), now);
+        let submitted = submitted.and_then(|()| state.schedule.submit(two, buffer.clone(), now));
+        self.shared.wake(state, now);
+        // What comes back is never the last handle: the caller has one.
+        submitted.map_err(|(error, _)| error)
+    }
+
     /// Ends the digest. After the last buffer `sink` is called, on a worker's thread, with the lower-case hexadecimal
     /// digest; it should only pass it on.
     ///

@@ -64,7 +64,7 @@ impl From<std::io::Error> for Interrupted {
     }
 }
 
-/// The two digests of one upload, each a stream of its own so that two workers share them.
+/// The two digests of one upload, each a stream of its own: with those of other uploads they fill lanes, alone they are a pair.
 struct Digests {
     md5: Stream<Frozen>,
     other: Stream<Frozen>,
@@ -86,7 +86,7 @@ impl Digests {
     }
 
     fn submit(&mut self, bytes: &Frozen) -> Result<(), Interrupted> {
-        let submitted = self.md5.submit(bytes.clone()).and_then(|()| self.other.submit(bytes.clone()));
+        let submitted = self.md5.submit_both(&mut self.other, bytes);
         submitted.map_err(|error| Interrupted::Broken(std::io::Error::other(error)))
     }
 

@@ -131,3 +131,56 @@ proptest! {
         }
     }
 }
+
+/// Feeds both streams in turns of the next two cuts, and tells their digests.
+fn pair(kernels: &Kernels, algorithms: [Algorithm; 2], streams: [&[u8]; 2], cuts: &[usize]) -> Vec<String> {
+    let mut digests = algorithms.map(Digest::new);
+    let mut left = streams;
+    let mut cuts = cuts.iter().copied().cycle();
+    while left.iter().any(|left| !left.is_empty()) {
+        let now = std::array::from_fn::<_, 2, _>(|i| {
+            let (now, later) =
+                left[i].split_at(cuts.next().unwrap_or(usize::MAX).clamp(1, usize::MAX).min(left[i].len()));
+            left[i] = later;
+            now
+        });
+        let [one, other] = &mut digests;
+        kernels.update(&mut [(one, now[0]), (other, now[1])]);
+    }
+    digests.map(Digest::finish).into()
+}
+
+#[test]
+fn pairs_of_every_two_algorithms_and_of_many_lengths() {
+    for (name, kernels) in everything() {
+        for one in Algorithm::ALL {
+            for other in Algorithm::ALL {
+                for lengths in [[0, 0], [128, 128], [5000, 5000], [1, 4096], [4096, 63], [3000, 2000], [2176, 1088]] {
+                    let streams = [stream(1, lengths[0]), stream(2, lengths[1])];
+                    let digests = pair(&kernels, [one, other], [&streams[0], &streams[1]], &[1025, 1025, 64, 127]);
+                    for ((digest, stream), algorithm) in digests.iter().zip(&streams).zip([one, other]) {
+                        for another in others(algorithm, stream) {
+                            assert_eq!(*digest, another, "{name}, {one} and {other}, {lengths:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn pairs_of_any_length_and_cut(
+        narrow in proptest::collection::vec(any::<u8>(), 0..6000),
+        wide in proptest::collection::vec(any::<u8>(), 0..6000),
+        cuts in proptest::collection::vec(1_usize..3000, 1..8),
+    ) {
+        let digests = pair(Kernels::best(), [Algorithm::Md5, Algorithm::Sha512], [&narrow, &wide], &cuts);
+        for (digest, another) in digests.iter().zip([others(Algorithm::Md5, &narrow), others(Algorithm::Sha512, &wide)]) {
+            for another in another {
+                prop_assert_eq!(digest, &another);
+            }
+        }
+    }
+}

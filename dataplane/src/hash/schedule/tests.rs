@@ -21,6 +21,14 @@ impl Desk {
         Desk { schedule: Schedule::new(kernels), now: Instant::now() }
     }
 
+    /// Two digests for each of `uploads`.
+    fn of_pairs(uploads: usize) -> (Self, Vec<[Key; 2]>) {
+        let mut desk = Desk { schedule: Schedule::new(Kernels::with_pairs()), now: Instant::now() };
+        let open = |_| [Algorithm::Md5, Algorithm::Sha512].map(|algorithm| desk.schedule.open(algorithm, 4));
+        let keys = (0..uploads).map(open).collect();
+        (desk, keys)
+    }
+
     fn open(&mut self, count: usize) -> Vec<Key> {
         (0..count).map(|_| self.schedule.open(Algorithm::Md5, 4)).collect()
     }
@@ -233,9 +241,14 @@ fn a_closed_pool_waits_for_nobody() {
 
 #[test]
 fn the_counts_survive_any_order_of_events() {
-    // A fixed sequence of pseudo-random events; at the end everybody has gone and nothing is counted.
-    let mut desk = Desk::new();
-    let mut keys = desk.open(7);
+    any_order(Desk::new(), &[Algorithm::Md5]);
+    any_order(Desk::of_pairs(0).0, &[Algorithm::Md5, Algorithm::Sha512]);
+}
+
+/// A fixed sequence of pseudo-random events; at the end everybody has gone and nothing is counted.
+fn any_order(mut desk: Desk, algorithms: &[Algorithm]) {
+    let algorithm = |at: usize| algorithms[at % algorithms.len()];
+    let mut keys: Vec<Key> = (0..7).map(|at| desk.schedule.open(algorithm(at), 4)).collect();
     let mut hands: Vec<Task<Bytes>> = Vec::new();
     let mut random = 1_u64;
     for _ in 0..20_000 {
@@ -252,20 +265,86 @@ fn the_counts_survive_any_order_of_events() {
             6 => desk.now += MS,
             _ => {
                 drop(desk.schedule.abandon(keys[at]));
-                keys[at] = desk.schedule.open(Algorithm::Md5, 4);
+                keys[at] = desk.schedule.open(algorithm(at), 4);
             }
         }
-        let class = &desk.schedule.classes[Algorithm::Md5.index()];
-        assert_eq!(class.running, hands.len());
-        assert!(class.pressed <= class.ready.len());
-        assert!(class.used <= keys.len() + hands.len());
-        assert!(class.used >= class.ready.len());
+        for algorithm in algorithms {
+            let class = &desk.schedule.classes[algorithm.index()];
+            assert_eq!(class.running, hands.iter().filter(|task| task.digest.algorithm() == *algorithm).count());
+            assert!(class.pressed <= class.ready.len());
+            assert!(class.used <= keys.len() + hands.len());
+            assert!(class.used >= class.ready.len());
+        }
     }
     desk.give_back(hands);
     for key in keys {
         drop(desk.schedule.abandon(key));
     }
-    let class = &desk.schedule.classes[Algorithm::Md5.index()];
-    assert_eq!((class.ready.len(), class.pressed, class.used, class.running), (0, 0, 0, 0));
+    for class in &desk.schedule.classes {
+        assert_eq!((class.ready.len(), class.pressed, class.used, class.running), (0, 0, 0, 0));
+    }
     assert_eq!(desk.schedule.free.len(), desk.schedule.streams.len());
+}
+
+#[test]
+fn the_digests_of_a_lone_upload_are_a_pair_from_the_first_buffer_on() {
+    let (mut desk, keys) = Desk::of_pairs(1);
+    for _ in 0..3 {
+        desk.submit(&keys[0]);
+        let batch = desk.take().unwrap();
+        assert_eq!(batch.iter().map(|task| task.key).collect::<Vec<_>>(), keys[0]);
+        assert!(desk.keys().is_none());
+        desk.give_back(batch);
+    }
+}
+
+#[test]
+fn two_uploads_are_two_pairs_and_three_fill_lanes() {
+    let (mut desk, keys) = Desk::of_pairs(2);
+    desk.submit(&keys.concat());
+    for _ in 0..2 {
+        let batch = desk.take().unwrap();
+        assert_eq!(
+            batch.iter().map(|task| task.digest.algorithm()).collect::<Vec<_>>(),
+            [Algorithm::Md5, Algorithm::Sha512]
+        );
+    }
+    let (mut desk, keys) = Desk::of_pairs(3);
+    desk.submit(&keys.concat());
+    let batch = desk.take().unwrap();
+    assert_eq!(batch.len(), 3);
+    assert!(batch.iter().all(|task| task.digest.algorithm() == Algorithm::Md5));
+}
+
+#[test]
+fn half_a_pair_waits_no_longer_than_the_bound_and_once() {
+    let (mut desk, keys) = Desk::of_pairs(1);
+    let [md5, sha512] = keys[0];
+    desk.submit(&keys[0]);
+    let batch = desk.take().unwrap();
+    desk.give_back(batch);
+    desk.submit(&[md5]);
+    assert!(matches!(desk.schedule.work(desk.now), Next::Until(due) if due == desk.now + LANE_WAIT));
+    assert_eq!(desk.keys(), None);
+    desk.now += LANE_WAIT;
+    let batch = desk.take().unwrap();
+    assert_eq!(batch.len(), 1);
+    desk.give_back(batch);
+    desk.submit(&[md5]);
+    assert_eq!(desk.keys(), Some(vec![md5]), "the other is not waited for again");
+    desk.submit(&[sha512]);
+    assert_eq!(desk.keys(), None, "until it has a buffer: then the first is on its way back");
+}
+
+#[test]
+fn half_a_pair_at_a_stop_is_not_held_back() {
+    let (mut desk, keys) = Desk::of_pairs(1);
+    desk.submit(&keys[0]);
+    let batch = desk.take().unwrap();
+    desk.give_back(batch);
+    let [md5, _] = keys[0];
+    desk.submit(&[md5; 3]);
+    assert_eq!(desk.keys(), None);
+    desk.submit(&[md5]);
+    assert_eq!(desk.keys(), Some(vec![md5]));
 }
