@@ -272,6 +272,13 @@ fn clean_deletes_what_a_killed_run_has_left_and_nothing_else() {
     let mut child = start(&server, home.path(), &["metadata"]);
     child.kill().expect("it runs");
     child.wait().expect("its end");
+    // What it had asked for may still be made.
+    let settled = eventually(Duration::from_secs(20), || {
+        let before = listed(&server).len();
+        thread::sleep(Duration::from_millis(300));
+        (before > 0 && listed(&server).len() == before).then_some(())
+    });
+    assert!(settled.is_some());
     // One that only has the name, and one that only has the property.
     let kept = [
         server.create(&json!({"name": format!("{PREFIX}mine")})),
