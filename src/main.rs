@@ -6,6 +6,7 @@
 
 mod cli;
 mod launcher;
+mod log;
 mod plane;
 
 use std::fs::File;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 
 use clap::Parser;
 use common::config::Config;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use cli::{Cli, Command, Options};
 
@@ -66,7 +66,7 @@ impl<E: std::fmt::Display> From<E> for Failure {
 }
 
 /// The configuration, with the log set up as it says. Problems are told all at once; warnings once, by the first process.
-fn load(options: &Options) -> Option<(Arc<Config>, WorkerGuard)> {
+fn load(options: &Options) -> Option<(Arc<Config>, Option<log::Guard>)> {
     match Config::load(&options.config, &options.overrides()) {
         Ok((config, warnings)) => {
             let log = start_log(&config);
@@ -86,25 +86,28 @@ fn load(options: &Options) -> Option<(Arc<Config>, WorkerGuard)> {
     }
 }
 
-/// Lines that may wait for the log's thread. Beyond them lines are lost rather than requests held up.
-const LOG_LINES_MAX: usize = 64 * 1024;
-
 /// Starts the log on a thread of its own: whoever logs, a core above all, never waits for whoever reads. Lines that wait
 /// are written when the guard is dropped.
-fn start_log(config: &Config) -> WorkerGuard {
+fn start_log(config: &Config) -> Option<log::Guard> {
     let file = config.logging.file.as_ref().map(|path| (path, File::options().create(true).append(true).open(path)));
     let (writer, trouble): (Box<dyn Write + Send>, _) = match file {
         None => (Box::new(std::io::stderr()), None),
         Some((_, Ok(file))) => (Box::new(file), None),
         Some((path, Err(error))) => (Box::new(std::io::stderr()), Some((path, error))),
     };
-    let (queue, guard) = NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES_MAX).lossy(true).finish(writer);
-    let lost = queue.error_counter();
-    common::metrics::count_lost_log_lines(move || lost.dropped_lines());
+    let (queue, guard) = match log::start(writer) {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("vitrine: there is no log: {error}");
+            return None;
+        }
+    };
+    let lost = queue.clone();
+    common::metrics::count_lost_log_lines(move || lost.lost());
     let level = if config.logging.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
-    tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(queue).init();
+    tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(move || queue.clone()).init();
     if let Some((path, error)) = trouble {
         tracing::warn!("the log goes to standard error: {} cannot be written: {error}", path.display());
     }
-    guard
+    Some(guard)
 }

@@ -225,10 +225,12 @@ async fn answer(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>
     let resolution = routes::resolve(&head.method, &head.path, request.accept(), shard.offered);
     let mut body = Body::new(head.body);
     let outcome = match &resolution {
-        // Before anything is opened: a number that a waiting client has just given back is not room for a transfer.
-        Resolution::Found(Route::DownloadImage | Route::UploadImage, _)
-            if is_reserved(input.conn()) || are_descriptors_scarce() =>
-        {
+        // Before anything is opened: a number that a waiting client has just given back is not room for a transfer. A download
+        // finds that out with the file that it opens first.
+        Resolution::Found(Route::DownloadImage | Route::UploadImage, _) if is_reserved(input.conn()) => {
+            answer_error(&request, input.conn(), &exhausted(), &body).await
+        }
+        Resolution::Found(Route::UploadImage, _) if are_descriptors_scarce() => {
             answer_error(&request, input.conn(), &exhausted(), &body).await
         }
         Resolution::Found(Route::DownloadImage, params) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::{away, failed};
+use super::memo::Memo;
 use super::{Changes, OpenError, Queries, schema};
 use crate::{Error, Result};
 
@@ -145,6 +146,7 @@ impl Drop for Undo<'_> {
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
+    memo: Memo,
 }
 
 impl Reader {
@@ -160,14 +162,14 @@ impl Reader {
         connection.busy_timeout(READER_BUSY).map_err(engine)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         schema::check(&connection, path)?;
-        Ok(Reader { connection })
+        Ok(Reader { connection, memo: Memo::default() })
     }
 
     /// Asks several questions of one and the same state of the catalog. Sees everything that was committed before.
     pub fn read<T>(&self, work: impl FnOnce(&Queries<'_>) -> Result<T>) -> Result<T> {
         run(&self.connection, "BEGIN")?;
         let snapshot = Snapshot { connection: &self.connection };
-        let outcome = work(&Queries::new(snapshot.connection));
+        let outcome = work(&Queries::with_memo(snapshot.connection, &self.memo));
         drop(snapshot);
         outcome
     }

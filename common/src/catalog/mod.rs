@@ -13,6 +13,7 @@ mod connection;
 mod fault;
 mod list;
 mod members;
+mod memo;
 mod queries;
 mod quotas;
 mod removals;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use super::fault::{corrupt, failed};
+use super::memo::Memo;
 use super::rows::{self, IMAGE_COLUMNS, MEMBER_COLUMNS};
 use crate::Result;
 use crate::model::{Image, Location, Member, MemberStatus};
@@ -13,15 +14,33 @@ use crate::model::{Image, Location, Member, MemberStatus};
 #[derive(Debug, Clone, Copy)]
 pub struct Queries<'c> {
     pub(super) connection: &'c Connection,
+    /// What was read before; only where all is asked in a transaction that reads.
+    memo: Option<&'c Memo>,
 }
 
 impl<'c> Queries<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
-        Queries { connection }
+        Queries { connection, memo: None }
     }
 
-    /// The image `id`, whole. Four statements.
+    /// The same in a transaction that reads, for whoever remembers in `memo`.
+    pub(super) fn with_memo(connection: &'c Connection, memo: &'c Memo) -> Self {
+        Queries { connection, memo: Some(memo) }
+    }
+
+    /// The image `id`, whole. Four statements, or one where it is remembered.
     pub fn image(&self, id: &str) -> Result<Option<Image>> {
+        let Some(memo) = self.memo else { return self.read_image(id) };
+        let remembered = memo.get(self.connection, id)?;
+        if remembered.is_some() {
+            return Ok(remembered);
+        }
+        let image = self.read_image(id)?;
+        image.iter().for_each(|image| memo.put(image));
+        Ok(image)
+    }
+
+    fn read_image(&self, id: &str) -> Result<Option<Image>> {
         let sql = format!("SELECT {IMAGE_COLUMNS} FROM images WHERE id = ?1 AND deleted = 0");
         let Some(image) = self.one(&sql, [id], rows::image)? else { return Ok(None) };
         let mut images = [image];

@@ -32,9 +32,10 @@ impl ReplyHead {
 
     /// Adds a header. Line ends in `value` would begin another header, so they are dropped.
     pub(crate) fn header(mut self, name: &str, value: impl std::fmt::Display) -> Self {
-        let value = value.to_string();
-        let clean: String = value.chars().filter(|c| !c.is_control()).collect();
-        let _ = write!(self.text, "{name}: {clean}\r\n");
+        self.text.push_str(name);
+        self.text.push_str(": ");
+        let _ = write!(Clean(&mut self.text), "{value}");
+        self.text.push_str("\r\n");
         self
     }
 
@@ -47,6 +48,16 @@ impl ReplyHead {
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.text.push_str("\r\n");
         self.text.into_bytes()
+    }
+}
+
+/// Text without its control characters.
+struct Clean<'a>(&'a mut String);
+
+impl std::fmt::Write for Clean<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.extend(text.split(char::is_control));
+        Ok(())
     }
 }
 

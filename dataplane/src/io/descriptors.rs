@@ -59,9 +59,18 @@ pub(super) fn refuse_reserved(made: &impl AsFd) -> io::Result<()> {
 /// Whether one more transfer finds no descriptors but those that are kept back.
 pub fn are_descriptors_scarce() -> bool {
     match rustix::io::fcntl_dupfd_cloexec(io::stderr(), 0) {
-        Ok(next) => number(&next).saturating_add(PER_TRANSFER) > RESERVED_FROM.load(Relaxed),
+        Ok(next) => is_near_reserved(&next),
         Err(errno) => matches!(errno, Errno::MFILE | Errno::NFILE),
     }
+}
+
+/// Fails with `EMFILE` where a transfer, of which `first` is the first descriptor, would find them scarce. It asks nobody.
+pub(super) fn refuse_scarce(first: &impl AsFd) -> io::Result<()> {
+    if is_near_reserved(first) { Err(Errno::MFILE.into()) } else { Ok(()) }
+}
+
+fn is_near_reserved(first: &impl AsFd) -> bool {
+    number(first).saturating_add(PER_TRANSFER) > RESERVED_FROM.load(Relaxed)
 }
 
 fn number(made: &impl AsFd) -> u64 {

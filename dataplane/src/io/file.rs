@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::buffer::{Buffer, Frozen, PAGE_BYTES};
 use super::core::current;
-use super::descriptors::refuse_reserved;
+use super::descriptors::{refuse_reserved, refuse_scarce};
 use super::offload::{Lane, Offload, Running};
 use super::ring::{Started, StorageRing};
 use super::send::{Residency, residency};
@@ -42,6 +42,8 @@ pub struct File {
     /// Where its operations go; none on epoll.
     ring: Option<Rc<StorageRing>>,
     direct: bool,
+    /// Bytes that it had when it was opened.
+    opened_len: u64,
 }
 
 impl fmt::Debug for File {
@@ -55,7 +57,8 @@ impl File {
     /// path that has to be read from the disk is looked up off this thread.
     ///
     /// # Errors
-    /// As `open(2)`; `InvalidInput` when it is not a regular file.
+    /// As `open(2)`, and `EMFILE` already when there are too few descriptors left for a transfer; `InvalidInput` when it is not a
+    /// regular file.
     pub async fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         let file = match open_at_once(&path) {
@@ -64,10 +67,12 @@ impl File {
                 Offload::current().run(move || fs::OpenOptions::new().read(true).custom_flags(FLAGS).open(path)).await?
             }
         };
-        if !file.metadata()?.is_file() {
+        refuse_scarce(&file)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Self::attach(file, false)
+        Ok(Self::attach(file, false, metadata.len()))
     }
 
     /// Makes a new file for writing and reading; it must not exist.
@@ -77,12 +82,12 @@ impl File {
     pub async fn create(path: impl Into<PathBuf>, options: CreateOptions) -> io::Result<Self> {
         let path = path.into();
         let (file, direct) = Offload::current().run(move || create_blocking(&path, options)).await?;
-        Self::attach(file, direct)
+        refuse_reserved(&file)?;
+        Ok(Self::attach(file, direct, 0))
     }
 
-    fn attach(file: fs::File, direct: bool) -> io::Result<Self> {
-        refuse_reserved(&file)?;
-        Ok(Self { shared: Arc::new(file), ring: current().ring.clone(), direct })
+    fn attach(file: fs::File, direct: bool, opened_len: u64) -> Self {
+        Self { shared: Arc::new(file), ring: current().ring.clone(), direct, opened_len }
     }
 
     /// The same open file, read past the page cache from now on where its file system can.
@@ -105,6 +110,11 @@ impl File {
     /// Whether the byte at `offset` can be read without waiting for the disk, as far as the file system can tell.
     pub fn is_cached(&self, offset: u64) -> bool {
         residency(&self.shared, offset, offset).is_ok_and(|residency| residency == Residency::Warm)
+    }
+
+    /// Length in bytes when it was opened; 0 of a new file.
+    pub fn opened_len(&self) -> u64 {
+        self.opened_len
     }
 
     /// Length in bytes.

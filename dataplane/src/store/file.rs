@@ -76,7 +76,7 @@ impl FileStore {
 
     pub(crate) async fn open(&self, url: &str) -> Result<Source, StoreError> {
         let file = File::open(self.path(url)?).await?;
-        let size = file.len()?;
+        let size = file.opened_len();
         Ok(Source::File { file, size })
     }
 

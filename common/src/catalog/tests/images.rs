@@ -288,3 +288,30 @@ fn a_snapshot_does_not_move() {
         .expect("reads");
     assert_eq!(reader.read(|q| q.image(&uuid(1))).expect("reads"), None);
 }
+
+#[test]
+fn what_a_reader_remembers_is_what_is_there() {
+    let fixture = Fixture::new();
+    let reader = fixture.reader();
+    let read = |number| reader.read(|q| q.image(&uuid(number))).expect("reads");
+    assert_eq!(read(1), None);
+    for number in 1..=40 {
+        fixture.create(&plain(number));
+    }
+    for _ in 0..2 {
+        for number in 1..=40 {
+            assert_eq!(read(number), fixture.image(&uuid(number)), "{number}");
+        }
+    }
+    for sql in [
+        "UPDATE images SET status = 'deactivated'",
+        "INSERT INTO image_properties (image_id, name, value, created_at, deleted) SELECT id, 'a', 'b', created_at, 0 FROM images",
+        "UPDATE image_properties SET deleted = 1",
+        "UPDATE images SET deleted = 1",
+    ] {
+        let before = read(40);
+        fixture.execute(sql);
+        assert_ne!(read(40), before, "{sql}");
+        assert_eq!(read(40), fixture.image(&uuid(40)), "{sql}");
+    }
+}

@@ -50,9 +50,15 @@ fn a_list_needs_the_same_statements_for_any_number_of_images() {
         // BEGIN, marker, count, list, properties, tags, locations, COMMIT.
         assert!(same <= 8, "{same}");
     }
-    STATEMENTS.set(0);
-    reader.read(|q| q.image(&uuid(3))).expect("reads");
-    assert_eq!(STATEMENTS.get(), 6, "BEGIN, image, properties, tags, locations, COMMIT");
+    let read = |expected, what| {
+        STATEMENTS.set(0);
+        reader.read(|q| q.image(&uuid(3))).expect("reads");
+        assert_eq!(STATEMENTS.get(), expected, "{what}");
+    };
+    read(7, "BEGIN, version, image, properties, tags, locations, COMMIT");
+    read(3, "nothing was committed since: BEGIN, version, COMMIT");
+    fixture.create(&plain(61));
+    read(7, "something was");
 }
 
 /// 100 000 images: of `big` nearly all, of `small` 20, 30 public ones of `other`, 500 memberships of `small`.
