@@ -579,6 +579,14 @@ impl Conn {
         Ok(sockopt::socket_send_buffer_size(&self.socket)?)
     }
 
+    /// Holds segments back that are not full, until it is taken off (`TCP_CORK`).
+    ///
+    /// # Errors
+    /// As `setsockopt(2)`.
+    pub(super) fn set_cork(&self, cork: bool) -> io::Result<()> {
+        Ok(sockopt::set_tcp_cork(&self.socket, cork)?)
+    }
+
     /// The size of the send buffer in bytes, as [`Conn::set_send_buffer`] takes it; `None` where it is left to the kernel.
     pub(super) fn fixed_send_buffer(&self) -> Option<usize> {
         self.peer?;
