@@ -15,6 +15,10 @@ const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long lines are gathered.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// Bytes of lines that are written at once, unless one alone is longer: several processes share a pipe, and so much of one is not
+/// cut by what another writes (`PIPE_BUF`).
+const PIECE_BYTES: usize = 4096;
+
 /// Room that is kept for the next lines.
 const ROOM_BYTES: usize = 64 * 1024;
 
@@ -73,8 +77,15 @@ impl Shared {
             std::mem::swap(&mut waiting.lines, &mut lines);
             let is_last = waiting.is_last;
             drop(waiting);
-            // There is no one to tell that a line of the log cannot be written.
-            let _ = writer.write_all(&lines).and_then(|()| writer.flush());
+            let mut left = &lines[..];
+            while !left.is_empty() {
+                let (piece, rest) = left.split_at(piece(left));
+                left = rest;
+                // There is no one to tell that a line of the log cannot be written.
+                if writer.write_all(piece).and_then(|()| writer.flush()).is_err() {
+                    self.lost.fetch_add(piece.iter().filter(|byte| **byte == b'\n').count(), Relaxed);
+                }
+            }
             lines.clear();
             lines.shrink_to(ROOM_BYTES);
             if is_last {
@@ -86,8 +97,15 @@ impl Shared {
     }
 }
 
+/// How many bytes of `lines` are written at once: whole lines.
+fn piece(lines: &[u8]) -> usize {
+    let end = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+    let first = || lines.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+    end(&lines[..lines.len().min(PIECE_BYTES)]).or_else(first).unwrap_or(lines.len())
+}
+
 impl Queue {
-    /// Lines that were lost because too many waited.
+    /// Lines that were lost because too many waited, or because they could not be written.
     pub(crate) fn lost(&self) -> usize {
         self.0.lost.load(Relaxed)
     }
@@ -168,6 +186,24 @@ mod tests {
         let pieces: Vec<Vec<u8>> = seen.try_iter().collect();
         assert_eq!(pieces.concat(), expected);
         assert!(pieces.len() < 500, "{} writes", pieces.len());
+    }
+
+    #[test]
+    fn pieces_are_whole_lines() {
+        let mut lines = Vec::new();
+        for length in [1, 100, 3000, 1000, 9000, 5, 4095, 1] {
+            lines.resize(lines.len() + length, b'x');
+            lines.push(b'\n');
+        }
+        let (mut left, mut pieces) = (&lines[..], Vec::new());
+        while !left.is_empty() {
+            let (piece, rest) = left.split_at(piece(left));
+            assert!(piece.ends_with(b"\n"));
+            pieces.push(piece.len());
+            left = rest;
+        }
+        assert_eq!(pieces, [2 + 101 + 3001, 1001, 9001, 6, 4096, 2]);
+        assert_eq!(piece(b"no end"), 6);
     }
 
     #[test]

@@ -38,8 +38,10 @@ fn main() -> ExitCode {
 
 /// Runs a part of the service with its configuration.
 fn configured(options: &Options, run: impl FnOnce(Arc<Config>) -> Result<(), Failure>) -> ExitCode {
-    let Some((config, _log)) = load(options) else { return ExitCode::from(MISCONFIGURED) };
+    let Some((config, log)) = load(options) else { return ExitCode::from(MISCONFIGURED) };
     let outcome = run(config);
+    // What was logged comes before the line that ends it all.
+    drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -228,7 +228,9 @@ async fn answer(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>
         // Before anything is opened: a number that a waiting client has just given back is not room for a transfer. A download
         // finds that out with the file that it opens first.
         Resolution::Found(Route::DownloadImage | Route::UploadImage, _) if is_reserved(input.conn()) => {
-            answer_error(&request, input.conn(), &exhausted(), &body).await
+            // A connection keeps its number: this one would be turned away again.
+            let last = Request { keep: false, id: request.id.clone(), head };
+            answer_error(&last, input.conn(), &exhausted(), &body).await
         }
         Resolution::Found(Route::UploadImage, _) if are_descriptors_scarce() => {
             answer_error(&request, input.conn(), &exhausted(), &body).await

@@ -11,8 +11,11 @@ use super::fault::failed;
 use crate::Result;
 use crate::model::Image;
 
-/// Images that are remembered: few are read at a time, and an image may have large properties.
+/// Images that are remembered: few are read at a time.
 const IMAGES_MAX: usize = 16;
+
+/// Bytes of the texts of an image that is remembered, at most: owners may store megabytes in properties.
+const IMAGE_BYTES_MAX: usize = 16 * 1024;
 
 /// What one reader remembers.
 #[derive(Debug, Default)]
@@ -35,10 +38,24 @@ impl Memo {
 
     /// Remembers `image`, read in the transaction in which it was asked for.
     pub(super) fn put(&self, image: &Image) {
+        if bytes(image) > IMAGE_BYTES_MAX {
+            return;
+        }
         let mut images = self.images.borrow_mut();
         if images.len() >= IMAGES_MAX {
             images.clear();
         }
         images.push(image.clone());
     }
+}
+
+/// Bytes of what an image has any number of.
+fn bytes(image: &Image) -> usize {
+    let properties = image.properties.iter().map(|(name, value)| name.len() + value.len());
+    let tags = image.tags.iter().map(String::len);
+    let locations = image.locations.iter().map(|location| {
+        let metadata = serde_json::to_vec(&location.metadata).map_or(0, |text| text.len());
+        location.url.len() + metadata
+    });
+    properties.chain(tags).chain(locations).sum()
 }

@@ -1,6 +1,7 @@
 //! What clients that work keep of their throughput while ten thousand connections are open and say nothing, or half of something.
 
 use std::borrow::Cow;
+use std::thread;
 use std::time::Duration;
 
 use super::Scenario;
@@ -20,8 +21,16 @@ const STREAMS: usize = 8;
 /// Who is not flooded.
 const QUIET: &str = "vitrine quiet";
 
-const ROOMY: Variant =
-    Variant { name: "vitrine", settings: Cow::Borrowed("[dataplane]\nmax_connections = 30000\n"), cores: "" };
+/// Room for all, and time: none of the flood may end before the measurement does.
+const ROOMY: Variant = Variant {
+    name: "vitrine",
+    settings: Cow::Borrowed(
+        "[dataplane]\nmax_connections = 30000\nhead_timeout_seconds = 300\nidle_timeout_seconds = 300\nbody_min_rate_bytes_per_second = 0\n",
+    ),
+    cores: "",
+};
+/// How long after the last connection was made it has surely been accepted.
+const ARRIVAL: Duration = Duration::from_secs(2);
 
 /// Beside a flood of half-open connections.
 pub(super) const SCENARIO: Scenario = Scenario { name: "flood", rows: &[DOWNLOAD, SHOW], run };
@@ -33,6 +42,7 @@ fn run(context: &mut Context<'_>) -> Result<()> {
         work(context, &contender, QUIET)?;
         let flood = Crowd::half_open(contender.server.address, context.plan.pick(10_000, 100));
         let flood = flood.map_err(|error| contender.server.explain(&error))?;
+        thread::sleep(context.plan.pick(ARRIVAL, Duration::from_millis(50)));
         work(context, &contender, contender.name())?;
         flood.leave();
     }
