@@ -32,15 +32,20 @@ fn proportional(text: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Lets this process and those it starts open as many files as the system allows it, and says how many that is.
+/// Lets this process and those it starts open as many files as the system allows it.
 ///
 /// # Errors
-/// The system refuses.
-pub fn raise_descriptors() -> Result<u64> {
+/// The system refuses, or allows fewer than `needed`.
+pub fn raise_descriptors(needed: u64) -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
         .during(|| "RLIMIT_NOFILE")?;
-    Ok(limit.maximum.unwrap_or(u64::MAX))
+    match limit.maximum {
+        Some(allowed) if allowed < needed => {
+            Err(Error::Setup(format!("only {allowed} open files are allowed and {needed} needed: raise `ulimit -Hn`")))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

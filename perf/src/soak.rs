@@ -51,7 +51,7 @@ pub struct Soak {
 /// # Errors
 /// The server does not start, or fails a request.
 pub fn run(plan: &Plan, time: Duration, mut say: impl FnMut(&str)) -> Result<Soak> {
-    memory::raise_descriptors()?;
+    memory::raise_descriptors(0)?;
     let work = Work::make(PathBuf::from(&plan.work))?;
     let mut quiet = |line: &str| say(line);
     let mut context = Context::new(plan, work.path(), &mut quiet)?;

@@ -292,12 +292,9 @@ impl Kernels {
     /// one is MD5 and the other of the family of SHA-512.
     pub fn update<F: Feed>(&self, batch: &mut [F]) {
         if let ([one, other], Some(pair)) = (&mut *batch, self.pair) {
-            match (one.parts().0.algorithm(), other.parts().0.algorithm().is_wide()) {
-                (Algorithm::Md5, true) => return self.update_pair(pair, one, other),
-                (wide, false) if wide.is_wide() && other.parts().0.algorithm() == Algorithm::Md5 => {
-                    return self.update_pair(pair, other, one);
-                }
-                _ => {}
+            let (narrow, wide) = if one.parts().0.algorithm().is_wide() { (other, one) } else { (one, other) };
+            if narrow.parts().0.algorithm() == Algorithm::Md5 && wide.parts().0.algorithm().is_wide() {
+                return self.update_pair(pair, narrow, wide);
             }
         }
         for batch in batch.chunks_mut(MAX_LANES) {
@@ -320,9 +317,7 @@ impl Kernels {
             }
         }
     }
-}
 
-impl Kernels {
     fn update_pair<F: Feed>(&self, code: PairCode, narrow: &mut F, wide: &mut F) {
         let (digest, bytes) = narrow.parts();
         let (skipped, mut md5) = digest.begin(bytes, self.md5.serial);

@@ -4,7 +4,8 @@
 //! batch runs as soon as one of these holds:
 //!
 //! - it is full, or the streams are so few that they are hashed one by one;
-//! - it is a pair: where streams of MD5 and of SHA-512 are few they are hashed two by two, one of each;
+//! - it is a pair: where streams of MD5 and of SHA-512 are few they are hashed two by two, one of each, and half a pair waits for
+//!   the other half as a batch does, by the rules below;
 //! - every stream that is in use has a buffer waiting;
 //! - a stream has no buffer left to receive into, or is at its end, and no batch of the algorithm is running: one that runs brings its
 //!   streams back in a moment;

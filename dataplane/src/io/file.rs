@@ -121,16 +121,8 @@ impl File {
     ///
     /// # Errors
     /// As `fstat(2)`.
-    pub fn len(&self) -> io::Result<u64> {
+    pub(super) fn len(&self) -> io::Result<u64> {
         Ok(self.shared.metadata()?.len())
-    }
-
-    /// Whether the file has no bytes.
-    ///
-    /// # Errors
-    /// As `fstat(2)`.
-    pub fn is_empty(&self) -> io::Result<bool> {
-        Ok(self.len()? == 0)
     }
 
     /// Starts to write all of `bytes` at `offset`, a multiple of [`PAGE_BYTES`]; it goes on by itself. In a direct file a length

@@ -29,6 +29,8 @@ const ROOMY: Variant = Variant {
     ),
     cores: "",
 };
+/// Descriptors that the flood needs on each side, with some to spare.
+const DESCRIPTORS: u64 = 11_000;
 /// How long after the last connection was made it has surely been accepted.
 const ARRIVAL: Duration = Duration::from_secs(2);
 
@@ -36,7 +38,7 @@ const ARRIVAL: Duration = Duration::from_secs(2);
 pub(super) const SCENARIO: Scenario = Scenario { name: "flood", rows: &[DOWNLOAD, SHOW], run };
 
 fn run(context: &mut Context<'_>) -> Result<()> {
-    memory::raise_descriptors()?;
+    memory::raise_descriptors(DESCRIPTORS)?;
     let Some(contender) = context.variant(&ROOMY)? else { return Ok(()) };
     for _ in 0..context.plan.rounds {
         work(context, &contender, QUIET)?;

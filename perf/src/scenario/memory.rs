@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Scenario;
 use crate::compare::context::{Contender, Context};
 use crate::compare::metric::Metric;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::load::crowd::Crowd;
 use crate::memory;
 use crate::servers::vitrine::Variant;
@@ -25,12 +25,7 @@ const ROOMY: Variant =
 pub(super) const SCENARIO: Scenario = Scenario { name: "memory", rows: &[TRANSFERS, CONNECTIONS], run };
 
 fn run(context: &mut Context<'_>) -> Result<()> {
-    let allowed = memory::raise_descriptors()?;
-    if allowed < DESCRIPTORS {
-        return Err(Error::Setup(format!(
-            "only {allowed} open files are allowed and {DESCRIPTORS} needed: raise `ulimit -Hn`"
-        )));
-    }
+    memory::raise_descriptors(DESCRIPTORS)?;
     for _ in 0..context.plan.rounds {
         let crowds = [
             (TRANSFERS, context.plan.pick((500, 100, 0), (10, 5, 0))),
