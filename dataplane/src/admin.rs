@@ -14,7 +14,7 @@ use crate::connection;
 use crate::hash::Algorithm;
 use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
-use crate::io::{Conn, are_descriptors_scarce};
+use crate::io::{Conn, SendPatience, are_descriptors_scarce};
 use crate::metrics;
 use crate::places::Place;
 use crate::shard::Shard;
@@ -30,7 +30,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, place: Place) {
     let conn = place.conn();
     let limits = connection::limits(&shard);
     let patience = Patience { idle: shard.config.dataplane.idle_timeout, head: shard.config.dataplane.head_timeout };
-    conn.set_send_stall(shard.config.dataplane.send_stall.max(MIN_STALL));
+    conn.set_send_patience(SendPatience { stall: shard.config.dataplane.send_stall.max(MIN_STALL), bytes_min: 0 });
     let mut input = Input::new(conn);
     loop {
         let Some(next) = place.while_waiting(input.next(&limits, patience)).await else { return };

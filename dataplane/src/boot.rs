@@ -110,7 +110,6 @@ pub fn run(
                 offload: offload.clone(),
                 buffers,
                 pipes,
-                fixes_send_buffers: listen::send_buffer(&config.dataplane).is_some(),
             },
             seed,
             sender,

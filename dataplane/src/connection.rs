@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use common::Error;
 use common::browser::Visit;
+use common::config::Dataplane;
 use common::error::Kind;
 use common::http::head::{Body as Framing, Head, Limits};
 use common::http::routes::{self, Resolution, Route};
@@ -19,7 +20,7 @@ use crate::http::extra::with_lines;
 use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
 use crate::http::request_id;
-use crate::io::{Conn, are_descriptors_scarce, is_reserved};
+use crate::io::{Conn, SendPatience, are_descriptors_scarce, is_reserved};
 use crate::places::Place;
 use crate::shard::Shard;
 use crate::spread::{Begun, Claim, Moving};
@@ -96,9 +97,8 @@ async fn serve_here(
     begun: Option<Box<Begun>>,
 ) -> Option<(Claim, Box<Begun>)> {
     let conn = place.conn();
-    let stall = shard.config.dataplane.send_stall;
-    if !stall.is_zero() {
-        conn.set_send_stall(stall);
+    if let Some(patience) = send_patience(&shard.config.dataplane) {
+        conn.set_send_patience(patience);
     }
     let limits = limits(shard);
     let patience = Patience { idle: shard.config.dataplane.idle_timeout, head: shard.config.dataplane.head_timeout };
@@ -172,6 +172,13 @@ async fn next_request(
 
 /// Bytes of the longest target that control's HTTP library takes, also when every third is written as an escape.
 const TARGET_BYTES_CEILING: usize = u16::MAX as usize / 3;
+
+/// How long clients may take for what they are sent; `None`: for ever.
+fn send_patience(config: &Dataplane) -> Option<SendPatience> {
+    let stall = config.send_stall;
+    let bytes_min = config.send_min_rate_bytes_per_second.saturating_mul(stall.as_secs());
+    (!stall.is_zero()).then_some(SendPatience { stall, bytes_min })
+}
 
 pub(crate) fn limits(shard: &Shard) -> Limits {
     let config = &shard.config.dataplane;

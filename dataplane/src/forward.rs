@@ -14,7 +14,7 @@ use crate::control_client::{Answer, Response};
 use crate::http::body::{Body, BodyError};
 use crate::http::input::Input;
 use crate::http::reply::{self, ReplyHead};
-use crate::io::{Progress, timeout};
+use crate::io::timeout;
 use crate::shard::Shard;
 
 /// Headers that end at this hop, or that we write ourselves.
@@ -196,17 +196,10 @@ pub(crate) async fn relay(shard: &Shard, mut response: Response, input: &Input<'
     let head = head.connection(keep).finish();
     let first = std::mem::take(&mut response.begun);
     shard.control.release(&mut response);
-    let progress = Progress::new();
-    let rest = async {
-        input.conn().send_parts(&[&head, &first]).await?;
-        progress.add(first.len() as u64);
-        while let Some(bytes) = response.receive().await? {
-            input.conn().send_all(&bytes).await?;
-            progress.add(bytes.len() as u64);
-        }
-        Ok(())
-    };
-    shard.with_min_rate(&progress, rest).await?;
+    input.conn().send_parts(&[&head, &first]).await?;
+    while let Some(bytes) = timeout(shard.config.control.rpc_timeout, response.receive()).await?? {
+        input.conn().send_all(&bytes).await?;
+    }
     shard.control.release(&mut response);
     Ok(())
 }

@@ -216,7 +216,6 @@ mod tests {
                 offload,
                 buffers: BufferLimits::default(),
                 pipes: 0,
-                fixes_send_buffers: true,
             };
             run_core(config, async move { test().await })
         });

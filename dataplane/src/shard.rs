@@ -2,8 +2,6 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
-use std::future::Future;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +16,7 @@ use common::{Error, Result};
 use crate::control_client::ControlClient;
 use crate::hash::Pool;
 use crate::identity::Identities;
-use crate::io::{Frozen, MailSender, MinRate, Notify, Progress, Semaphore, with_min_rate};
+use crate::io::{Frozen, MailSender, Notify, Semaphore};
 use crate::metrics::CoreMetrics;
 use crate::places::Places;
 use crate::spread::Spread;
@@ -132,28 +130,6 @@ impl Shard {
         let result = reader.read(read);
         self.metrics.catalog(begun.elapsed());
         result
-    }
-}
-
-/// Clients that take their time.
-impl Shard {
-    /// Runs a response whose bytes are counted in `progress`, and ends it when the client takes them too slowly.
-    ///
-    /// # Errors
-    /// Its own, and `TimedOut`.
-    pub(crate) async fn with_min_rate<T>(
-        &self,
-        progress: &Progress,
-        response: impl Future<Output = io::Result<T>>,
-    ) -> io::Result<T> {
-        let config = &self.config.dataplane;
-        match config.send_min_rate_bytes_per_second {
-            0 => response.await,
-            rate => {
-                let bytes = rate.saturating_mul(config.send_stall.as_secs());
-                with_min_rate(progress, MinRate { bytes, period: config.send_stall }, response).await
-            }
-        }
     }
 }
 

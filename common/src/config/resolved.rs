@@ -398,7 +398,7 @@ pub struct Dataplane {
     pub body_min_rate_bytes_per_second: u64,
     /// Longest time that a client may take nothing of a response.
     pub send_stall: Duration,
-    /// Slowest client of a response that is put up with, looked at once in each `send_stall`; 0: any.
+    /// Slowest client of a response that is put up with, looked at once in each `send_stall` that it was waited for; 0: any.
     pub send_min_rate_bytes_per_second: u64,
     /// Bytes of a request body that is not image data.
     pub metadata_body_bytes_max: usize,
@@ -428,7 +428,7 @@ pub struct Dataplane {
     pub hash_lanes: HashLanes,
     /// Threads for file operations that block.
     pub offload_threads: usize,
-    /// Kernel send buffer of a connection in bytes; `None`: the system's choice.
+    /// Kernel send buffer of a client that is near, in bytes; `None`: the system's choice.
     pub send_buffer_bytes: Option<usize>,
     /// Longest time for transfers in flight to end when stopping.
     pub drain: Duration,

@@ -211,6 +211,14 @@ async fn serve(shard: Rc<Shard>, listener: Listener) {
 
 /// Serves a client that has connected, or passes it on to a core that has fewer of them.
 fn admit(shard: &Rc<Shard>, conn: Conn) {
+    // More would only mean that the core is busy with one client for longer, and that bytes leave the processor's caches before they
+    // are received. For a client that is far the kernel finds out how much can be on its way.
+    if let Some(bytes) = shard.config.dataplane.send_buffer_bytes
+        && conn.is_near()
+    {
+        // Without it nothing is wrong.
+        let _ = conn.set_send_buffer(bytes);
+    }
     let claim = shard.shared.spread.place(shard.index);
     // Passing it on takes one more descriptor for a moment.
     if claim.core() == shard.index || are_descriptors_scarce() {

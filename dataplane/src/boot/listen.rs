@@ -13,7 +13,6 @@ use common::rpc::DATAPLANE_SOCKET;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::StartError;
-use crate::io::send_buffer_max;
 
 /// Everything we listen on, opened before anything else is done so that a taken port is told at once.
 pub(super) struct Sockets {
@@ -84,12 +83,6 @@ fn bind_patiently(address: SocketAddr, options: &config::Dataplane) -> io::Resul
     }
 }
 
-/// Bytes of the clients' send buffers. `None`: the kernel finds the size by itself, which is better than a smaller one that it
-/// would allow us to fix.
-pub(super) fn send_buffer(options: &config::Dataplane) -> Option<usize> {
-    options.send_buffer_bytes.filter(|bytes| *bytes <= send_buffer_max())
-}
-
 fn bind(address: SocketAddr, shared: bool, options: &config::Dataplane) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -97,9 +90,6 @@ fn bind(address: SocketAddr, shared: bool, options: &config::Dataplane) -> io::R
     // Connections inherit these from their listener.
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(options.tcp_keepidle))?;
     socket.set_tcp_nodelay(true)?;
-    if let Some(bytes) = send_buffer(options) {
-        socket.set_send_buffer_size(bytes)?;
-    }
     socket.bind(&address.into())?;
     Ok(socket)
 }

@@ -61,9 +61,13 @@ impl Arena {
         Self { ring, free: RefCell::default(), lent: Cell::new(0), limits, returned: Notify::new() }
     }
 
-    /// A block, unless as many as may be are in use.
-    fn try_take(&self) -> Option<Block> {
-        if self.lent.get() >= self.limits.in_use_max.max(1) {
+    /// A block, unless the part of all blocks that `claim` may have is in use.
+    fn try_take(&self, claim: Claim) -> Option<Block> {
+        let max = match claim {
+            Claim::All => self.limits.in_use_max,
+            Claim::Half => self.limits.in_use_max / 2,
+        };
+        if self.lent.get() >= max.max(1) {
             return None;
         }
         self.lent.set(self.lent.get() + 1);
@@ -75,9 +79,9 @@ impl Arena {
         }))
     }
 
-    async fn take(&self) -> Block {
+    async fn take(&self, claim: Claim) -> Block {
         loop {
-            match self.try_take() {
+            match self.try_take(claim) {
                 Some(block) => return block,
                 None => self.returned.wait().await,
             }
@@ -103,6 +107,15 @@ impl fmt::Debug for Arena {
     }
 }
 
+/// How much of a core's memory a pool may leave in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// All.
+    All,
+    /// Half of it, for those who can do without; the rest is for those who cannot.
+    Half,
+}
+
 /// A bounded set of buffers of one transfer. Memory comes from the core when a buffer is first needed, and goes back when
 /// the pool is dropped and the last buffer has come home.
 pub struct BufferPool {
@@ -111,6 +124,7 @@ pub struct BufferPool {
     /// Blocks that this pool has from the core.
     taken: Cell<usize>,
     count: usize,
+    claim: Claim,
     arena: Rc<Arena>,
 }
 
@@ -120,17 +134,25 @@ impl BufferPool {
     /// # Errors
     /// When no descriptor is left.
     pub fn new(count: usize) -> io::Result<Self> {
+        Self::with_claim(count, Claim::All)
+    }
+
+    /// The same, of no more than `claim` of the core's memory.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub(super) fn with_claim(count: usize, claim: Claim) -> io::Result<Self> {
         let count = count.max(1);
         let (home, seed) = mailbox(count)?;
         let arena = Rc::clone(&current().arena);
-        Ok(Self { home, free: Some(seed.attach()?), taken: Cell::new(0), count, arena })
+        Ok(Self { home, free: Some(seed.attach()?), taken: Cell::new(0), count, claim, arena })
     }
 
     /// An empty buffer, if one is free.
     pub fn try_get(&self) -> Option<Buffer> {
         let block = self.free().try_recv().or_else(|| {
             let room = self.taken.get() < self.count;
-            let block = room.then(|| self.arena.try_take()).flatten()?;
+            let block = room.then(|| self.arena.try_take(self.claim)).flatten()?;
             self.taken.set(self.taken.get() + 1);
             Some(block)
         })?;
@@ -146,7 +168,7 @@ impl BufferPool {
         if self.taken.get() > 0 {
             return self.buffer(self.free().recv().await);
         }
-        let block = self.arena.take().await;
+        let block = self.arena.take(self.claim).await;
         self.taken.set(self.taken.get() + 1);
         self.buffer(block)
     }

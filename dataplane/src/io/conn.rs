@@ -5,10 +5,9 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::pin::pin;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use monoio::io::Canceller;
@@ -20,17 +19,17 @@ use rustix::net::{
 };
 
 use super::buffer::Frozen;
-use super::core::{current, yield_now};
-use super::raw::{AtMost, RecvBuf, Socket};
+use super::core::current;
+use super::raw::{self, AtMost, RecvBuf, Socket};
 use super::time::{sleep, timeout};
 use super::tls::{Session, TlsFacts};
+use super::turns::yield_now;
 
 /// Connections accepted in a row before other tasks have their turn.
 const ACCEPTS_PER_TURN: u32 = 32;
 
-/// Bytes sent in a row, without ever waiting for the socket, before other tasks have their turn: eight slices of a file. Less costs
-/// throughput, more costs the others latency (about 3 ms).
-const BYTES_PER_TURN: u64 = 16 * 1024 * 1024;
+/// Round trip from which on a peer is not near.
+const FAR: Duration = Duration::from_millis(1);
 
 /// How much dearer a byte is that we encrypt or decrypt than one that the kernel copies.
 const TLS_WEIGHT: u64 = 4;
@@ -146,10 +145,20 @@ pub struct Conn {
     socket: Socket,
     peer: Option<SocketAddr>,
     tls: Option<Box<Session>>,
-    /// Bytes sent since this connection last waited.
-    in_a_row: Cell<u64>,
-    /// How long a send waits for the peer to take anything.
-    send_stall: Cell<Option<Duration>>,
+    patience: Cell<Option<SendPatience>>,
+    /// For how long the peer has been waited for, and what it has been sent, since it was last found quick enough.
+    waited: Cell<Duration>,
+    taken: Cell<u64>,
+}
+
+/// How long a peer that is sent something may take.
+#[derive(Debug, Clone, Copy)]
+pub struct SendPatience {
+    /// For how long it may take nothing.
+    pub stall: Duration,
+    /// Bytes that it must take for each `stall` that it was waited for. What we need ourselves, for a disk or for memory, is not
+    /// held against it. 0: any.
+    pub bytes_min: u64,
 }
 
 impl Conn {
@@ -167,7 +176,8 @@ impl Conn {
 
     fn registered(fd: OwnedFd, peer: Option<SocketAddr>) -> io::Result<Self> {
         let socket = Socket::new(fd)?;
-        Ok(Self { socket, peer, tls: None, in_a_row: Cell::new(0), send_stall: Cell::new(None) })
+        let (waited, taken) = (Cell::new(Duration::ZERO), Cell::new(0));
+        Ok(Self { socket, peer, tls: None, patience: Cell::new(None), waited, taken })
     }
 
     pub(super) fn set_session(&mut self, session: Session) {
@@ -208,7 +218,7 @@ impl Conn {
     /// When no descriptor is left.
     pub fn detach(mut self) -> io::Result<Detached> {
         let fd = self.socket.as_fd().try_clone_to_owned()?;
-        Ok(Detached { fd, peer: self.peer, tls: self.tls.take(), send_stall: self.send_stall.get() })
+        Ok(Detached { fd, peer: self.peer, tls: self.tls.take(), patience: self.patience.get() })
     }
 
     /// The address of a TCP peer; `None` on a Unix socket.
@@ -235,7 +245,6 @@ impl Conn {
         if let Some(tls) = &self.tls {
             return self.recv_tls(tls, buf).await;
         }
-        self.in_a_row.set(0);
         loop {
             let result;
             (result, buf) = self.socket.recv(buf).await;
@@ -272,7 +281,6 @@ impl Conn {
         if let Some(tls) = &self.tls {
             return self.recv_tls_timeout(tls, buf, started, limit).await;
         }
-        self.in_a_row.set(0);
         loop {
             let canceller = Canceller::new();
             let result;
@@ -315,7 +323,6 @@ impl Conn {
                 self.count(*result.as_ref().unwrap_or(&0));
                 return (result, buf);
             }
-            self.in_a_row.set(0);
             if let Err(error) = self.socket.readable().await {
                 return (Err(error), buf);
             }
@@ -335,7 +342,6 @@ impl Conn {
                 self.count(*result.as_ref().unwrap_or(&0));
                 return (result, buf);
             }
-            self.in_a_row.set(0);
             match timeout(limit.saturating_sub(started.elapsed()), self.socket.readable()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return (Err(error), buf),
@@ -349,7 +355,6 @@ impl Conn {
     /// # Errors
     /// When the socket cannot be polled.
     pub async fn wait_readable(&self) -> io::Result<()> {
-        self.in_a_row.set(0);
         let Some(tls) = &self.tls else { return self.socket.readable().await };
         while !tls.is_readable(self.as_fd()) {
             self.socket.readable().await?;
@@ -379,7 +384,8 @@ impl Conn {
     }
 
     /// The same for bytes that more will follow at once, such as a head before [`send_file`](super::send_file): they may wait in the kernel
-    /// to share a segment with what follows.
+    /// to share a segment with what follows. Not for bytes that may fill the send buffer: if nothing is on its way then, the kernel
+    /// waits for 200 ms before it sends what is less than a segment.
     ///
     /// # Errors
     /// As `send(2)`.
@@ -403,6 +409,32 @@ impl Conn {
             }
         }
         Ok(())
+    }
+
+    /// Sends `bytes` until the peer has taken nothing for `limit`, and returns how much it took. Not for connections that are
+    /// encrypted here.
+    ///
+    /// # Errors
+    /// As `send(2)`; `TimedOut` as [`Conn::wait_writable`].
+    pub(super) async fn send_until_slow(&self, bytes: &[u8], limit: Duration) -> io::Result<usize> {
+        self.settle_keys().await?;
+        let mut sent = 0;
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            match rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(count) => {
+                    sent += count;
+                    self.sent(count).await;
+                }
+                Err(Errno::AGAIN) => {
+                    if !self.writable_within(limit).await? {
+                        break;
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(sent)
     }
 
     /// Sends all `parts` in order, as one segment where they fit: a head and a small body, a chunk with its frame.
@@ -491,23 +523,21 @@ impl Conn {
         }
     }
 
-    /// Counts what was sent without waiting, and lets the others have their turn when it is enough.
+    /// Counts what was sent, and lets the others have their turn when it is enough.
     pub(super) async fn sent(&self, count: usize) {
+        self.taken.set(self.taken.get().saturating_add(count as u64));
         self.count(count);
         self.turn().await;
     }
 
     fn count(&self, bytes: usize) {
         let weight = if self.sends_files() { 1 } else { TLS_WEIGHT };
-        self.in_a_row.set(self.in_a_row.get().saturating_add((bytes as u64).saturating_mul(weight)));
+        current().turns.moved(self.as_raw_fd(), (bytes as u64).saturating_mul(weight));
     }
 
-    /// Lets the others have their turn if this connection has had its own.
+    /// Lets the others have their turn if enough was moved.
     async fn turn(&self) {
-        if self.in_a_row.get() >= BYTES_PER_TURN {
-            self.in_a_row.set(0);
-            yield_now().await;
-        }
+        current().turns.turn().await;
     }
 
     /// Waits until the socket takes bytes, if it does not now.
@@ -519,41 +549,65 @@ impl Conn {
         }
     }
 
-    /// From now on every send fails with `TimedOut` once the peer has taken nothing for `limit`.
-    pub fn set_send_stall(&self, limit: Duration) {
-        self.send_stall.set(Some(limit));
+    /// From now on sends fail with `TimedOut` where `patience` is at its end.
+    pub fn set_send_patience(&self, patience: SendPatience) {
+        self.patience.set(Some(patience));
     }
 
     /// Waits until the socket takes more bytes, or is broken. May be dropped at any time.
     ///
     /// # Errors
-    /// When the socket cannot be polled; `TimedOut` beyond the limit of [`Conn::set_send_stall`].
+    /// When the socket cannot be polled; `TimedOut` beyond the [patience](Conn::set_send_patience).
     pub async fn wait_writable(&self) -> io::Result<()> {
-        self.in_a_row.set(0);
-        self.within_stall(self.socket.writable()).await?
+        let core = current();
+        core.turns.leave();
+        self.wait_for_peer(self.socket.writable()).await??;
+        core.turns.again(self.as_raw_fd()).await;
+        Ok(())
     }
 
-    /// Waits for something that the peer has to do, for no longer than a send does.
+    /// Waits for something that the peer has to do.
     ///
     /// # Errors
-    /// `TimedOut` beyond the limit of [`Conn::set_send_stall`].
-    pub(super) async fn within_stall<F: Future>(&self, wait: F) -> io::Result<F::Output> {
-        match self.send_stall.get() {
-            Some(limit) => Ok(timeout(limit, wait).await?),
-            None => Ok(wait.await),
-        }
+    /// `TimedOut` beyond the [patience](Conn::set_send_patience).
+    pub(super) async fn wait_for_peer<F: Future>(&self, wait: F) -> io::Result<F::Output> {
+        let Some(patience) = self.patience.get() else { return Ok(wait.await) };
+        let since = Instant::now();
+        let done = timeout(patience.stall, wait).await?;
+        self.waited_for_peer(since.elapsed())?;
+        Ok(done)
     }
 
-    /// The same for at most `limit`; false when the peer has taken nothing until then.
+    /// Waits for at most `limit` until the socket takes more bytes; false when it took none until then.
     ///
     /// # Errors
-    /// When the socket cannot be polled.
+    /// When the socket cannot be polled; `TimedOut` as [`Conn::wait_writable`].
     pub(super) async fn writable_within(&self, limit: Duration) -> io::Result<bool> {
-        self.in_a_row.set(0);
-        match timeout(limit, self.socket.writable()).await {
-            Ok(done) => done.map(|()| true),
-            Err(_) => Ok(false),
+        let core = current();
+        core.turns.leave();
+        let since = Instant::now();
+        let done = timeout(limit, self.socket.writable()).await;
+        self.waited_for_peer(since.elapsed())?;
+        let Ok(done) = done else { return Ok(false) };
+        done?;
+        core.turns.again(self.as_raw_fd()).await;
+        Ok(true)
+    }
+
+    fn waited_for_peer(&self, time: Duration) -> io::Result<()> {
+        let Some(patience) = self.patience.get() else { return Ok(()) };
+        let waited = self.waited.get().saturating_add(time);
+        if waited < patience.stall {
+            self.waited.set(waited);
+            return Ok(());
         }
+        self.waited.set(Duration::ZERO);
+        let (taken, least) = (self.taken.replace(0), patience.bytes_min);
+        if taken < least {
+            let message = format!("the peer took {taken} bytes in {waited:?}, least is {least}");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+        Ok(())
     }
 
     /// The processor that the last packet of a TCP connection came in on.
@@ -587,11 +641,9 @@ impl Conn {
         Ok(sockopt::set_tcp_cork(&self.socket, cork)?)
     }
 
-    /// The size of the send buffer in bytes, as [`Conn::set_send_buffer`] takes it; `None` where it is left to the kernel.
-    pub(super) fn fixed_send_buffer(&self) -> Option<usize> {
-        self.peer?;
-        let doubled = sockopt::socket_send_buffer_size(&self.socket).ok()?;
-        current().fixes_send_buffers.then_some(doubled / 2)
+    /// Whether the peer is so near that little can be on its way to it.
+    pub fn is_near(&self) -> bool {
+        self.is_local() || raw::round_trip(self.as_fd()).is_some_and(|time| time < FAR)
     }
 
     /// Ends the stream towards the peer; receiving goes on.
@@ -620,7 +672,7 @@ pub struct Detached {
     fd: OwnedFd,
     peer: Option<SocketAddr>,
     tls: Option<Box<Session>>,
-    send_stall: Option<Duration>,
+    patience: Option<SendPatience>,
 }
 
 impl Detached {
@@ -631,7 +683,7 @@ impl Detached {
     pub fn attach(self) -> io::Result<Conn> {
         let mut conn = Conn::registered(self.fd, self.peer)?;
         conn.tls = self.tls;
-        conn.send_stall.set(self.send_stall);
+        conn.patience.set(self.patience);
         Ok(conn)
     }
 }
@@ -645,13 +697,10 @@ impl Drop for Conn {
     }
 }
 
-/// The largest send buffer that this machine gives to those who ask (`net.core.wmem_max`), in bytes.
-pub fn send_buffer_max() -> usize {
-    static MAX: OnceLock<usize> = OnceLock::new();
-    *MAX.get_or_init(|| {
-        let text = std::fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap_or_default();
-        text.trim().parse().unwrap_or(0)
-    })
+impl AsRawFd for Conn {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
 }
 
 impl AsFd for Conn {

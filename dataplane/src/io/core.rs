@@ -9,15 +9,12 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use rustix::event::{EventfdFlags, eventfd};
-
 use super::buffer::{Arena, BufferLimits};
-use super::conn::PollFd;
 use super::driver::{Driver, ring_builder};
-use super::local::{Notify, OneshotSender, oneshot};
 use super::offload::{Home, Offload};
 use super::ring::StorageRing;
 use super::send::Pipes;
+use super::turns::{Turns, yield_now};
 
 /// How a core is run.
 #[derive(Debug, Clone)]
@@ -32,8 +29,6 @@ pub struct CoreConfig {
     pub offload: Offload,
     /// Buffer memory of this core.
     pub buffers: BufferLimits,
-    /// Whether clients' send buffers have a fixed size, which long downloads may enlarge.
-    pub fixes_send_buffers: bool,
     /// Pipes of 1 MiB that downloads of this core may have at a time.
     pub pipes: usize,
 }
@@ -45,10 +40,8 @@ pub(super) struct Core {
     pub(super) ring: Option<Rc<StorageRing>>,
     pub(super) arena: Rc<Arena>,
     pub(super) pipes: Rc<Pipes>,
-    pub(super) fixes_send_buffers: bool,
     pub(super) home: Rc<Home>,
-    yielded: RefCell<Vec<OneshotSender<()>>>,
-    any_yielded: Notify,
+    pub(super) turns: Turns,
 }
 
 thread_local! {
@@ -126,7 +119,6 @@ where
     F::Output: 'static,
 {
     let home = Rc::new(Home::new()?);
-    let turnstile = PollFd::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?)?;
     let ring = match config.driver {
         Driver::Uring => Some(StorageRing::new(config.buffers.pinned_max)?),
         Driver::Epoll => None,
@@ -135,18 +127,16 @@ where
         offload: config.offload,
         arena: Rc::new(Arena::new(config.buffers, ring.clone())),
         pipes: Pipes::new(config.pipes),
-        fixes_send_buffers: config.fixes_send_buffers,
         ring: ring.clone(),
         home: Rc::clone(&home),
-        yielded: RefCell::new(Vec::new()),
-        any_yielded: Notify::new(),
+        turns: Turns::new()?,
     });
     CORE.set(Some(Rc::clone(&core)));
     drop(spawn(async move { home.dispatch().await }));
     if let Some(ring) = ring {
         drop(spawn(async move { ring.dispatch().await }));
     }
-    drop(spawn(async move { core.turn(turnstile).await }));
+    drop(spawn(async move { core.turns.run().await }));
     let output = spawn(future).await;
     // The ring closes descriptors as operations: one more round sends those on their way.
     spawn(yield_now()).await;
@@ -189,35 +179,4 @@ where
         })
         .await
     }))
-}
-
-/// Lets every other ready task, every finished operation and every due timer of this core go first.
-///
-/// Waking oneself is not enough: the runtime puts a task that wakes itself at the *front* of its queue, and looks at timers
-/// only when that queue is empty. So the task is parked until the core has been through its driver once.
-pub async fn yield_now() {
-    let core = current();
-    let (turn, passed) = oneshot();
-    core.yielded.borrow_mut().push(turn);
-    core.any_yielded.notify();
-    passed.await;
-}
-
-impl Core {
-    /// Sends the yielded tasks back to the run queue after one round through the driver: an event that is armed first and
-    /// fired second can only be seen by a driver that has been entered.
-    async fn turn(&self, turnstile: PollFd) {
-        loop {
-            self.any_yielded.wait().await;
-            let mut passed = pin!(turnstile.readable());
-            let early = poll_fn(|cx| Poll::Ready(passed.as_mut().poll(cx).is_ready())).await;
-            let _ = rustix::io::write(&turnstile, &1u64.to_ne_bytes());
-            if !early {
-                let _ = passed.await;
-            }
-            let _ = rustix::io::read(&turnstile, &mut [0; 8]);
-            let yielded = std::mem::take(&mut *self.yielded.borrow_mut());
-            yielded.into_iter().for_each(|turn| turn.send(()));
-        }
-    }
 }

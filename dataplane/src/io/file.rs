@@ -97,6 +97,17 @@ impl File {
         self
     }
 
+    /// The same open file, read through the page cache again. No read may be in flight.
+    #[must_use]
+    pub(super) fn cached(mut self) -> Self {
+        if self.direct
+            && let Ok(flags) = rustix::fs::fcntl_getfl(&*self.shared)
+        {
+            self.direct = rustix::fs::fcntl_setfl(&*self.shared, flags.difference(OFlags::DIRECT)).is_err();
+        }
+        self
+    }
+
     /// Whether writes go past the page cache.
     pub fn is_direct(&self) -> bool {
         self.direct

@@ -10,8 +10,8 @@ use crossbeam_queue::ArrayQueue;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::conn::PollFd;
-use super::core::yield_now;
 use super::local::Semaphore;
+use super::turns::yield_now;
 
 struct Shared<T> {
     queue: ArrayQueue<T>,

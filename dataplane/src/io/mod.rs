@@ -30,13 +30,14 @@ mod ring;
 mod send;
 mod time;
 mod tls;
+mod turns;
 
 #[cfg(test)]
 mod tests;
 
 pub use buffer::{BUFFER_BYTES, Buffer, BufferLimits, BufferPool, Frozen, PAGE_BYTES};
-pub use conn::{Conn, Detached, Listener, PollFd, send_buffer_max};
-pub use core::{CoreConfig, Task, available_cpus, run_core, spawn, yield_now};
+pub use conn::{Conn, Detached, Listener, PollFd, SendPatience};
+pub use core::{CoreConfig, Task, available_cpus, run_core, spawn};
 pub use descriptors::{are_descriptors_scarce, is_reserved, reserve_descriptors};
 pub use driver::{Diagnosis, Driver, preflight, preflight_pinning};
 pub use file::{CreateOptions, File, Reading, Writing};
@@ -45,5 +46,6 @@ pub use mailbox::{MailSender, Mailbox, MailboxSeed, mailbox};
 pub use offload::{Offload, OffloadConfig};
 pub use raw::RecvBuf;
 pub use send::{Progress, SendOptions, SendPath, send_file};
-pub use time::{Elapsed, MinRate, sleep, timeout, with_min_rate};
+pub use time::{Elapsed, sleep, timeout};
 pub use tls::{HandshakeError, TlsFacts, TlsSettings, TlsVersion, has_kernel_tls};
+pub use turns::yield_now;

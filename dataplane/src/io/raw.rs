@@ -5,6 +5,7 @@ use std::cell::UnsafeCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Duration;
 use std::{mem, ptr};
 
 use monoio::buf::IoBufMut;
@@ -208,6 +209,23 @@ fn set_option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: 
     // SAFETY: pointer and length are those of `value`, which the kernel only reads.
     let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The shortest round trip of a TCP connection so far: `tcpi_min_rtt` of `struct tcp_info` (`linux/tcp.h`), in microseconds, where the
+/// kernel has it (4.6 and newer) and has measured one.
+pub(super) fn round_trip(fd: BorrowedFd<'_>) -> Option<Duration> {
+    const AT: usize = 148;
+    let mut info = [0u8; AT + 4];
+    let mut length = libc::socklen_t::try_from(info.len()).ok()?;
+    let pointer = info.as_mut_ptr().cast();
+    // SAFETY: the kernel writes no more than the `length` bytes that `info` has, and leaves in `length` how many it wrote.
+    let result =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, pointer, &raw mut length) };
+    if result != 0 || (length as usize) < info.len() {
+        return None;
+    }
+    let microseconds = u32::from_ne_bytes([info[AT], info[AT + 1], info[AT + 2], info[AT + 3]]);
+    (microseconds != u32::MAX).then(|| Duration::from_micros(microseconds.into()))
 }
 
 /// Sends a small record of another type than data through kernel TLS, which is told the type beside the bytes. `false`: the socket

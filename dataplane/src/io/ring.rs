@@ -207,7 +207,7 @@ impl StorageRing {
             let submitted = submit(&self.ring.borrow());
             let Err(error) = submitted else { break };
             tracing::debug!("the storage ring takes nothing for the moment: {error}");
-            super::core::yield_now().await;
+            super::turns::yield_now().await;
         }
         // Much is done by now: data that was in the page cache, bytes that the socket took.
         self.reap();
@@ -272,7 +272,7 @@ impl StorageRing {
     pub(super) async fn dispatch(&self) {
         loop {
             if self.bell.readable().await.is_err() {
-                super::core::yield_now().await;
+                super::turns::yield_now().await;
             }
             let _ = rustix::io::read(&self.bell, &mut [0; 8]);
             self.reap();

@@ -172,8 +172,7 @@ async fn send(
         false => conn.send_with_more_to_come(&head).await?,
     }
     shard.metrics.first_byte(begun.elapsed());
-    let sending = send_file(conn, delivery.file, span, choice.options, &progress);
-    let sent = shard.with_min_rate(&progress, sending).await;
+    let sent = send_file(conn, delivery.file, span, choice.options, &progress).await;
     let path = choice.options.path;
     shard.metrics.bytes(delivery.store.index, Path::Sent(path), progress.get());
     tracing::info!(

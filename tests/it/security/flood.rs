@@ -153,9 +153,11 @@ fn http_d01_two_thousand_slow_heads() {
 #[test]
 fn http_d03_two_thousand_slow_readers() {
     sockets::raise_open_files();
-    // Small kernel buffers, so that the machine that runs this is not the limit.
+    // Small kernel buffers, so that the machine that runs this is not the limit; but not less than two segments of the loopback, or
+    // each waits for an acknowledgement that is put off. The server's own buffers are far fewer than the readers.
     let server = Server::with_config(
-        "[dataplane]\nsend_buffer_bytes = 32768\nsend_stall_seconds = 4\nsend_min_rate_bytes_per_second = 100000\n",
+        "[dataplane]\nsend_buffer_bytes = 65536\nbuffer_memory_bytes_max = 33554432\nsend_stall_seconds = 4\n\
+         send_min_rate_bytes_per_second = 100000\n",
     );
     let data = bytes(62, 8 << 20);
     let id = server.active(&data);

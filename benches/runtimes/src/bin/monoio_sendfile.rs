@@ -19,7 +19,6 @@ fn main() {
         offload,
         buffers: BufferLimits::default(),
         pipes: 16,
-        fixes_send_buffers: true,
     };
     run_core(core, async move {
         let listener = Listener::new(listener).expect("a listener");

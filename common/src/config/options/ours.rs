@@ -180,10 +180,10 @@ pub(super) const ROWS: &[Row] = &[
         DATAPLANE,
         "send_buffer_bytes",
         Kind::Int(0, 64 * MIB),
-        "kernel send buffer of a client connection; 0 = the system's own choice, as where `net.core.wmem_max` is less; long downloads of \
-         fast clients get 4 MiB",
+        "kernel send buffer of a client that is less than a millisecond away, up to `net.core.wmem_max`; 0 = the system's own choice, \
+         as for those that are farther away",
     )
-    .default("1048576"),
+    .default("262144"),
     Row::new(
         DATAPLANE,
         "drain_seconds",

@@ -3,12 +3,10 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, IoSliceMut};
-use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::shrank;
@@ -17,12 +15,8 @@ use crate::io::offload::{Lane, Offload, Running};
 /// Bytes of a cold file that are read ahead in one piece.
 const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Windows in flight or ready ahead of the reader: one is sent while the next is read.
-const WINDOWS_AHEAD: usize = 2;
-
-/// Distance of the bytes that are touched to prove that a window has arrived: the smallest read-ahead there is. Larger holes
-/// do not occur, because each touch waits for the page it hits.
-const TOUCH_STRIDE: u64 = 64 * 1024;
+/// Bytes that are read at a time where the file system cannot send.
+const READ_BYTES: usize = 256 * 1024;
 
 /// Whether a read of a byte would block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,18 +43,49 @@ pub(in crate::io) fn residency(file: &fs::File, first: u64, last: u64) -> io::Re
 }
 
 /// Reads `window` into the page cache and returns when it is there. Blocks: for the pool only.
-fn fill(file: &fs::File, window: &Range<u64>) -> io::Result<()> {
-    let length = NonZeroU64::new(window.end.saturating_sub(window.start));
-    // Queues the whole window at once; without it the touches below would read piece by piece.
-    let _ = rustix::fs::fadvise(file, window.start, length, Advice::WillNeed);
+///
+/// The kernel is told to send it nowhere. So it reads ahead as for any reader, and puts large folios into the cache, which are a
+/// fraction of the work for every later download; asked to fetch what will be needed (`POSIX_FADV_WILLNEED`) it takes single pages.
+fn fill(file: &fs::File, window: Range<u64>) -> io::Result<()> {
+    let nowhere = nowhere()?;
     let mut offset = window.start;
     while offset < window.end {
-        if file.read_at(&mut [0u8; 1], offset)? == 0 {
-            return Err(shrank(offset, window.end));
+        let wanted = usize::try_from(window.end - offset).unwrap_or(usize::MAX);
+        match rustix::fs::sendfile(nowhere, file, Some(&mut offset), wanted) {
+            Ok(0) => return Err(shrank(offset, window.end)),
+            Ok(_) | Err(Errno::INTR) => {}
+            // Not every file system can send.
+            Err(Errno::INVAL | Errno::NOSYS) => return read(file, offset..window.end),
+            Err(errno) => return Err(errno.into()),
         }
-        offset = if offset + 1 == window.end { window.end } else { (offset + TOUCH_STRIDE).min(window.end - 1) };
     }
     Ok(())
+}
+
+/// The same by reading.
+fn read(file: &fs::File, window: Range<u64>) -> io::Result<()> {
+    let mut piece = vec![0; READ_BYTES];
+    let mut offset = window.start;
+    while offset < window.end {
+        let wanted = usize::try_from(window.end - offset).unwrap_or(usize::MAX).min(READ_BYTES);
+        match file.read_at(&mut piece[..wanted], offset) {
+            Ok(0) => return Err(shrank(offset, window.end)),
+            Ok(count) => offset += count as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// `/dev/null`.
+fn nowhere() -> io::Result<&'static fs::File> {
+    static NOWHERE: OnceLock<fs::File> = OnceLock::new();
+    if let Some(nowhere) = NOWHERE.get() {
+        return Ok(nowhere);
+    }
+    let opened = fs::OpenOptions::new().write(true).open("/dev/null")?;
+    Ok(NOWHERE.get_or_init(|| opened))
 }
 
 struct Window {
@@ -68,7 +93,8 @@ struct Window {
     running: Option<Running<io::Result<()>>>,
 }
 
-/// Keeps the page cache filled ahead of one reader of a file.
+/// Keeps the page cache filled ahead of one reader of a file: one window is sent while the next is read. Never are two read at
+/// once: the kernel takes a file's reader for one, and orders what comes next as it goes.
 pub(super) struct ReadAhead {
     file: Arc<fs::File>,
     end: u64,
@@ -78,7 +104,7 @@ pub(super) struct ReadAhead {
 
 impl ReadAhead {
     pub(super) fn new(file: &Arc<fs::File>, end: u64) -> Self {
-        Self { file: Arc::clone(file), end, windows: VecDeque::new(), offload: Offload::current() }
+        Self { file: Arc::clone(file), end, windows: VecDeque::with_capacity(2), offload: Offload::current() }
     }
 
     /// Returns once `offset..until` can be sent without reading the disk, where the returned `until` may be nearer than the
@@ -87,30 +113,23 @@ impl ReadAhead {
         while self.windows.front().is_some_and(|window| window.range.end <= offset) {
             self.windows.pop_front();
         }
-        let fresh = match self.windows.front_mut() {
-            Some(window) => window.running.take(),
-            None => None,
-        };
-        if let Some(mut running) = fresh {
-            running.done().await?;
-            self.extend(offset).await?;
-            return Ok(self.clip(until));
-        }
-        let until = self.clip(until);
-        match residency(&self.file, offset, until - 1)? {
-            Residency::Warm => return Ok(until),
-            Residency::Unknown if !self.windows.is_empty() => return Ok(until),
-            Residency::Cold | Residency::Unknown => {}
-        }
-        if self.windows.is_empty() {
-            self.extend(offset).await?;
-        } else {
-            // Filled once and evicted again before the client took it: fill the slice itself, and go on whatever comes.
-            let file = Arc::clone(&self.file);
-            return self.fill_now(file, offset..until).await;
+        if self.windows.front().is_none_or(|window| window.running.is_none()) {
+            let until = self.clip(until);
+            match residency(&self.file, offset, until - 1)? {
+                Residency::Warm => return Ok(until),
+                Residency::Unknown if !self.windows.is_empty() => return Ok(until),
+                Residency::Cold | Residency::Unknown => {}
+            }
+            if !self.windows.is_empty() {
+                // Filled once and evicted again before the client took it: fill the slice itself, and go on whatever comes.
+                self.fill(offset..until).await.done().await?;
+                return Ok(until);
+            }
+            self.fill_next(offset).await;
         }
         if let Some(mut running) = self.windows.front_mut().and_then(|window| window.running.take()) {
             running.done().await?;
+            self.fill_next(offset).await;
         }
         Ok(self.clip(until))
     }
@@ -119,28 +138,19 @@ impl ReadAhead {
         self.windows.front().map_or(until, |window| until.min(window.range.end))
     }
 
-    async fn fill_now(&self, file: Arc<fs::File>, slice: Range<u64>) -> io::Result<u64> {
-        let until = slice.end;
-        self.offload.start(Lane::Fill, move || fill(&file, &slice)).await.done().await?;
-        Ok(until)
-    }
-
-    /// Starts the next windows. `from` is where the first one begins when there is none yet; that one is known to be cold,
-    /// later ones are only read if their ends are.
-    async fn extend(&mut self, from: u64) -> io::Result<()> {
-        while self.windows.len() < WINDOWS_AHEAD {
-            let start = self.windows.back().map_or(from, |window| window.range.end);
-            let range = start..start.saturating_add(WINDOW_BYTES).min(self.end);
-            if range.is_empty() {
-                break;
-            }
-            if !self.windows.is_empty() && residency(&self.file, range.start, range.end - 1)? == Residency::Warm {
-                break;
-            }
-            let (file, window) = (Arc::clone(&self.file), range.clone());
-            let running = self.offload.start(Lane::Fill, move || fill(&file, &window)).await;
+    /// Starts the next window, or the first one at `from`. If it is warm already that costs the pool a hundredth of a second per
+    /// GiB. The core itself must not look: whoever comes upon the end of what the kernel has read ahead orders the next part.
+    async fn fill_next(&mut self, from: u64) {
+        let start = self.windows.back().map_or(from, |window| window.range.end);
+        let range = start..start.saturating_add(WINDOW_BYTES).min(self.end);
+        if !range.is_empty() {
+            let running = self.fill(range.clone()).await;
             self.windows.push_back(Window { range, running: Some(running) });
         }
-        Ok(())
+    }
+
+    async fn fill(&self, window: Range<u64>) -> Running<io::Result<()>> {
+        let file = Arc::clone(&self.file);
+        self.offload.start(Lane::Fill, move || fill(&file, window)).await
     }
 }

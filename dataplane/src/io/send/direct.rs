@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 
 use super::{Progress, SendOptions, shrank};
-use crate::io::buffer::{BUFFER_BYTES, BufferPool, Frozen, PAGE_BYTES};
+use crate::io::buffer::{BUFFER_BYTES, BufferPool, Claim, Frozen, PAGE_BYTES};
 use crate::io::conn::Conn;
 use crate::io::file::{File, Reading};
 
@@ -17,27 +17,26 @@ struct Ahead {
     offset: u64,
 }
 
+/// Returns where the next byte to send is: before the end of `range` if so many others are sent this way, or keep what they were
+/// sent unacknowledged, that no memory is left for it.
 pub(super) async fn send(
     conn: &Conn,
-    file: File,
+    file: &File,
     range: Range<u64>,
     options: SendOptions,
     progress: &Progress,
-) -> io::Result<()> {
-    // Where the file system has no direct I/O the same reads go through its cache.
-    let file = file.direct_if_possible();
-    let pool = BufferPool::new(options.depth)?;
+) -> io::Result<u64> {
+    let pool = BufferPool::with_claim(options.depth, Claim::Half)?;
     let mut ahead: VecDeque<Ahead> = VecDeque::with_capacity(options.depth);
     let mut next = range.start - range.start % PAGE_BYTES as u64;
     let mut sent = range.start;
     while sent < range.end {
         while next < range.end {
-            // One buffer is waited for, further ones are taken if they are free. After the first one it is the client who has
-            // them, until it acknowledges what was sent from them without a copy.
+            // If none is free it is the client who has them, until it acknowledges what was sent from them without a copy.
             let buffer = match pool.try_get() {
                 Some(buffer) => buffer,
-                None if sent == range.start && ahead.is_empty() => pool.get().await,
-                None if ahead.is_empty() => conn.within_stall(pool.get()).await?,
+                None if sent == range.start && ahead.is_empty() => return Ok(sent),
+                None if ahead.is_empty() => conn.wait_for_peer(pool.get()).await?,
                 None => break,
             };
             ahead.push_back(Ahead { reading: file.start_read(buffer, next).await, offset: next });
@@ -57,11 +56,10 @@ pub(super) async fn send(
         }
         let skipped = usize::try_from(sent - offset).unwrap_or(BUFFER_BYTES);
         let bytes = buffer.freeze();
-        let last = offset + wanted as u64 == range.end;
-        send_bytes(conn, bytes, skipped..wanted, options.zero_copy, last, progress).await?;
+        send_bytes(conn, bytes, skipped..wanted, options.zero_copy, progress).await?;
         sent = offset + wanted as u64;
     }
-    Ok(())
+    Ok(sent)
 }
 
 async fn send_bytes(
@@ -69,16 +67,13 @@ async fn send_bytes(
     bytes: Frozen,
     part: Range<usize>,
     zero_copy: bool,
-    last: bool,
     progress: &Progress,
 ) -> io::Result<()> {
     let count = part.len() as u64;
     if zero_copy {
         conn.send_frozen(&bytes, part).await?;
-    } else if last {
-        conn.send_all(&bytes[part]).await?;
     } else {
-        conn.send_with_more_to_come(&bytes[part]).await?;
+        conn.send_all(&bytes[part]).await?;
     }
     progress.add(count);
     Ok(())

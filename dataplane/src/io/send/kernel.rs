@@ -11,23 +11,16 @@ use rustix::pipe::{SpliceFlags, splice};
 
 use super::ahead::ReadAhead;
 use super::pipe::Pipe;
-use super::{Progress, SLICE_BYTES, STALE_AFTER, shrank};
-use crate::io::conn::{Conn, send_buffer_max};
+use super::{DETOUR_BYTES, Progress, SLICE_BYTES, STALE_AFTER, shrank};
+use crate::io::conn::Conn;
 use crate::io::core::current;
 use crate::io::file::File;
 
 /// Bytes that are not worth a pipe.
 const SMALL_BYTES: u64 = 64 * 1024;
 
-/// Bytes that a client gets without a pipe, because it was too slow for one or none was free, before one is asked for again.
-const SLOW_BYTES: u64 = 64 * 1024 * 1024;
-
-/// Bytes of a transfer from which on its client gets a large send buffer for as long as it is fast.
+/// Bytes of a transfer from which on it is worth a cork.
 const LONG_BYTES: u64 = 16 * 1024 * 1024;
-
-/// That buffer, in bytes. The core comes to each client less often then: with eight clients a download costs a quarter less.
-/// A slow client would fill it with pages for nothing.
-const FAST_SEND_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the kernel is asked to send with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +53,7 @@ pub(super) async fn send(
         Means::Pipe | Means::Sendfile => None,
     };
     let is_long = range.end - range.start >= LONG_BYTES;
-    let mut pipe: Option<(Pipe, Option<Fast<'_>>)> = None;
+    let mut pipe: Option<(Pipe, Option<Cork<'_>>)> = None;
     // Where a pipe is asked for again.
     let mut pipe_from = range.start;
     while transfer.offset < transfer.end {
@@ -68,14 +61,14 @@ pub(super) async fn send(
         let until = ahead.ready(transfer.offset, (transfer.offset + SLICE_BYTES).min(transfer.end)).await?;
         if pipe.is_none() && transfer.offset >= pipe_from {
             let lent = pipes.as_ref().and_then(|pipes| pipes.take());
-            pipe = lent.map(|pipe| (pipe, is_long.then(|| Fast::give(conn))));
-            pipe_from = transfer.offset.saturating_add(SLOW_BYTES);
+            pipe = lent.map(|pipe| (pipe, is_long.then(|| Cork::put(conn))));
+            pipe_from = transfer.offset.saturating_add(DETOUR_BYTES);
         }
         match &mut pipe {
             Some((lent, _)) => {
                 if transfer.through(lent, until).await? == Pace::Slow {
                     pipe = None;
-                    pipe_from = transfer.offset.saturating_add(SLOW_BYTES);
+                    pipe_from = transfer.offset.saturating_add(DETOUR_BYTES);
                     conn.wait_writable().await?;
                 }
             }
@@ -85,35 +78,22 @@ pub(super) async fn send(
     Ok(())
 }
 
-/// What a long download of a fast client has besides; taken back when dropped.
-struct Fast<'a> {
-    conn: &'a Conn,
-    /// The size of the send buffer before, where it is larger now: the machine may not allow that, or leave sizes to the kernel.
-    usual: Option<usize>,
-}
+/// Whatever `MSG_MORE` says, an acknowledgement sends the segment that is being filled, because of `TCP_NODELAY`. The cork holds it
+/// back: a quarter fewer segments. Taken off when dropped.
+struct Cork<'a>(&'a Conn);
 
-impl<'a> Fast<'a> {
-    fn give(conn: &'a Conn) -> Self {
-        let larger = |usual: &usize| {
-            *usual < FAST_SEND_BUFFER_BYTES
-                && send_buffer_max() >= FAST_SEND_BUFFER_BYTES
-                && conn.set_send_buffer(FAST_SEND_BUFFER_BYTES).is_ok()
-        };
-        let usual = conn.fixed_send_buffer().filter(larger);
-        // Whatever MSG_MORE says, an acknowledgement sends the segment that is being filled, because of TCP_NODELAY. The cork holds
-        // it back: a quarter fewer segments. Without it nothing is wrong.
+impl<'a> Cork<'a> {
+    fn put(conn: &'a Conn) -> Self {
+        // Without it nothing is wrong.
         let _ = conn.set_cork(true);
-        Fast { conn, usual }
+        Cork(conn)
     }
 }
 
-impl Drop for Fast<'_> {
+impl Drop for Cork<'_> {
     fn drop(&mut self) {
         // Of a connection that is broken there is nothing to set.
-        let _ = self.conn.set_cork(false);
-        if let Some(usual) = self.usual {
-            let _ = self.conn.set_send_buffer(usual);
-        }
+        let _ = self.0.set_cork(false);
     }
 }
 

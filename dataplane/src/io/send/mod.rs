@@ -30,6 +30,9 @@ const SLICE_BYTES: u64 = 2 * 1024 * 1024;
 /// client's pipe goes to a faster one.
 const STALE_AFTER: Duration = Duration::from_millis(100);
 
+/// Bytes that a transfer sends in another way, because what its own needs is scarce, before it asks for that again.
+const DETOUR_BYTES: u64 = 64 * 1024 * 1024;
+
 /// The way of a file's bytes to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendPath {
@@ -41,6 +44,7 @@ pub enum SendPath {
     /// Read from the page cache into a buffer, and sent from there; read right to where they are encrypted if that is done here.
     Copy,
     /// Read past the page cache into pinned buffers, several at a time, and sent from there without a copy where that is worth it.
+    /// Goes on as [`SendPath::Copy`] while so many do so that no buffer is left.
     Direct,
 }
 
@@ -117,7 +121,29 @@ pub async fn send_file(
         SendPath::Splice => kernel::send(conn, &file, range, kernel::Means::Pipe, progress).await,
         SendPath::Sendfile => kernel::send(conn, &file, range, kernel::Means::Sendfile, progress).await,
         SendPath::Copy => copy::send(conn, &file, range, progress).await,
-        SendPath::Direct => direct::send(conn, file, range, options, progress).await,
+        SendPath::Direct => past_the_cache(conn, file, range, options, progress).await,
+    }
+}
+
+async fn past_the_cache(
+    conn: &Conn,
+    mut file: File,
+    range: Range<u64>,
+    options: SendOptions,
+    progress: &Progress,
+) -> io::Result<()> {
+    let mut offset = range.start;
+    loop {
+        // Where the file system has no direct I/O the same reads go through its cache.
+        file = file.direct_if_possible();
+        offset = direct::send(conn, &file, offset..range.end, options, progress).await?;
+        if offset >= range.end {
+            return Ok(());
+        }
+        file = file.cached();
+        let until = offset.saturating_add(DETOUR_BYTES).min(range.end);
+        copy::send(conn, &file, offset..until, progress).await?;
+        offset = until;
     }
 }
 

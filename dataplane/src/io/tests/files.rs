@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::super::send::{Residency, residency};
 use super::super::*;
-use super::{joined, on_both, pattern};
+use super::{joined, on_both, on_core_with, pattern};
 
 /// A directory on a real file system, beside the test's binary: /tmp may be memory, which is never cold.
 fn on_disk() -> tempfile::TempDir {
@@ -147,6 +147,92 @@ fn direct_reads_leave_the_page_cache_alone() {
     });
 }
 
+/// Clients that take nothing keep buffers, but others are served all the same, and half of the memory stays for uploads.
+#[test]
+fn direct_transfers_go_through_the_cache_while_buffers_are_few() {
+    for driver in [Driver::Uring, Driver::Epoll] {
+        let limits = BufferLimits { in_use_max: 8, kept_max: 8, pinned_max: 8 };
+        on_core_with(driver, limits, move || async move {
+            let directory = on_disk();
+            let path = directory.path().join("f");
+            let bytes = write_pattern(&path, 5 * 1024 * 1024 + 123);
+            let length = bytes.len() as u64;
+            let options = SendOptions { path: SendPath::Direct, ..SPLICE };
+            let mut idle = Vec::new();
+            for _ in 0..4 {
+                let (conn, client) = connected().await;
+                conn.set_send_buffer(32 * 1024).unwrap();
+                let file = File::open(&path).await.unwrap();
+                let progress = Rc::new(Progress::new());
+                let counted = Rc::clone(&progress);
+                drop(spawn(async move { send_file(&conn, file, 0..length, options, &counted).await }));
+                idle.push((client, progress));
+            }
+            sleep(Duration::from_millis(300)).await;
+            let pool = BufferPool::new(4).unwrap();
+            let kept: Vec<_> = (0..4).map(|_| pool.try_get()).collect();
+            assert!(kept.iter().all(Option::is_some), "{driver}: the other half is taken");
+            drop((kept, pool));
+            // An odd start, so that a direct read would have to be aligned.
+            let (conn, mut client) = connected().await;
+            let reader = std::thread::spawn(move || {
+                let mut received = Vec::new();
+                client.read_to_end(&mut received).unwrap();
+                received
+            });
+            let file = File::open(&path).await.unwrap();
+            send_file(&conn, file, 4097..length, options, &Progress::new()).await.unwrap();
+            drop(conn);
+            assert!(joined(reader).await == bytes[4097..], "{driver}");
+            // Those that waited get theirs as well.
+            let (mut client, progress) = idle.pop().unwrap();
+            let reader = std::thread::spawn(move || {
+                let mut received = Vec::new();
+                client.read_to_end(&mut received).unwrap();
+                received
+            });
+            assert!(joined(reader).await == bytes, "{driver}");
+            assert_eq!(progress.get(), length, "{driver}");
+        });
+    }
+}
+
+/// Whatever many transfers have to send, the core looks at what else there is after a MiB or two.
+#[test]
+fn bulk_data_leaves_turns_to_others() {
+    for path in SendPath::ALL {
+        on_both(move |driver| async move {
+            let directory = on_disk();
+            let file_path = directory.path().join("f");
+            let length = write_pattern(&file_path, 64 << 20).len() as u64;
+            let progress = Rc::new(Progress::new());
+            let (mut sends, mut readers) = (Vec::new(), Vec::new());
+            for _ in 0..4 {
+                let (conn, mut client) = connected().await;
+                readers.push(std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()).unwrap()));
+                let (file, progress) = (File::open(&file_path).await.unwrap(), Rc::clone(&progress));
+                let options = SendOptions { path, ..SPLICE };
+                sends.push(spawn(async move { send_file(&conn, file, 0..length, options, &progress).await }));
+            }
+            // What begins is not made to wait.
+            yield_now().await;
+            let (mut seen, mut most) = (progress.get(), 0);
+            while progress.get() < 4 * length {
+                yield_now().await;
+                let now = progress.get();
+                (most, seen) = (most.max(now - seen), now);
+            }
+            for send in sends {
+                send.await.unwrap().unwrap();
+            }
+            for reader in readers {
+                assert_eq!(joined(reader).await, length);
+            }
+            assert!(most <= 4 << 20, "{driver}, {path}: {most} bytes between two turns of another task");
+        });
+    }
+}
+
 /// Slow clients give their pipes back, and no transfer leaves bytes in one for the next.
 #[test]
 fn pipes_are_few_and_lent_to_those_who_use_them() {
@@ -268,7 +354,7 @@ fn a_reader_that_stops_is_cut_and_one_that_goes_on_is_not() {
             let path = directory.path().join("f");
             let bytes = write_pattern(&path, 30_000_000);
             let (conn, client) = connected().await;
-            conn.set_send_stall(Duration::from_millis(100));
+            conn.set_send_patience(SendPatience { stall: Duration::from_millis(100), bytes_min: 0 });
             let started = Instant::now();
             let file = File::open(&path).await.unwrap();
             let cut = send_file(&conn, file, 0..bytes.len() as u64, options, &Progress::new()).await;
@@ -277,7 +363,7 @@ fn a_reader_that_stops_is_cut_and_one_that_goes_on_is_not() {
             drop((conn, client));
             let (conn, mut client) = connected().await;
             // Long enough that a busy machine is not taken for a stopped reader.
-            conn.set_send_stall(Duration::from_secs(5));
+            conn.set_send_patience(SendPatience { stall: Duration::from_secs(5), bytes_min: 0 });
             let reader = std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()).unwrap());
             let file = File::open(&path).await.unwrap();
             send_file(&conn, file, 0..bytes.len() as u64, options, &Progress::new()).await.unwrap();

@@ -32,17 +32,19 @@ where
     Fut: Future<Output = T> + 'static,
     T: Send + 'static,
 {
+    on_core_with(driver, BufferLimits::default(), test)
+}
+
+/// The same on a core that has so much memory for buffers.
+pub(super) fn on_core_with<F, Fut, T>(driver: Driver, buffers: BufferLimits, test: F) -> T
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = T> + 'static,
+    T: Send + 'static,
+{
     let core = std::thread::spawn(move || {
         let offload = Offload::new(OffloadConfig::default()).unwrap();
-        let config = CoreConfig {
-            driver,
-            cpu: None,
-            entries: 256,
-            offload,
-            buffers: BufferLimits::default(),
-            pipes: 4,
-            fixes_send_buffers: true,
-        };
+        let config = CoreConfig { driver, cpu: None, entries: 256, offload, buffers, pipes: 4 };
         run_core(config, async move { timeout(TOO_LONG, test()).await })
     });
     core.join()

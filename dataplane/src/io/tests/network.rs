@@ -321,6 +321,55 @@ fn a_connection_is_handed_from_one_core_to_another() {
     });
 }
 
+/// Only what the peer was waited for is held against it.
+#[test]
+fn a_peer_must_keep_a_pace_while_it_is_waited_for() {
+    on_both(|driver| async move {
+        const STALL: Duration = Duration::from_millis(200);
+        let patience = SendPatience { stall: STALL, bytes_min: 1 << 20 };
+        // We take our time: a client that reads at once is not cut for it.
+        let (conn, mut client) = connected().await;
+        conn.set_send_patience(patience);
+        let reader = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).unwrap();
+            received.len()
+        });
+        for _ in 0..4 {
+            sleep(STALL).await;
+            conn.send_all(b"some").await.unwrap();
+        }
+        drop(conn);
+        assert_eq!(joined(reader).await, 16, "{driver}");
+        // One that trickles is, although it never stops for long.
+        let (conn, mut client) = connected().await;
+        conn.set_send_buffer(16 * 1024).unwrap();
+        conn.set_send_patience(patience);
+        let reader = std::thread::spawn(move || {
+            let mut piece = [0; 8 * 1024];
+            while client.read(&mut piece).is_ok_and(|count| count > 0) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let started = Instant::now();
+        let error = conn.send_all(&vec![0; 64 << 20]).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{driver}: {error}");
+        assert!(started.elapsed() < 50 * STALL, "{driver}: {:?}", started.elapsed());
+        drop(conn);
+        joined(reader).await;
+    });
+}
+
+#[test]
+fn a_peer_on_this_machine_is_near() {
+    on_both(|_| async {
+        let (conn, _client) = connected().await;
+        assert!(conn.is_near());
+        let time = super::super::raw::round_trip(std::os::fd::AsFd::as_fd(&conn)).expect("a round trip");
+        assert!(time < Duration::from_secs(1), "{time:?}");
+    });
+}
+
 #[test]
 fn the_send_buffer_can_be_fixed_and_small_segments_held_back() {
     on_both(|_| async {

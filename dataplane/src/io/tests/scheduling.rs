@@ -101,7 +101,6 @@ fn a_core_is_pinned_to_its_processor() {
                 offload,
                 buffers: BufferLimits::default(),
                 pipes: 1,
-                fixes_send_buffers: true,
             },
             async { available_cpus() },
         )

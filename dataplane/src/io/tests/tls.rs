@@ -205,7 +205,7 @@ fn a_stalled_peer_is_left_after_the_limit() {
             })
             .await;
         conn.set_send_buffer(16 * 1024).unwrap();
-        conn.set_send_stall(Duration::from_millis(50));
+        conn.set_send_patience(SendPatience { stall: Duration::from_millis(50), bytes_min: 0 });
         assert_eq!(conn.send_all(&pattern(30_000_000)).await.unwrap_err().kind(), ErrorKind::TimedOut);
         go.send(()).unwrap();
         joined(client).await;
