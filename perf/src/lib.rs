@@ -24,6 +24,7 @@ pub mod scenario;
 pub mod servers;
 pub mod size;
 pub mod soak;
+pub mod standstill;
 pub mod stats;
 
 pub use error::{Error, Result};

@@ -75,10 +75,18 @@ impl Turns {
     }
 
     async fn queue(&self) {
-        let (turn, passed) = oneshot();
+        let (turn, mut passed) = oneshot();
         self.bulk.borrow_mut().push_back(turn);
         self.any.notify();
         passed.await;
+        while self.left.get() == 0 {
+            // Those who were let go on before it have moved everything: it is the first one after the next pass.
+            let turn;
+            (turn, passed) = oneshot();
+            self.bulk.borrow_mut().push_front(turn);
+            self.any.notify();
+            passed.await;
+        }
     }
 
     /// Counts `bytes` that connection `fd` moved.
@@ -87,7 +95,7 @@ impl Turns {
         self.last.set(Some(fd));
     }
 
-    /// Waits for a turn if the bytes of this pass are used up.
+    /// Before bulk data is moved: waits for a turn if the bytes of this pass are used up.
     pub(super) async fn turn(&self) {
         if self.left.get() == 0 {
             self.queue().await;
@@ -101,10 +109,10 @@ impl Turns {
         }
     }
 
-    /// Connection `fd` has waited for its peer and goes on when it is its turn.
-    pub(super) async fn again(&self, fd: RawFd) {
-        if self.last.get() == Some(fd) {
-            // Nobody has moved anything since, and the driver woke it: that was a pass.
+    /// Connection `fd` has waited for its peer and goes on when it is its turn. `woken`: by the driver.
+    pub(super) async fn again(&self, fd: RawFd, woken: bool) {
+        if woken && self.last.get() == Some(fd) {
+            // Nobody has moved anything since: that was a pass.
             self.left.set(BULK_BYTES);
         }
         if self.left.get() == 0 || !self.bulk.borrow().is_empty() {

@@ -19,6 +19,7 @@ use crate::error::{During, Error, Result};
 use crate::http::{Connection, Head};
 use crate::images::expect;
 use crate::payload::{Comparer, Noise, Payload};
+use crate::standstill::Span;
 
 /// How much one call may drop: more than a socket holds.
 const PIECE: usize = 4 << 20;
@@ -66,6 +67,9 @@ impl Until {
     }
 }
 
+/// Time without data that is worth remembering.
+const GAP: Duration = Duration::from_millis(1);
+
 /// Connections ready to download.
 #[derive(Debug)]
 pub struct Pull {
@@ -81,8 +85,8 @@ pub struct Pulled {
     pub done: Done,
     /// Bytes that each connection has got.
     pub shares: Vec<u64>,
-    /// The longest time in which a connection that waited for data got none; only kept by connections with a thread of their own.
-    pub gap: Duration,
+    /// When a connection that waited for data got none for [`GAP`]; only kept by connections with a thread of their own.
+    pub gaps: Vec<Span>,
 }
 
 impl Pull {
@@ -150,7 +154,7 @@ impl Pull {
         self
     }
 
-    /// Gives each connection a thread of its own, which then knows the longest gap of it.
+    /// Gives each connection a thread of its own, which then knows the gaps of it.
     #[must_use]
     pub fn with_threads(mut self) -> Self {
         self.threads = self.streams.len();
@@ -188,8 +192,8 @@ impl Pull {
         let streams: Vec<Stream> = ended.into_iter().flatten().collect();
         let shares: Vec<u64> = streams.iter().map(|stream| stream.bytes).collect();
         let requests = streams.iter().map(|stream| stream.answers as u64).sum();
-        let gap = streams.iter().map(|stream| stream.gap).max().unwrap_or_default();
-        Ok(Pulled { done: Done { bytes: shares.iter().sum(), requests, wall }, shares, gap })
+        let gaps = streams.into_iter().flat_map(|stream| stream.gaps).collect();
+        Ok(Pulled { done: Done { bytes: shares.iter().sum(), requests, wall }, shares, gaps })
     }
 }
 
@@ -205,7 +209,7 @@ struct Stream {
     /// What is still to come of a body; `None` while a head is awaited.
     left: Option<u64>,
     bytes: u64,
-    gap: Duration,
+    gaps: Vec<Span>,
 }
 
 impl Stream {
@@ -216,7 +220,7 @@ impl Stream {
         if requests.is_empty() {
             return Err(Error::Setup("nothing to ask for".into()));
         }
-        Ok(Self { socket, requests, answers: 0, head: Vec::new(), left: None, bytes: 0, gap: Duration::ZERO })
+        Ok(Self { socket, requests, answers: 0, head: Vec::new(), left: None, bytes: 0, gaps: Vec::new() })
     }
 
     fn request(&self) -> &Request {
@@ -238,8 +242,8 @@ impl Stream {
         loop {
             self.step(&mut piece)?;
             let now = Instant::now();
-            if data && self.left.is_some() {
-                self.gap = self.gap.max(now - last);
+            if data && self.left.is_some() && now - last > GAP {
+                self.gaps.push(last..now);
             }
             (data, last) = (self.left.is_some(), now);
             if until.is_done(self.answers) || until.is_over(now - begin) {

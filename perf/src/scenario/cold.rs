@@ -21,6 +21,7 @@ use crate::payload::Payload;
 use crate::priority;
 use crate::servers::vitrine::Variant;
 use crate::size::GIB;
+use crate::standstill::{self, Watch};
 
 const COLD: &str = "cold download x1";
 const GAP: &str = "gap of a warm download beside a cold one";
@@ -108,7 +109,8 @@ fn beside_others(context: &mut Context<'_>) -> Result<()> {
         for name in [ONE.name, WITHOUT] {
             let cold = name == ONE.name;
             let (warm_size, warm) = (context.plan.size, &contender.data);
-            let ((gap, probed, first), used) = context.measure(&contender.server, || {
+            let ((gaps, still, probed, first), used) = context.measure(&contender.server, || {
+                let watch = Watch::start()?;
                 // Longer than anything else takes: it is ended when that has.
                 let stop = Arc::new(AtomicBool::new(false));
                 let warm = Pull::whole(address, warm, warm_size, 1, 1)?.until(&stop);
@@ -128,11 +130,18 @@ fn beside_others(context: &mut Context<'_>) -> Result<()> {
                     stop.store(true, Ordering::Relaxed);
                     let warm = warm.join().unwrap_or_else(|_| Err(Error::Setup("the warm download panicked".into())));
                     let (((), probed, first), warm) = (beside?, warm?);
-                    Ok((warm.gap, probed, first))
+                    Ok((warm.gaps, watch.finish()?, probed, first))
                 })
             })?;
             report_precedence(context, first);
+            let gap = gaps.iter().map(|gap| standstill::without(gap, &still)).max().unwrap_or_default();
             context.keep(GAP, name, Metric::Gap, gap.as_secs_f64() * 1e3);
+            if let Some(longest) = still.iter().map(standstill::length).max() {
+                let (count, longest) = (still.len(), longest.as_secs_f64() * 1e3);
+                context.note(format!(
+                    "{GAP}, {name}: the machine stood still {count} times, for up to {longest:.0} ms; taken off"
+                ));
+            }
             context.keep_others(GAP, name, &used);
             latencies(context, SHOW, name, &probed.show);
         }

@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Row] = &[
         DATAPLANE,
         "send_min_rate_bytes_per_second",
         Kind::Int(0, 1 << 40),
-        "a client that takes a response slower than this, over `send_stall_seconds`, is cut off; 0 = no limit",
+        "a client that takes a response slower than this, over `send_stall_seconds` of waiting for it, is cut off; 0 = no limit",
     )
     .default("1024"),
     Row::new(
@@ -149,7 +149,8 @@ pub(super) const ROWS: &[Row] = &[
         DATAPLANE,
         "buffer_memory_bytes_max",
         Kind::Int(16 * MIB, 1 << 40),
-        "memory for the buffers of all transfers, over all cores; transfers beyond it wait",
+        "memory for the buffers of all transfers, over all cores; transfers beyond it wait, downloads past the page cache have half of it and \
+         then go through the cache",
     )
     .default("1073741824"),
     Row::new(
@@ -180,7 +181,7 @@ pub(super) const ROWS: &[Row] = &[
         DATAPLANE,
         "send_buffer_bytes",
         Kind::Int(0, 64 * MIB),
-        "kernel send buffer of a client that is less than a millisecond away, up to `net.core.wmem_max`; 0 = the system's own choice, \
+        "kernel send buffer of a client that is less than a quarter of a millisecond away, up to `net.core.wmem_max`; 0 = the system's own choice, \
          as for those that are farther away",
     )
     .default("262144"),

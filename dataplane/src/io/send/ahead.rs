@@ -47,7 +47,7 @@ pub(in crate::io) fn residency(file: &fs::File, first: u64, last: u64) -> io::Re
 /// The kernel is told to send it nowhere. So it reads ahead as for any reader, and puts large folios into the cache, which are a
 /// fraction of the work for every later download; asked to fetch what will be needed (`POSIX_FADV_WILLNEED`) it takes single pages.
 fn fill(file: &fs::File, window: Range<u64>) -> io::Result<()> {
-    let nowhere = nowhere()?;
+    let Ok(nowhere) = nowhere() else { return read(file, window) };
     let mut offset = window.start;
     while offset < window.end {
         let wanted = usize::try_from(window.end - offset).unwrap_or(usize::MAX);
@@ -93,7 +93,7 @@ struct Window {
     running: Option<Running<io::Result<()>>>,
 }
 
-/// Keeps the page cache filled ahead of one reader of a file: one window is sent while the next is read. Never are two read at
+/// Keeps the page cache filled ahead of one reader of a file: one window is sent while the next is read. Not two are read at
 /// once: the kernel takes a file's reader for one, and orders what comes next as it goes.
 pub(super) struct ReadAhead {
     file: Arc<fs::File>,

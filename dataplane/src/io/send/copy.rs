@@ -3,11 +3,10 @@
 
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
-use std::time::{Duration, Instant};
 
 use super::ahead::ReadAhead;
-use super::{Progress, SLICE_BYTES, STALE_AFTER, shrank};
-use crate::io::buffer::{BUFFER_BYTES, BufferPool};
+use super::{Progress, STALE_AFTER, shrank};
+use crate::io::buffer::{BUFFER_BYTES, Buffer, BufferPool};
 use crate::io::conn::Conn;
 use crate::io::file::File;
 
@@ -20,19 +19,21 @@ pub(super) async fn send(conn: &Conn, file: &File, range: Range<u64>, progress: 
     let mut ahead = ReadAhead::new(file.shared(), range.end);
     let mut offset = range.start;
     while offset < range.end {
-        let until = ahead.ready(offset, (offset + SLICE_BYTES).min(range.end)).await?;
-        let mut waited = Duration::ZERO;
-        while offset < until && waited < STALE_AFTER {
-            let since = Instant::now();
-            let piece = offset..until;
-            let sent = match &mut buffer {
-                Some(buffer) => buffer.send(conn, file, piece, range.end).await?,
-                None => encrypted(conn, file, piece, range.end).await?,
-            };
-            offset += sent as u64;
-            progress.add(sent as u64);
-            waited = since.elapsed();
-        }
+        // Whatever has to be waited for comes before the look at the page cache: what is there now may not be there then.
+        let memory = match &mut buffer {
+            Some(buffer) => Some((buffer.take(conn).await?, buffer)),
+            None => {
+                conn.until_writable().await?;
+                None
+            }
+        };
+        let until = ahead.ready(offset, (offset + BUFFER_BYTES as u64).min(range.end)).await?;
+        let sent = match memory {
+            Some((memory, buffer)) => buffer.send(conn, file, offset..until, range.end, memory).await?,
+            None => encrypted(conn, file, offset..until, range.end).await?,
+        };
+        offset += sent as u64;
+        progress.add(sent as u64);
     }
     Ok(())
 }
@@ -45,16 +46,28 @@ struct OneBuffer {
 }
 
 impl OneBuffer {
-    /// Sends the beginning of `piece`, whose pages are in memory; how much that was. May be nothing if the client is slow.
-    async fn send(&mut self, conn: &Conn, file: &File, piece: Range<u64>, end: u64) -> io::Result<usize> {
+    /// The buffer, once it is there and the client takes something.
+    async fn take(&mut self, conn: &Conn) -> io::Result<Buffer> {
         if self.is_slow {
             conn.wait_writable().await?;
         }
+        conn.turn().await;
         let pool = match &self.pool {
             Some(pool) => pool,
             None => self.pool.insert(BufferPool::new(1)?),
         };
-        let mut buffer = pool.get().await;
+        Ok(pool.get().await)
+    }
+
+    /// Sends the beginning of `piece`, whose pages are in memory; how much that was. May be nothing if the client is slow.
+    async fn send(
+        &mut self,
+        conn: &Conn,
+        file: &File,
+        piece: Range<u64>,
+        end: u64,
+        mut buffer: Buffer,
+    ) -> io::Result<usize> {
         let wanted = clamp(&piece).min(if self.is_slow { SLOW_BYTES } else { BUFFER_BYTES });
         let count = rustix::io::pread(file.shared(), &mut buffer.spare_mut()[..wanted], piece.start)?;
         if count == 0 {

@@ -56,6 +56,7 @@ pub(super) async fn send(
         }
         let skipped = usize::try_from(sent - offset).unwrap_or(BUFFER_BYTES);
         let bytes = buffer.freeze();
+        conn.turn().await;
         send_bytes(conn, bytes, skipped..wanted, options.zero_copy, progress).await?;
         sent = offset + wanted as u64;
     }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice};
 
 use super::ahead::ReadAhead;
-use super::pipe::Pipe;
+use super::pipe::{PIPE_BYTES, Pipe};
 use super::{DETOUR_BYTES, Progress, SLICE_BYTES, STALE_AFTER, shrank};
 use crate::io::conn::Conn;
 use crate::io::core::current;
@@ -110,6 +110,7 @@ impl Transfer<'_> {
     async fn through(&mut self, pipe: &mut Pipe, until: u64) -> io::Result<Pace> {
         let mut read = self.offset;
         while self.offset < until {
+            self.conn.turn().await;
             if pipe.filled == 0 {
                 let wanted = usize::try_from(until - read).unwrap_or(usize::MAX).min(pipe.capacity());
                 let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
@@ -127,7 +128,7 @@ impl Transfer<'_> {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     pipe.filled = pipe.filled.saturating_sub(count);
-                    self.sent(count).await;
+                    self.sent(count);
                 }
                 Err(Errno::AGAIN) => {
                     if !self.conn.writable_within(STALE_AFTER).await? {
@@ -145,11 +146,12 @@ impl Transfer<'_> {
     async fn by_sendfile(&mut self, until: u64) -> io::Result<()> {
         let mut waited = Duration::ZERO;
         while self.offset < until && waited < STALE_AFTER {
-            let count = usize::try_from(until - self.offset).unwrap_or(usize::MAX);
+            self.conn.turn().await;
+            let count = usize::try_from(until - self.offset).unwrap_or(usize::MAX).min(PIPE_BYTES);
             let mut at = self.offset;
             match rustix::fs::sendfile(self.conn, self.file.shared(), Some(&mut at), count) {
                 Ok(0) => return Err(shrank(self.offset, self.end)),
-                Ok(sent) => self.sent(sent).await,
+                Ok(sent) => self.sent(sent),
                 Err(Errno::AGAIN) => {
                     let since = Instant::now();
                     self.conn.wait_writable().await?;
@@ -162,9 +164,9 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    async fn sent(&mut self, count: usize) {
+    fn sent(&mut self, count: usize) {
         self.offset += count as u64;
         self.progress.add(count as u64);
-        self.conn.sent(count).await;
+        self.conn.sent(count);
     }
 }

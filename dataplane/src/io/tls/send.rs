@@ -23,8 +23,9 @@ impl Session {
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         let mut rest = Parts { parts, taken: 0 };
         while left > 0 {
-            // A peer that takes nothing holds no batch.
+            // A peer that takes nothing holds no batch, and nobody does who waits for a turn.
             conn.until_writable().await?;
+            conn.turn().await;
             let mut batch = Batch::take();
             left -= self.seal(&mut batch, left.min(BATCH_PLAIN_BYTES), |slots| Ok(rest.copy_into(slots)))?;
             let flags = if left > 0 { flags | SendFlags::MORE } else { flags };
@@ -45,6 +46,7 @@ impl Session {
     ) -> io::Result<usize> {
         self.begin()?;
         conn.until_writable().await?;
+        conn.turn().await;
         let mut batch = Batch::take();
         let sealed = self.seal(&mut batch, count.min(BATCH_PLAIN_BYTES), read)?;
         let flags = if more && sealed > 0 { SendFlags::MORE } else { SendFlags::empty() };
@@ -121,7 +123,7 @@ impl Session {
             match rustix::net::send(conn, rest, flags | SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(count) => {
                     rest = rest.get(count..).unwrap_or_default();
-                    conn.sent(count).await;
+                    conn.sent(count);
                 }
                 Err(Errno::AGAIN) => conn.wait_writable().await?,
                 Err(Errno::INTR) => {}
