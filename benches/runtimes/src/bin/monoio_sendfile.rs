@@ -40,7 +40,7 @@ async fn serve(conn: Conn, file: File) -> Option<()> {
             return None;
         }
     }
-    let length = file.len().ok()?;
+    let length = file.opened_len();
     conn.set_send_buffer(SEND_BUFFER).ok()?;
     conn.send_with_more_to_come(head(length).as_bytes()).await.ok()?;
     let options = SendOptions { path: SendPath::Splice, depth: 1, zero_copy: false };
