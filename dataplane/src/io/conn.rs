@@ -509,7 +509,8 @@ impl Conn {
 
     /// Sends what `read` puts into the memory that it is given, `count` bytes at most, and returns how much that was. For connections
     /// that do not [send files](Conn::sends_files): the memory is that in which the bytes are encrypted, so that a file is read
-    /// where it is needed and not copied. `more`: more follows at once. One call sends 256 KiB at most. `read` must not block.
+    /// where it is needed and not copied. `more`: more follows at once. One call sends 256 KiB at most. `read` must not block. The
+    /// caller has waited until the socket takes bytes, and for its turn: what it knows of the page cache may be old after that.
     ///
     /// # Errors
     /// As `read`, and as `send(2)`; `Unsupported` on a connection that sends files. The connection cannot be used after an error.

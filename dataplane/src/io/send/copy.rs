@@ -24,6 +24,7 @@ pub(super) async fn send(conn: &Conn, file: &File, range: Range<u64>, progress: 
             Some(buffer) => Some((buffer.take(conn).await?, buffer)),
             None => {
                 conn.until_writable().await?;
+                conn.turn().await;
                 None
             }
         };

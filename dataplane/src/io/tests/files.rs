@@ -50,6 +50,15 @@ async fn connected() -> (Conn, TcpStream) {
     (Listener::new(listener).unwrap().accept().await.unwrap(), client)
 }
 
+/// A thread that receives to the end.
+fn reading(mut client: TcpStream) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).unwrap();
+        received
+    })
+}
+
 #[test]
 fn a_file_to_a_slow_reader_is_whole_and_holds_no_other_task_up() {
     for options in every_way() {
@@ -106,12 +115,8 @@ fn every_range_is_sent_byte_for_byte_in_every_way() {
             let edges = [0, 1, 4095, 4096, BUFFER_BYTES - 1, BUFFER_BYTES, 1 << 20, (2 << 20) + 1, all - 1, all];
             for from in edges {
                 for to in edges.into_iter().filter(|to| *to >= from) {
-                    let (conn, mut client) = connected().await;
-                    let reader = std::thread::spawn(move || {
-                        let mut received = Vec::new();
-                        client.read_to_end(&mut received).unwrap();
-                        received
-                    });
+                    let (conn, client) = connected().await;
+                    let reader = reading(client);
                     let file = File::open(&path).await.unwrap();
                     let progress = Progress::new();
                     send_file(&conn, file, from as u64..to as u64, options, &progress).await.unwrap();
@@ -131,12 +136,8 @@ fn direct_reads_leave_the_page_cache_alone() {
         let path = directory.path().join("cold");
         let bytes = write_pattern(&path, 5 * 1024 * 1024 + 123);
         drop_from_cache(&path);
-        let (conn, mut client) = connected().await;
-        let reader = std::thread::spawn(move || {
-            let mut received = Vec::new();
-            client.read_to_end(&mut received).unwrap();
-            received
-        });
+        let (conn, client) = connected().await;
+        let reader = reading(client);
         let options = SendOptions { path: SendPath::Direct, ..SPLICE };
         let file = File::open(&path).await.unwrap();
         send_file(&conn, file, 0..bytes.len() as u64, options, &Progress::new()).await.unwrap();
@@ -179,23 +180,15 @@ fn direct_transfers_go_through_the_cache_while_buffers_are_few() {
             }
             drop((kept, pool));
             // An odd start, so that a direct read would have to be aligned.
-            let (conn, mut client) = connected().await;
-            let reader = std::thread::spawn(move || {
-                let mut received = Vec::new();
-                client.read_to_end(&mut received).unwrap();
-                received
-            });
+            let (conn, client) = connected().await;
+            let reader = reading(client);
             let file = File::open(&path).await.unwrap();
             send_file(&conn, file, 4097..length, options, &Progress::new()).await.unwrap();
             drop(conn);
             assert!(joined(reader).await == bytes[4097..], "{driver}");
             // Those that waited get theirs as well.
-            let (mut client, progress) = idle.pop().unwrap();
-            let reader = std::thread::spawn(move || {
-                let mut received = Vec::new();
-                client.read_to_end(&mut received).unwrap();
-                received
-            });
+            let (client, progress) = idle.pop().unwrap();
+            let reader = reading(client);
             assert!(joined(reader).await == bytes, "{driver}");
             assert_eq!(progress.get(), length, "{driver}");
         });
@@ -259,12 +252,8 @@ fn pipes_are_few_and_lent_to_those_who_use_them() {
         sleep(Duration::from_millis(300)).await;
         // One gives up with bytes in its pipe, or without one.
         drop(clients.pop());
-        for mut client in clients {
-            let reader = std::thread::spawn(move || {
-                let mut received = Vec::new();
-                client.read_to_end(&mut received).unwrap();
-                received
-            });
+        for client in clients {
+            let reader = reading(client);
             assert!(joined(reader).await == *bytes, "{driver}");
         }
         assert!(sends.pop().unwrap().await.unwrap().is_err());
@@ -287,12 +276,8 @@ fn a_cold_file_is_filled_ahead_off_the_core() {
         assert_ne!(state, Residency::Warm, "{driver}: the test needs a disk whose cache can be dropped");
         // The look itself may have started a read of what it looked at.
         drop_from_cache(&path);
-        let (conn, mut client) = connected().await;
-        let reader = std::thread::spawn(move || {
-            let mut received = Vec::new();
-            client.read_to_end(&mut received).unwrap();
-            received
-        });
+        let (conn, client) = connected().await;
+        let reader = reading(client);
         let progress = Progress::new();
         let before = fetched_by_this_thread();
         send_file(&conn, file, 0..bytes.len() as u64, SPLICE, &progress).await.unwrap();

@@ -45,8 +45,6 @@ impl Session {
         read: impl FnOnce(&mut [IoSliceMut<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
         self.begin()?;
-        conn.until_writable().await?;
-        conn.turn().await;
         let mut batch = Batch::take();
         let sealed = self.seal(&mut batch, count.min(BATCH_PLAIN_BYTES), read)?;
         let flags = if more && sealed > 0 { SendFlags::MORE } else { SendFlags::empty() };
