@@ -18,13 +18,27 @@ const GROUP: usize = 8;
 struct Sums {
     /// Of each round of SHA-512, for each block of the group.
     sha512: [[u64; GROUP]; 80],
-    /// Of each step of MD5, for each block of the group.
-    md5: [[u32; 2 * GROUP]; 64],
+    /// Of each word of each block of MD5, for each quarter.
+    md5: [[[u32; 16]; 4]; 2 * GROUP],
 }
 
-/// Distance of a row from the next in both tables, and of the second table from the first.
+/// Bytes of a row of the first table, and of a quarter in the second.
 const ROW: usize = 64;
-const MD5: usize = 80 * ROW;
+
+/// How a quarter of MD5 goes through the words of a block: step `i` takes word `i * factor + first`.
+const ORDER: [(usize, usize); 4] = [(1, 0), (5, 1), (3, 5), (7, 0)];
+
+/// The constants of MD5, by quarter, in the order of the words.
+static MD5: [[u32; 16]; 4] = {
+    let mut sorted = [[0; 16]; 4];
+    let mut step = 0;
+    while step < 64 {
+        let (factor, first) = ORDER[step / 16];
+        sorted[step / 16][(step % 16 * factor + first) % 16] = constants::MD5[step];
+        step += 1;
+    }
+    sorted
+};
 
 /// One step of MD5 as text: `$a` becomes `$b` plus what is rotated; the mix is chosen by `$table` from `$x`, `$y` and `$z`.
 macro_rules! md5_step {
@@ -37,9 +51,9 @@ macro_rules! md5_step {
             $a,
             "}, {",
             $a,
-            "}, dword ptr [{sums} + {steps} + 64 * ",
+            "}, dword ptr [{block} + {quarter} + 4 * ((",
             $row,
-            "]{{1to4}}\n",
+            " * {factor} + {first}) % 16)]{{1to4}}\n",
             "vpternlogd {t}, {",
             $y,
             "}, {",
@@ -90,11 +104,11 @@ macro_rules! md5_mix {
 /// Ten rounds of SHA-512 and, between them, the sixteen steps of one quarter of MD5.
 macro_rules! quarter {
     (
-        $mix:ident $s1:literal $s2:literal $s3:literal $s4:literal, $base:expr, $rounds:expr, $steps:expr,
+        $mix:ident $s1:literal $s2:literal $s3:literal $s4:literal, $base:expr, $rounds:expr, $block:expr, $quarter:expr,
         $a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $w:ident $x:ident $y:ident $z:ident
     ) => {
-        // SAFETY: ten words of the first table and sixteen of the second are read, in the column that the caller chose, and nothing is
-        // written but registers.
+        // SAFETY: ten words of the first table are read, in the column that the caller chose, and the sixteen of one quarter of the
+        // second, and nothing is written but registers.
         unsafe {
             asm!(
                 sha512_round!("s0" "a" "b" "d" "e" "f" "g" "h", "last" "new"),
@@ -124,7 +138,10 @@ macro_rules! quarter {
                 md5_mix!($mix "14" "mc" "md" "ma" "mb" $s3),
                 md5_mix!($mix "15" "mb" "mc" "md" "ma" $s4),
                 sums = in(reg) $base,
-                steps = const $steps,
+                block = in(reg) $block,
+                quarter = const $quarter * ROW,
+                factor = const ORDER[$quarter].0,
+                first = const ORDER[$quarter].1,
                 s0 = const $rounds,
                 s1 = const $rounds + ROW,
                 s2 = const $rounds + 2 * ROW,
@@ -161,15 +178,15 @@ macro_rules! quarter {
 /// Forty rounds of SHA-512, and one block of MD5.
 macro_rules! half {
     (
-        $base:expr, $rounds:expr, $steps:expr,
+        $base:expr, $rounds:expr, $block:expr,
         $a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $w:ident $x:ident $y:ident $z:ident
     ) => {
         let before = [$w, $x, $y, $z];
-        quarter!(f "7" "12" "17" "22", $base, $rounds, $steps, $a $b $c $d $e $f $g $h, $w $x $y $z);
+        quarter!(f "7" "12" "17" "22", $base, $rounds, $block, 0, $a $b $c $d $e $f $g $h, $w $x $y $z);
         // Ten rounds later each word has the place that the second before it had.
-        quarter!(g "5" "9" "14" "20", $base, $rounds + 10 * ROW, $steps + 16 * ROW, $g $h $a $b $c $d $e $f, $w $x $y $z);
-        quarter!(h "4" "11" "16" "23", $base, $rounds + 20 * ROW, $steps + 32 * ROW, $e $f $g $h $a $b $c $d, $w $x $y $z);
-        quarter!(i "6" "10" "15" "21", $base, $rounds + 30 * ROW, $steps + 48 * ROW, $c $d $e $f $g $h $a $b, $w $x $y $z);
+        quarter!(g "5" "9" "14" "20", $base, $rounds + 10 * ROW, $block, 1, $g $h $a $b $c $d $e $f, $w $x $y $z);
+        quarter!(h "4" "11" "16" "23", $base, $rounds + 20 * ROW, $block, 2, $e $f $g $h $a $b $c $d, $w $x $y $z);
+        quarter!(i "6" "10" "15" "21", $base, $rounds + 30 * ROW, $block, 3, $c $d $e $f $g $h $a $b, $w $x $y $z);
         [$w, $x, $y, $z] = [
             _mm_add_epi32($w, before[0]),
             _mm_add_epi32($x, before[1]),
@@ -182,7 +199,7 @@ macro_rules! half {
 /// Hashes `narrow` by MD5 and `wide` by SHA-512: the same number of bytes, but not necessarily the same bytes.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,bmi1,bmi2")]
 pub(super) fn md5_sha512(md5: &mut [u32; 8], sha512: &mut [u64; 8], narrow: &[[u8; 64]], wide: &[[u8; 128]]) {
-    let mut sums = Sums { sha512: [[0; GROUP]; 80], md5: [[0; 2 * GROUP]; 64] };
+    let mut sums = Sums { sha512: [[0; GROUP]; 80], md5: [[[0; 16]; 4]; 2 * GROUP] };
     for (wide, narrow) in wide.chunks(GROUP).zip(narrow.chunks(2 * GROUP)) {
         prepare_sha512(&mut sums.sha512, wide);
         prepare_md5(&mut sums.md5, narrow);
@@ -207,15 +224,13 @@ fn prepare_sha512(sums: &mut [[u64; GROUP]; 80], blocks: &[[u8; 128]]) {
     }
 }
 
-/// The same for MD5, in which each quarter takes the words in another order.
+/// The same for MD5. Its sums stay in the order of the words, so that nothing has to change places.
 #[inline(always)]
-fn prepare_md5(sums: &mut [[u32; 2 * GROUP]; 64], blocks: &[[u8; 64]]) {
-    let k: &[u32; 64] = std::hint::black_box(&constants::MD5);
-    let m = Zmm32::load::<false>(std::array::from_fn(|lane| blocks.get(lane).unwrap_or(&blocks[0])));
-    for i in 0..16 {
-        for (quarter, word) in [i, 5 * i + 1, 3 * i + 5, 7 * i].into_iter().enumerate() {
-            let step = 16 * quarter + i;
-            sums[step] = m[word % 16].add(Zmm32::splat(k[step])).lanes();
+fn prepare_md5(sums: &mut [[[u32; 16]; 4]; 2 * GROUP], blocks: &[[u8; 64]]) {
+    for (sums, block) in sums.iter_mut().zip(blocks) {
+        let words: [u32; 16] = std::array::from_fn(|i| u32::from_le_bytes(block.as_chunks::<4>().0[i]));
+        for (sums, k) in sums.iter_mut().zip(&MD5) {
+            *sums = Zmm32::new(words).add(Zmm32::new(*k)).lanes();
         }
     }
 }
@@ -228,8 +243,9 @@ fn rounds(md5: &mut [u32; 8], sha512: &mut [u64; 8], sums: &Sums, column: usize)
     let word = |word: u32| _mm_cvtsi32_si128(word.cast_signed());
     let (mut w, mut x, mut y, mut z) = (word(md5[0]), word(md5[1]), word(md5[2]), word(md5[3]));
     let base = (&raw const *sums).cast::<u64>().wrapping_add(column);
-    half!(base, 0, MD5, a b c d e f g h, w x y z);
-    half!(base, 40 * ROW, MD5 + 4, a b c d e f g h, w x y z);
+    let block = sums.md5[2 * column].as_ptr();
+    half!(base, 0, block, a b c d e f g h, w x y z);
+    half!(base, 40 * ROW, block.wrapping_add(4), a b c d e f g h, w x y z);
     for (word, value) in sha512.iter_mut().zip([a, b, c, d, e, f, g, h]) {
         *word = word.wrapping_add(value);
     }
