@@ -76,6 +76,24 @@ routes! {
     UploadImage = "PUT" "/v2/images/{image}/file" Data;
     /// Download an image's data.
     DownloadImage = "GET" "/v2/images/{image}/file" Data;
+    /// Upload an image's data into the staging area.
+    StageImage = "PUT" "/v2/images/{image}/stage" Data;
+    /// Bring staged, remote or stored data into stores.
+    ImportImage = "POST" "/v2/images/{image}/import" Control;
+    /// The tasks of an image.
+    ListImageTasks = "GET" "/v2/images/{image}/tasks" Control;
+    /// Attach data that lies in a store already.
+    AddLocation = "POST" "/v2/images/{image}/locations" Control;
+    /// Where an image's data lies.
+    ListLocations = "GET" "/v2/images/{image}/locations" Control;
+    /// Remove an image's data from one store.
+    RemoveFromStore = "DELETE" "/v2/stores/{store}/{image}" Control;
+    /// List tasks.
+    ListTasks = "GET" "/v2/tasks" Control;
+    /// Begin a task.
+    CreateTask = "POST" "/v2/tasks" Control;
+    /// Show a task.
+    ShowTask = "GET" "/v2/tasks/{task}" Control;
     /// Forbid downloads.
     DeactivateImage = "POST" "/v2/images/{image}/actions/deactivate" Control;
     /// Allow them again.

@@ -7,14 +7,18 @@ mod actions;
 mod call;
 mod healthcheck;
 mod images;
+mod imports;
 mod info;
 pub(crate) mod json_patch;
 pub(crate) mod list_query;
+mod locations;
 mod members;
 mod reply;
 mod representation;
 pub(crate) mod schema;
+mod stores;
 mod tags;
+mod tasks;
 mod versions;
 
 #[cfg(test)]
@@ -140,6 +144,14 @@ impl Api {
             Route::ShowImage => images::show(call).await,
             Route::UpdateImage => images::update(call).await,
             Route::DeleteImage => images::delete(call).await,
+            Route::ImportImage => imports::import(call).await,
+            Route::ListImageTasks => tasks::of_image(call).await,
+            Route::AddLocation => locations::add(call).await,
+            Route::ListLocations => locations::list(call).await,
+            Route::RemoveFromStore => stores::remove(call).await,
+            Route::ListTasks => tasks::list(call).await,
+            Route::CreateTask => tasks::create(call).await,
+            Route::ShowTask => tasks::show(call).await,
             Route::DeactivateImage => actions::act(call, Action::Deactivate).await,
             Route::ReactivateImage => actions::act(call, Action::Reactivate).await,
             Route::AddTag => tags::add(call).await,
@@ -160,6 +172,7 @@ impl Api {
             Route::SchemaTask => schema_document(call, &self.schemas.task),
             Route::SchemaTasks => schema_document(call, &self.schemas.tasks),
             Route::UploadImage
+            | Route::StageImage
             | Route::DownloadImage
             | Route::Root
             | Route::Versions
