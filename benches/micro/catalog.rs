@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use common::catalog::{Catalog, Commit, Filter, ListQuery, NewImage, NewUpload, Reader, SortKey, Viewer};
+use common::catalog::{
+    Catalog, Commit, CommitFindings, Filter, ListQuery, NewImage, NewUpload, Purpose, Reader, SortKey, Viewer,
+};
 use common::model::Visibility;
 use serde_json::Map;
 use tempfile::TempDir;
@@ -103,17 +105,12 @@ fn fill(images: u32) -> Filled {
             expected_size: None,
         };
         let (checksum, hash_value) = ("0123456789abcdef".repeat(2), "0123456789abcdef".repeat(8));
-        let commit = Commit {
-            upload_id: &id,
-            size: 2 << 30,
-            virtual_size: Some(10 << 30),
-            checksum: &checksum,
-            hash_value: &hash_value,
-        };
+        let findings = CommitFindings { virtual_size: Some(10 << 30), checksum: &checksum, hash_value: &hash_value };
+        let commit = Commit { upload_id: &id, size: 2 << 30, findings: Some(findings) };
         batch
             .step(|changes| {
                 changes.create_image(&new)?;
-                changes.open_upload(&upload)?;
+                changes.open_upload(&upload, Purpose::Store)?;
                 changes.commit_upload(&commit)
             })
             .expect("an active image");

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use common::identity::{Identity, Proof};
-use common::rpc::{CommitUpload, Envelope, OpenUpload, ToControl, UploadTicket};
+use common::rpc::{CommitUpload, Envelope, Examination, Findings, OpenUpload, ToControl, UploadTarget, UploadTicket};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,13 +23,16 @@ pub(crate) fn cases(runner: &mut Runner) {
         image_size: None,
         content_length: Some(2 << 30),
         store: None,
+        target: UploadTarget::Store,
     });
     let commit = ToControl::CommitUpload(CommitUpload {
         upload_id: text(ID),
         size: 2 << 30,
-        virtual_size: Some(2 << 30),
-        checksum: "0123456789abcdef".repeat(2),
-        hash_value: "0123456789abcdef".repeat(8),
+        findings: Some(Findings {
+            virtual_size: Some(2 << 30),
+            checksum: "0123456789abcdef".repeat(2),
+            hash_value: "0123456789abcdef".repeat(8),
+        }),
     });
     let ticket = UploadTicket {
         upload_id: text(ID),
@@ -37,9 +40,11 @@ pub(crate) fn cases(runner: &mut Runner) {
         url: format!("file:///var/lib/glance/images/{ID}"),
         expected_size: Some(2 << 30),
         size_max: 1 << 40,
-        hash_algo: text("sha512"),
-        disk_format: text("qcow2"),
-        container_format: text("bare"),
+        examination: Some(Examination {
+            hash_algo: text("sha512"),
+            disk_format: text("qcow2"),
+            container_format: text("bare"),
+        }),
     };
     message(runner, "open upload", Envelope::new(open));
     message(runner, "commit upload", Envelope::new(commit));

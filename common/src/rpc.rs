@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! curl --unix-socket vitrine-data/dataplane.sock http://vitrine/rpc \
-//!      -H 'Content-Type: application/json' -d '{"version":2,"message":{"type":"status"}}'
+//!      -H 'Content-Type: application/json' -d '{"version":3,"message":{"type":"status"}}'
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{Identity, Proof};
 
 /// The version of this protocol. Raised whenever a message changes its meaning.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The path that takes messages on either socket.
 pub const PATH: &str = "/rpc";
@@ -60,11 +60,11 @@ pub enum ToControl {
         /// The tokens.
         proof: Proof,
     },
-    /// May this upload begin? Legal at any time after [`ToControl::Hello`]. Moves the image from `queued` to `saving`
-    /// and records the intent. Replied to with [`UploadTicket`].
+    /// May this upload begin? Legal at any time after [`ToControl::Hello`]. Moves the image from `queued` to `saving`, or to
+    /// `uploading` for the staging area, and records the intent. Replied to with [`UploadTicket`].
     OpenUpload(OpenUpload),
     /// The data of an opened upload is durable. Legal once per upload; repeating it after a lost answer is harmless.
-    /// Replied to with [`Done`] once the image is `active`.
+    /// Replied to with [`Done`] once the image is `active`, or its data is staged.
     CommitUpload(CommitUpload),
     /// An opened upload failed and its bytes are removed: the image becomes `queued` again. Repeating it is harmless.
     /// Replied to with [`Done`].
@@ -74,6 +74,16 @@ pub enum ToControl {
         /// Why, for the log.
         reason: String,
     },
+    /// A job goes on. Legal while it runs; one that control does not know is ignored. Replied to with [`Done`].
+    JobProgress {
+        /// From [`ToDataplane::StartJob`].
+        job_id: String,
+        /// Bytes that were read so far.
+        bytes: u64,
+    },
+    /// A job is over. Legal once per job; repeating it after a lost answer is harmless. Replied to with [`Done`] when the
+    /// outcome is on record: control then knows which bytes belong to an image, and has the others removed.
+    EndJob(EndJob),
     /// Control's metrics. Legal at any time. Replied to with [`MetricsText`].
     Metrics,
 }
@@ -107,6 +117,18 @@ pub struct OpenUpload {
     pub content_length: Option<u64>,
     /// `x-image-meta-store`.
     pub store: Option<String>,
+    /// Where the data goes.
+    pub target: UploadTarget,
+}
+
+/// Where an upload goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UploadTarget {
+    /// Into a store: the image becomes active.
+    Store,
+    /// Into the staging area: an import will follow.
+    Staging,
 }
 
 /// Permission to receive the data of an image.
@@ -122,12 +144,30 @@ pub struct UploadTicket {
     pub expected_size: Option<u64>,
     /// Largest size allowed, bytes.
     pub size_max: u64,
+    /// What is to be found out about the data on the way; `None`: nothing, as for the staging area.
+    pub examination: Option<Examination>,
+}
+
+/// What is found out about data while it passes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examination {
     /// Name of the digest beside MD5.
     pub hash_algo: String,
     /// What the image claims to be: decides how the stream is inspected.
     pub disk_format: String,
     /// The same.
     pub container_format: String,
+}
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// Bytes of the disk described by the data, where known.
+    pub virtual_size: Option<u64>,
+    /// MD5, hexadecimal.
+    pub checksum: String,
+    /// The digest that was asked for, hexadecimal.
+    pub hash_value: String,
 }
 
 /// See [`ToControl::CommitUpload`].
@@ -137,12 +177,82 @@ pub struct CommitUpload {
     pub upload_id: String,
     /// Bytes received.
     pub size: u64,
-    /// Bytes of the disk described by the data, where known.
-    pub virtual_size: Option<u64>,
-    /// MD5, hexadecimal.
-    pub checksum: String,
-    /// The ticket's digest, hexadecimal.
-    pub hash_value: String,
+    /// Set exactly when the ticket asked for them.
+    pub findings: Option<Findings>,
+}
+
+/// See [`ToDataplane::StartJob`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Names the job: a UUID.
+    pub job_id: String,
+    /// Where the data is.
+    pub source: JobSource,
+    /// Bytes that must come; `None`: not known.
+    pub expected_size: Option<u64>,
+    /// Largest size allowed, bytes.
+    pub size_max: u64,
+    /// What is to be found out on the way.
+    pub examination: Examination,
+    /// Where it goes; at least one.
+    pub sinks: Vec<JobSink>,
+    /// Whether the failure of one sink ends the job; else it ends with the last.
+    pub all_must_succeed: bool,
+}
+
+/// Where a job's data comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum JobSource {
+    /// A place in a store, or in the staging area.
+    Place {
+        /// The store.
+        store: String,
+        /// The place, as a store URI.
+        url: String,
+    },
+}
+
+/// One place that a job fills.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSink {
+    /// Names it as the upload it is: in [`DataplaneStatus::uploads`] and for its removal.
+    pub upload_id: String,
+    /// The store.
+    pub store: String,
+    /// The place, as a store URI.
+    pub url: String,
+}
+
+/// See [`ToControl::EndJob`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndJob {
+    /// From [`Job`].
+    pub job_id: String,
+    /// What it came to.
+    pub outcome: JobOutcome,
+}
+
+/// What a job came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum JobOutcome {
+    /// The data was read whole and is durable in at least one sink.
+    Stored {
+        /// Bytes.
+        size: u64,
+        /// What was found out.
+        findings: Findings,
+        /// Upload ids of the sinks that hold it; all others hold nothing that is needed.
+        sinks: Vec<String>,
+    },
+    /// It is nowhere, or not where it must be.
+    Failed {
+        /// Why, for the user who asked for it.
+        reason: String,
+        /// Upload ids of the sinks that failed by themselves.
+        sinks: Vec<String>,
+    },
 }
 
 /// What control asks of the data plane.
@@ -162,11 +272,15 @@ pub enum ToDataplane {
         /// The unfinished upload, if any.
         upload_id: Option<String>,
     },
-    /// The image of this upload was deleted: stop receiving. Unknown uploads are ignored. Replied to with [`Done`].
+    /// The image of this upload was deleted: stop receiving. Unknown uploads are ignored; the upload of a job's sink ends
+    /// the job. Replied to with [`Done`].
     CancelUpload {
         /// From the ticket.
         upload_id: String,
     },
+    /// Move data from one place to others. Legal when no upload owns a sink's place. Replied to with [`Done`] once the job
+    /// runs; its end is told by [`ToControl::EndJob`].
+    StartJob(Job),
 }
 
 /// Reply to [`ToDataplane::Status`].
@@ -174,7 +288,7 @@ pub enum ToDataplane {
 pub struct DataplaneStatus {
     /// As in [`ToControl::Hello`].
     pub instance: String,
-    /// Uploads that were opened and neither committed nor aborted.
+    /// Uploads that were opened and neither committed nor aborted, sinks of running jobs among them.
     pub uploads: Vec<String>,
 }
 
@@ -196,7 +310,7 @@ mod tests {
     #[test]
     fn messages_read_as_documented() {
         let text = serde_json::to_string(&Envelope::new(ToDataplane::Status)).expect("serialises");
-        assert_eq!(text, r#"{"version":2,"message":{"type":"status"}}"#);
+        assert_eq!(text, r#"{"version":3,"message":{"type":"status"}}"#);
         let back: Envelope<ToDataplane> = serde_json::from_str(&text).expect("and back");
         assert!(matches!(back.message, ToDataplane::Status));
     }

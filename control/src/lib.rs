@@ -18,6 +18,7 @@ mod app;
 pub mod auth;
 mod dataplane_client;
 mod db;
+mod imports;
 mod metrics;
 pub mod parsers;
 mod rpc_server;

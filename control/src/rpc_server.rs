@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::auth::{Authenticator, Known, is_anonymous};
 use crate::db::Db;
+use crate::imports::Imports;
 use crate::uploads::{Uploads, request};
 
 /// What messages are answered with.
@@ -20,12 +21,13 @@ pub(crate) struct RpcContext {
     authority: Arc<Authority>,
     authenticator: Arc<Authenticator>,
     uploads: Uploads,
+    imports: Imports,
     registry: Registry,
 }
 
 impl RpcContext {
-    /// Also starts the task that clears up after dead uploads; so this must be called inside a runtime. Messages may be
-    /// handled at once. The metrics of `registry` are what [`ToControl::Metrics`] is answered with.
+    /// Also starts the task that clears up after dead uploads, and goes on with imports; so this must be called inside a runtime.
+    /// Messages may be handled at once. The metrics of `registry` are what [`ToControl::Metrics`] is answered with.
     pub(crate) fn new(
         config: Arc<Config>,
         db: Db,
@@ -33,14 +35,21 @@ impl RpcContext {
         authenticator: Arc<Authenticator>,
         registry: Registry,
     ) -> Self {
-        let uploads = Uploads::new(config, db, &registry);
+        let uploads = Uploads::new(config.clone(), db.clone(), &registry);
         tokio::spawn(uploads.clone().reap());
-        RpcContext { authority, authenticator, uploads, registry }
+        let imports = Imports::new(config, db, uploads.clone());
+        tokio::spawn(imports.clone().resume());
+        RpcContext { authority, authenticator, uploads, imports, registry }
     }
 
     /// Uploads under way and bytes to remove.
     pub(crate) fn uploads(&self) -> &Uploads {
         &self.uploads
+    }
+
+    /// Imports under way.
+    pub(crate) fn imports(&self) -> &Imports {
+        &self.imports
     }
 }
 
@@ -72,6 +81,14 @@ pub(crate) async fn handle(context: &RpcContext, message: ToControl) -> Result<s
         }
         ToControl::AbortUpload { upload_id, reason } => {
             context.uploads.abort(upload_id, &reason).await?;
+            reply(&Done {})
+        }
+        ToControl::JobProgress { job_id, bytes } => {
+            context.imports.progress(job_id, bytes).await?;
+            reply(&Done {})
+        }
+        ToControl::EndJob(end) => {
+            context.imports.end(end).await?;
             reply(&Done {})
         }
         ToControl::Metrics => {

@@ -174,7 +174,7 @@ fn share(config: &Arc<Config>, tls: Option<Tls>, spread: Arc<Spread>) -> Result<
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         StartError::new(lines.join("; "))
     })?;
-    let stores = Stores::new(&config.stores.list);
+    let stores = Stores::new(&config.stores);
     stores.prepare().map_err(StartError::new)?;
     let workers = config.dataplane.hash_threads.and_then(NonZeroUsize::new).or(NonZeroUsize::new(cores));
     let kernels = match config.dataplane.hash_lanes {
@@ -182,7 +182,7 @@ fn share(config: &Arc<Config>, tls: Option<Tls>, spread: Arc<Spread>) -> Result<
         config::HashLanes::Scalar => Kernels::serial(),
     };
     let hashes = Pool::with_kernels(workers.unwrap_or(NonZeroUsize::MIN), kernels).map_err(StartError::new)?;
-    let metrics = (0..cores).map(|_| Arc::new(CoreMetrics::new(config.stores.list.len()))).collect();
+    let metrics = (0..cores).map(|_| Arc::new(CoreMetrics::new(stores.count()))).collect();
     Ok(Shared {
         config: Arc::clone(config),
         authority: Authority::new(policy, config.policy.enforce_new_defaults),

@@ -10,6 +10,7 @@ use common::error::Kind;
 use common::http::head::{Body as Framing, Head, Limits};
 use common::http::routes::{self, Resolution, Route};
 use common::identity::Proof;
+use common::rpc::UploadTarget;
 use http::header;
 
 use crate::boot::take_over;
@@ -234,21 +235,30 @@ async fn answer(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>
     let outcome = match &resolution {
         // Before anything is opened: a number that a waiting client has just given back is not room for a transfer. A download
         // finds that out with the file that it opens first.
-        Resolution::Found(Route::DownloadImage | Route::UploadImage, _) if is_reserved(input.conn()) => {
+        Resolution::Found(Route::DownloadImage | Route::UploadImage | Route::StageImage, _)
+            if is_reserved(input.conn()) =>
+        {
             // A connection keeps its number: this one would be turned away again.
             let last = Request { keep: false, id: request.id.clone(), head };
             answer_error(&last, input.conn(), &exhausted(), &body).await
         }
-        Resolution::Found(Route::UploadImage, _) if are_descriptors_scarce() => {
+        Resolution::Found(Route::UploadImage | Route::StageImage, _) if are_descriptors_scarce() => {
             answer_error(&request, input.conn(), &exhausted(), &body).await
         }
         Resolution::Found(Route::DownloadImage, params) => {
             // On the heap: a connection that waits for a request does not hold room for a transfer.
             Box::pin(download::answer(shard, &request, image_of(params), input, &mut body)).await
         }
-        Resolution::Found(Route::UploadImage, params) => {
+        Resolution::Found(route @ (Route::UploadImage | Route::StageImage), params) => {
+            let target = match route {
+                Route::StageImage => UploadTarget::Staging,
+                _ => UploadTarget::Store,
+            };
             match place.while_waiting(shard.upload_turns.acquire()).await {
-                Some(_turn) => Box::pin(upload::answer(shard, &request, image_of(params), input, &mut body)).await,
+                Some(_turn) => {
+                    let what = (image_of(params), target);
+                    Box::pin(upload::answer(shard, &request, what, input, &mut body)).await
+                }
                 None => Err(gave_way()),
             }
         }
@@ -266,7 +276,7 @@ async fn answer(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>
     Ok(Answered { keep: answered.keep && body.is_done(), ..answered })
 }
 
-/// The value of `{image}`, which both routes of image data have.
+/// The value of `{image}`, which all routes of image data have.
 fn image_of(params: &[String]) -> &str {
     params.first().map_or("", String::as_str)
 }

@@ -16,6 +16,7 @@ use crate::io::timeout;
 use crate::places::Place;
 use crate::shard::Shard;
 use crate::store::StoreError;
+use crate::transfer::job;
 
 /// Bounds of a request of control.
 const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, header_count_max: 32, target_bytes_max: 1024 };
@@ -76,6 +77,10 @@ async fn handle(shard: &Shard, head: &Head, content: &[u8]) -> Result<Vec<u8>> {
         }
         ToDataplane::CancelUpload { upload_id } => {
             shard.shared.uploads.cancel(&upload_id);
+            reply(&Done {})
+        }
+        ToDataplane::StartJob(job) => {
+            job::begin(&shard.shared, job)?;
             reply(&Done {})
         }
     }

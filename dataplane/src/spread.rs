@@ -32,6 +32,8 @@ pub(crate) struct Spread {
     loads: Vec<Load>,
     cpus: Vec<usize>,
     mail: Vec<MailSender<CoreEvent>>,
+    /// Jobs that were given to cores.
+    jobs: AtomicUsize,
 }
 
 /// A connection counted at a core, until dropped.
@@ -59,12 +61,25 @@ pub(crate) struct Begun {
 impl Spread {
     /// Cores on the processors `cpus`, each with its mailbox.
     pub(crate) fn new(cpus: Vec<usize>, mail: Vec<MailSender<CoreEvent>>) -> Arc<Self> {
-        Arc::new(Spread { loads: cpus.iter().map(|_| Load::default()).collect(), cpus, mail })
+        Arc::new(Spread {
+            loads: cpus.iter().map(|_| Load::default()).collect(),
+            cpus,
+            mail,
+            jobs: AtomicUsize::new(0),
+        })
     }
 
     /// How many cores there are.
     pub(crate) fn cores(&self) -> usize {
         self.cpus.len()
+    }
+
+    /// The core that does the next job, in turn, and its mailbox.
+    pub(crate) fn next_for_a_job(&self) -> Option<(usize, &MailSender<CoreEvent>)> {
+        let turn = self.jobs.fetch_add(1, Relaxed);
+        let running = |core: &usize| self.loads.get(*core).is_some_and(|load| load.0.load(Relaxed) < RETIRED);
+        let core = (0..self.mail.len()).map(|step| (turn + step) % self.mail.len()).find(running)?;
+        Some((core, self.mail.get(core)?))
     }
 
     /// The core does not run: it gets no connections.
@@ -110,7 +125,9 @@ impl Spread {
         let Some(mail) = self.mail.get(moving.claim.core) else { return Err(moving) };
         mail.post(CoreEvent::Connection(moving)).map_err(|event| match event {
             CoreEvent::Connection(moving) => moving,
-            CoreEvent::Drain | CoreEvent::CancelUpload(_) => unreachable!("what was posted comes back"),
+            CoreEvent::Drain | CoreEvent::CancelUpload(_) | CoreEvent::Job(_) => {
+                unreachable!("what was posted comes back")
+            }
         })
     }
 }

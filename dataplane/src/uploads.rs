@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use common::rpc::Job;
+
 use crate::io::MailSender;
 use crate::spread::Moving;
 
@@ -15,6 +17,8 @@ pub(crate) enum CoreEvent {
     CancelUpload(String),
     /// Serve this connection, which another core has accepted.
     Connection(Moving),
+    /// Do this job.
+    Job(Box<Job>),
 }
 
 /// Running uploads by id, with the core that runs each. Touched twice per upload.

@@ -13,6 +13,7 @@ mod api_create;
 mod api_delete;
 mod api_discovery;
 mod api_guard;
+mod api_import;
 mod api_list;
 mod api_members;
 mod api_patch;

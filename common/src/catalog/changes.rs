@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 use crate::{Error, Result};
 
 /// The property that Glance's import uses as a lock; taken and released on its own, never by a save of the image.
-const IMPORT_LOCK: &str = "os_glance_import_task";
+pub const IMPORT_LOCK: &str = "os_glance_import_task";
 
 /// Changes inside a transaction. Everything of [`Queries`] can be asked too and sees the changes made so far.
 #[derive(Debug)]

@@ -11,6 +11,7 @@
 mod changes;
 mod connection;
 mod fault;
+mod jobs;
 mod list;
 mod members;
 mod memo;
@@ -19,18 +20,21 @@ mod quotas;
 mod removals;
 mod rows;
 pub mod schema;
+mod tasks;
 mod uploads;
 
 #[cfg(test)]
 mod tests;
 
-pub use changes::{Changes, ImageChange, NewImage};
+pub use changes::{Changes, IMPORT_LOCK, ImageChange, NewImage};
 pub use connection::{Batch, Catalog, Reader};
 pub use fault::OpenError;
+pub use jobs::{ImportedData, JobRecord};
 pub use list::{
     Compare, Dir, FILTERS_MAX, Filter, IntColumn, ListQuery, ListVisibility, MemberFilter, SortKey, TextColumn,
     TimeColumn, Viewer,
 };
 pub use queries::Queries;
 pub use removals::Removal;
-pub use uploads::{Aborted, Commit, Committed, Intent, NewUpload};
+pub use tasks::{NewTask, TaskColumn, TaskQuery};
+pub use uploads::{Aborted, Commit, CommitFindings, Committed, Intent, NewUpload, Purpose};

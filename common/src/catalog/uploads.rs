@@ -9,9 +9,49 @@ use serde_json::{Map, Value};
 use super::fault::failed;
 use super::rows::{self, to_column};
 use super::{Changes, Queries};
-use crate::Result;
 use crate::model::Status;
 use crate::time::Timestamp;
+use crate::{Error, Result};
+
+/// What the data of an upload is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A client brings the data of an image.
+    Store,
+    /// A client brings data that will be imported.
+    Staging,
+    /// A job brings it.
+    Job,
+}
+
+impl Purpose {
+    const ALL: [Purpose; 3] = [Purpose::Store, Purpose::Staging, Purpose::Job];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Store => "store",
+            Purpose::Staging => "staging",
+            Purpose::Job => "job",
+        }
+    }
+
+    /// The status of the image meanwhile, where the upload decides it.
+    fn status(self) -> Option<Status> {
+        match self {
+            Purpose::Store => Some(Status::Saving),
+            Purpose::Staging => Some(Status::Uploading),
+            Purpose::Job => None,
+        }
+    }
+}
+
+impl std::str::FromStr for Purpose {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Purpose::ALL.into_iter().find(|purpose| purpose.as_str() == text).ok_or(())
+    }
+}
 
 /// An upload that may begin.
 #[derive(Debug, Clone)]
@@ -28,7 +68,7 @@ pub struct NewUpload<'a> {
     pub url: &'a str,
     /// Metadata of the location to come: `{"store": …}` in multi-store mode, else empty.
     pub location_metadata: &'a Map<String, Value>,
-    /// Name of the digest beside MD5.
+    /// Name of the digest beside MD5; empty where nothing is hashed.
     pub hash_algo: &'a str,
     /// The project whose storage quota the data counts for.
     pub quota_project: Option<&'a str>,
@@ -57,6 +97,10 @@ pub struct Intent {
     pub image_deleted: bool,
     /// When it was opened.
     pub started_at: Timestamp,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The job that it belongs to.
+    pub job_id: Option<String>,
 }
 
 /// The data of an upload is durable: what is known of it.
@@ -66,6 +110,13 @@ pub struct Commit<'a> {
     pub upload_id: &'a str,
     /// Bytes.
     pub size: u64,
+    /// What was found out about it; nothing about what is staged.
+    pub findings: Option<CommitFindings<'a>>,
+}
+
+/// What was found out about the data of an upload.
+#[derive(Debug, Clone, Copy)]
+pub struct CommitFindings<'a> {
     /// Bytes of the disk that the data describes, where known.
     pub virtual_size: Option<u64>,
     /// MD5, hexadecimal.
@@ -102,7 +153,7 @@ pub enum Aborted {
 }
 
 const INTENT_COLUMNS: &str = "upload_id, image_id, instance, store, url, quota_project, doomed, started_at, \
-     NOT EXISTS (SELECT 1 FROM images WHERE images.id = image_id AND +images.deleted = 0)";
+     NOT EXISTS (SELECT 1 FROM images WHERE images.id = image_id AND +images.deleted = 0), purpose, job_id";
 
 impl Queries<'_> {
     /// The open upload `upload_id`.
@@ -128,28 +179,19 @@ impl Queries<'_> {
 }
 
 impl Changes<'_> {
-    /// Moves the image from `queued` to `saving` and records the intent. 404 when the image is not there, 409 when it
-    /// is not `queued`.
-    pub fn open_upload(&self, upload: &NewUpload<'_>) -> Result<()> {
-        self.set_status(upload.image_id, &[Status::Queued], Status::Saving)?;
-        self.execute(
-            "INSERT INTO vitrine_uploads \
-             (upload_id, image_id, instance, store, url, location_metadata, hash_algo, quota_project, expected_size, \
-             started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            &[
-                &upload.upload_id,
-                &upload.image_id,
-                &upload.instance,
-                &upload.store,
-                &upload.url,
-                &rows::json_column(upload.location_metadata)?,
-                &upload.hash_algo,
-                &upload.quota_project,
-                &upload.expected_size.map(to_column).transpose()?,
-                &Timestamp::now().to_sql(),
-            ],
-        )
-        .map(|_| ())
+    /// Moves the image from `queued` to the status of an upload for `purpose` and records the intent. 404 when the image is not
+    /// there, 409 when it is not `queued`, or while what an earlier attempt left at the place is being removed.
+    pub fn open_upload(&self, upload: &NewUpload<'_>, purpose: Purpose) -> Result<()> {
+        if let Some(status) = purpose.status() {
+            self.set_status(upload.image_id, &[Status::Queued], status)?;
+        }
+        if self.is_being_filled(upload.url)? {
+            let image = upload.image_id;
+            return Err(Error::conflict(format!(
+                "Data of an earlier attempt for image {image} is still being removed."
+            )));
+        }
+        insert_upload(self, upload, purpose, None)
     }
 
     /// Makes the image `active` with its data, and ends the intent.
@@ -166,6 +208,7 @@ impl Changes<'_> {
             return Ok(Committed::Before);
         }
         let now = Timestamp::now().to_sql();
+        let Some(findings) = &commit.findings else { return self.commit_staged(commit, &image_id, &now) };
         let changed = self.execute(
             "UPDATE images SET status = ?2, size = ?3, virtual_size = ?4, checksum = ?5, os_hash_algo = ?6, \
              os_hash_value = ?7, updated_at = ?8 WHERE id = ?1 AND deleted = 0 AND status = ?9",
@@ -173,10 +216,10 @@ impl Changes<'_> {
                 &image_id,
                 &Status::Active.as_str(),
                 &to_column(commit.size)?,
-                &commit.virtual_size.map(to_column).transpose()?,
-                &commit.checksum,
+                &findings.virtual_size.map(to_column).transpose()?,
+                &findings.checksum,
                 &hash_algo,
-                &commit.hash_value,
+                &findings.hash_value,
                 &now,
                 &Status::Saving.as_str(),
             ],
@@ -185,6 +228,19 @@ impl Changes<'_> {
             return Ok(Committed::ImageGone);
         }
         self.insert_location(&image_id, &url, &metadata, &now)?;
+        self.execute("UPDATE vitrine_uploads SET committed_at = ?2 WHERE upload_id = ?1", &[&commit.upload_id, &now])?;
+        Ok(Committed::Now)
+    }
+
+    /// The data is staged: an import may take it.
+    fn commit_staged(&self, commit: &Commit<'_>, image_id: &str, now: &str) -> Result<Committed> {
+        let changed = self.execute(
+            "UPDATE images SET size = ?2, updated_at = ?3 WHERE id = ?1 AND deleted = 0 AND status = ?4",
+            &[&image_id, &to_column(commit.size)?, &now, &Status::Uploading.as_str()],
+        )?;
+        if changed == 0 {
+            return Ok(Committed::ImageGone);
+        }
         self.execute("UPDATE vitrine_uploads SET committed_at = ?2 WHERE upload_id = ?1", &[&commit.upload_id, &now])?;
         Ok(Committed::Now)
     }
@@ -200,23 +256,28 @@ impl Changes<'_> {
     }
 
     /// Ends the intent of an upload whose bytes are removed, and puts its image back to `queued`, without size and
-    /// digests.
+    /// digests; that of a job's it leaves to the job.
     pub fn abort_upload(&self, upload_id: &str) -> Result<Aborted> {
         let row = self.one(
-            "SELECT image_id, committed_at IS NOT NULL FROM vitrine_uploads WHERE upload_id = ?1",
+            "SELECT image_id, purpose, committed_at IS NOT NULL FROM vitrine_uploads WHERE upload_id = ?1",
             [upload_id],
-            |row| row.try_into().map_err(failed),
+            |row| {
+                let image_id: String = row.get(0).map_err(failed)?;
+                let purpose: Purpose = rows::parsed(row, 1, "vitrine_uploads.purpose")?;
+                Ok((image_id, purpose, row.get(2).map_err(failed)?))
+            },
         )?;
         let Some(row) = row else { return Ok(Aborted::Unknown) };
-        let (image_id, committed): (String, bool) = row;
+        let (image_id, purpose, committed): (String, Purpose, bool) = row;
         if committed {
             return Ok(Aborted::Committed);
         }
         self.execute("DELETE FROM vitrine_uploads WHERE upload_id = ?1", &[&upload_id])?;
+        let Some(status) = purpose.status() else { return Ok(Aborted::Requeued) };
         let requeued = self.execute(
             "UPDATE images SET status = ?2, size = NULL, virtual_size = NULL, checksum = NULL, os_hash_algo = NULL, \
              os_hash_value = NULL, updated_at = ?3 WHERE id = ?1 AND deleted = 0 AND status = ?4",
-            &[&image_id, &Status::Queued.as_str(), &Timestamp::now().to_sql(), &Status::Saving.as_str()],
+            &[&image_id, &Status::Queued.as_str(), &Timestamp::now().to_sql(), &status.as_str()],
         )?;
         Ok(if requeued == 0 { Aborted::ImageGone } else { Aborted::Requeued })
     }
@@ -239,5 +300,37 @@ fn intent(row: &Row<'_>) -> Result<Intent> {
         started_at: rows::timestamp(row, 7)?
             .ok_or_else(|| super::fault::corrupt("vitrine_uploads.started_at", "NULL"))?,
         image_deleted: row.get(8).map_err(failed)?,
+        purpose: rows::parsed(row, 9, "vitrine_uploads.purpose")?,
+        job_id: row.get(10).map_err(failed)?,
     })
+}
+
+/// Records an upload.
+pub(super) fn insert_upload(
+    changes: &Changes<'_>,
+    upload: &NewUpload<'_>,
+    purpose: Purpose,
+    job_id: Option<&str>,
+) -> Result<()> {
+    changes
+        .execute(
+            "INSERT INTO vitrine_uploads \
+             (upload_id, image_id, instance, store, url, location_metadata, hash_algo, quota_project, expected_size, \
+             started_at, purpose, job_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            &[
+                &upload.upload_id,
+                &upload.image_id,
+                &upload.instance,
+                &upload.store,
+                &upload.url,
+                &rows::json_column(upload.location_metadata)?,
+                &upload.hash_algo,
+                &upload.quota_project,
+                &upload.expected_size.map(to_column).transpose()?,
+                &Timestamp::now().to_sql(),
+                &purpose.as_str(),
+                &job_id,
+            ],
+        )
+        .map(|_| ())
 }

@@ -55,6 +55,8 @@ impl Config {
     }
 }
 
+const SECONDS_OF_AN_HOUR: u64 = 3600;
+
 /// The configuration, or `None` when a part cannot be built; then there is a problem that says why.
 pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Overrides) -> Option<Config> {
     let Overrides { data_dir, listen, admin_listen } = overrides;
@@ -132,6 +134,10 @@ fn api(settings: &Settings<'_>) -> Api {
         user_storage_quota: quota("user_storage_quota").filter(|bytes| *bytes > 0),
         hashing_algorithm: settings.text("DEFAULT", "hashing_algorithm").unwrap_or_default(),
         enabled_import_methods: import_methods(settings),
+        task_time_to_live: Duration::from_secs(
+            settings.count::<u64>("task", "task_time_to_live").saturating_mul(SECONDS_OF_AN_HOUR),
+        ),
+        imports_at_a_time: settings.count("taskflow_executor", "max_workers"),
         container_formats: settings.list("image_format", "container_formats"),
         disk_formats: settings.list("image_format", "disk_formats"),
         require_image_format_match: settings.bool("image_format", "require_image_format_match"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::options::{BACKEND_DEFAULTS, STAGING_GROUP, STORE_GROUP};
 use super::problem::Problem;
 use super::resolve::absolute;
-use super::resolved::{DataDir, FileStore, StoreConfig, StoreKind, Stores};
+use super::resolved::{DataDir, FileStore, STAGING_STORE, StoreConfig, StoreKind, Stores};
 use super::settings::Settings;
 use super::value::Value;
 
@@ -34,13 +34,33 @@ pub(super) fn resolve(settings: &Settings<'_>, data_dir: &Path) -> (Option<Store
     let default_backend = settings.text(SINGLE_GROUP, "default_backend");
     let default_store = settings.text(SINGLE_GROUP, "default_store").unwrap_or_default();
     let kinds = settings.list(SINGLE_GROUP, "stores");
-    if backends.is_empty() {
-        let staging = single_staging.map_or(staging, |uri| staging_path(settings, &uri));
-        (single(settings, data_dir, &kinds, &default_store), staging)
+    let (list, path) = if backends.is_empty() {
+        let path = single_staging.map_or(staging, |uri| staging_path(settings, &uri));
+        (single(settings, data_dir, &kinds, &default_store), path)
     } else {
-        let staging = multi_staging.map_or(staging, |path| absolute(settings, Path::new(&path)));
-        (several(settings, data_dir, &backends, default_backend), staging)
-    }
+        let path = multi_staging.map_or(staging, |path| absolute(settings, Path::new(&path)));
+        (several(settings, data_dir, &backends, default_backend), path)
+    };
+    let stores = list.map(|Listed { multi, default, list }| {
+        let staging = staging_store(&path);
+        reject_shared_directories(settings, list.iter().chain([&staging]));
+        Stores { multi, default, list, staging }
+    });
+    (stores, path)
+}
+
+/// The stores of the API.
+struct Listed {
+    multi: bool,
+    default: String,
+    list: Vec<StoreConfig>,
+}
+
+/// A file store for what waits for its import.
+fn staging_store(path: &Path) -> StoreConfig {
+    let dirs = vec![DataDir { path: path.to_owned(), priority: 0 }];
+    let file = FileStore { dirs, file_mode: None, thin_provisioning: false, chunk_bytes: 0 };
+    StoreConfig { id: STAGING_STORE.to_owned(), kind: StoreKind::File(file), weight: 0, description: None }
 }
 
 fn kind_of(name: &str) -> Option<&'static str> {
@@ -61,7 +81,7 @@ fn staging_path(settings: &Settings<'_>, uri: &str) -> PathBuf {
     }
 }
 
-fn single(settings: &Settings<'_>, data_dir: &Path, kinds: &[String], default: &str) -> Option<Stores> {
+fn single(settings: &Settings<'_>, data_dir: &Path, kinds: &[String], default: &str) -> Option<Listed> {
     let groups = [SINGLE_GROUP];
     for name in kinds {
         match kind_of(name) {
@@ -91,7 +111,7 @@ fn single(settings: &Settings<'_>, data_dir: &Path, kinds: &[String], default: &
         }
     }
     let store = file_store(settings, "file", &groups, data_dir)?;
-    Some(Stores { multi: false, default: store.id.clone(), list: vec![store] })
+    Some(Listed { multi: false, default: store.id.clone(), list: vec![store] })
 }
 
 fn several(
@@ -99,7 +119,7 @@ fn several(
     data_dir: &Path,
     backends: &[(String, String)],
     default: Option<String>,
-) -> Option<Stores> {
+) -> Option<Listed> {
     let bad = |value: &str, accepted: &str| settings.bad("DEFAULT", &["DEFAULT"], "enabled_backends", value, accepted);
     let mut list = Vec::new();
     for (id, name) in backends {
@@ -116,7 +136,6 @@ fn several(
             None => bad(&format!("{id}:{name}"), &format!("stores of the kinds {}", kind_names())),
         }
     }
-    reject_shared_directories(settings, &list);
     let Some(default) = default else {
         let reason = "enabled_backends needs a store for new images".to_owned();
         settings.problem(Problem::Missing {
@@ -137,12 +156,12 @@ fn several(
         );
         return None;
     }
-    (list.len() == backends.len()).then_some(Stores { multi: true, default, list })
+    (list.len() == backends.len()).then_some(Listed { multi: true, default, list })
 }
 
 /// A directory that belongs to two stores would let one overwrite or delete the other's files.
-fn reject_shared_directories(settings: &Settings<'_>, list: &[StoreConfig]) {
-    let dirs = list.iter().flat_map(|store| {
+fn reject_shared_directories<'c>(settings: &Settings<'_>, list: impl Iterator<Item = &'c StoreConfig>) {
+    let dirs = list.flat_map(|store| {
         let StoreKind::File(file) = &store.kind;
         file.dirs.iter().map(move |dir| (store, dir))
     });

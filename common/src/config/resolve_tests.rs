@@ -239,10 +239,8 @@ enable_proxy_headers_parsing = True
     assert_eq!(password.expose(), "s$cret");
     let expected = [
         "0.conf:8: [DEFAULT] transport_url",
-        "0.conf:11: [DEFAULT] enabled_import_methods",
         "0.conf:17: [database] max_retries",
         "0.conf:28: [keystone_authtoken] memcached_servers",
-        "0.conf:50: [os_glance_staging_store] filesystem_store_datadir",
     ];
     assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
     for (warning, start) in warnings.iter().zip(expected) {

@@ -118,6 +118,10 @@ pub struct Api {
     pub hashing_algorithm: String,
     /// Import methods that clients may use.
     pub enabled_import_methods: Vec<String>,
+    /// How long a task that is over is remembered.
+    pub task_time_to_live: Duration,
+    /// Imports that move data at a time.
+    pub imports_at_a_time: usize,
     /// Container formats that images may have.
     pub container_formats: Vec<String>,
     /// Disk formats that images may have.
@@ -156,7 +160,12 @@ pub struct Stores {
     pub default: String,
     /// The stores, in the order of the file. In the mode of a single store its id is the kind, `file`.
     pub list: Vec<StoreConfig>,
+    /// Where data waits for its import: no store of the API.
+    pub staging: StoreConfig,
 }
+
+/// Id of [`Stores::staging`].
+pub const STAGING_STORE: &str = "os_glance_staging_store";
 
 /// One store.
 #[derive(Debug, Clone, PartialEq, Eq)]

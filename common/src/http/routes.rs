@@ -90,8 +90,6 @@ routes! {
     RemoveFromStore = "DELETE" "/v2/stores/{store}/{image}" Control;
     /// List tasks.
     ListTasks = "GET" "/v2/tasks" Control;
-    /// Begin a task.
-    CreateTask = "POST" "/v2/tasks" Control;
     /// Show a task.
     ShowTask = "GET" "/v2/tasks/{task}" Control;
     /// Forbid downloads.

@@ -54,7 +54,7 @@ pub(crate) async fn create(call: &Call<'_>) -> Result<Reply> {
     let config = &call.app().config;
     let location = format!("{}/v2/images/{}", base_url(&call.parts.headers, config), image.id);
     let mut reply = Reply::json(StatusCode::CREATED, &view(call, &image)).header(LOCATION, &location);
-    let methods = super::info::import_methods();
+    let methods = super::info::import_methods(config);
     if !methods.is_empty() {
         reply = reply.header(IMPORT_METHODS, &methods.join(","));
     }

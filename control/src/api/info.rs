@@ -1,23 +1,25 @@
 //! `/v2/info/…`.
 
 use common::Result;
-use common::config::{StoreConfig, StoreKind};
+use common::config::{Config, StoreConfig, StoreKind};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::reply::Reply;
+use crate::imports::Method;
 
-/// The import methods that work: none yet.
-pub(crate) fn import_methods() -> &'static [&'static str] {
-    &[]
+/// The import methods that clients may use, in the order of the configuration.
+pub(crate) fn import_methods(config: &Config) -> Vec<&str> {
+    let enabled = config.api.enabled_import_methods.iter().map(String::as_str);
+    enabled.filter(|name| Method::ALL.iter().any(|method| method.as_str() == *name)).collect()
 }
 
 /// `GET /v2/info/import`
 pub(crate) fn import(call: &Call<'_>) -> Result<Reply> {
     call.refuse_body()?;
     // Installers compare the description as a text.
-    let methods = json!({"description": "Import methods available.", "type": "array", "value": import_methods()});
+    let methods = json!({"description": "Import methods available.", "type": "array", "value": import_methods(&call.app().config)});
     Ok(Reply::json(StatusCode::OK, &json!({"import-methods": methods})))
 }
 

@@ -150,7 +150,6 @@ impl Api {
             Route::ListLocations => locations::list(call).await,
             Route::RemoveFromStore => stores::remove(call).await,
             Route::ListTasks => tasks::list(call).await,
-            Route::CreateTask => tasks::create(call).await,
             Route::ShowTask => tasks::show(call).await,
             Route::DeactivateImage => actions::act(call, Action::Deactivate).await,
             Route::ReactivateImage => actions::act(call, Action::Reactivate).await,

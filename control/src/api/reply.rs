@@ -49,6 +49,11 @@ impl Reply {
         Reply::new(StatusCode::NO_CONTENT, NOTHING, String::new())
     }
 
+    /// 202: something was begun.
+    pub(crate) fn accepted() -> Self {
+        Reply::new(StatusCode::ACCEPTED, NOTHING, String::new())
+    }
+
     /// A response of nothing but a status.
     pub(crate) fn bare(status: StatusCode) -> Self {
         Reply { status, headers: Vec::new(), body: String::new() }

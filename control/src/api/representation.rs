@@ -109,7 +109,7 @@ mod tests {
         let template = config.stores.list.first().expect("one store").clone();
         let store = |id: &str, weight| StoreConfig { id: id.to_owned(), weight, ..template.clone() };
         let list = vec![store("slow", 0), store("fast", 10)];
-        (api, Stores { multi: true, default: "slow".to_owned(), list })
+        (api, Stores { multi: true, default: "slow".to_owned(), list, ..config.stores })
     }
 
     fn stored_image() -> Image {

@@ -1,27 +1,156 @@
 //! `/v2/tasks` and `/v2/images/{image}/tasks`.
 
-use common::authorise::NOT_FOUND_TEXT;
+use common::catalog::{TaskColumn, TaskQuery};
+use common::http::query;
+use common::model::{Task, TaskStatus};
+use common::time::Timestamp;
 use common::{Error, Result};
+use http::StatusCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::call::Call;
 use super::reply::Reply;
 
 /// `GET /v2/images/{image}/tasks`
-pub(crate) async fn of_image(_call: &Call<'_>) -> Result<Reply> {
-    Err(Error::not_found(NOT_FOUND_TEXT))
+pub(crate) async fn of_image(call: &Call<'_>) -> Result<Reply> {
+    call.refuse_body()?;
+    let tasks = call.app().tasks_of_image(call.caller, call.param(0)?).await?;
+    let tasks: Vec<Value> = tasks.iter().map(row).collect();
+    Ok(Reply::json(StatusCode::OK, &json!({"tasks": tasks})))
 }
 
 /// `GET /v2/tasks`
-pub(crate) async fn list(_call: &Call<'_>) -> Result<Reply> {
-    Err(Error::not_found(NOT_FOUND_TEXT))
-}
-
-/// `POST /v2/tasks`
-pub(crate) async fn create(_call: &Call<'_>) -> Result<Reply> {
-    Err(Error::not_found(NOT_FOUND_TEXT))
+pub(crate) async fn list(call: &Call<'_>) -> Result<Reply> {
+    call.app().require_tasks_access(call.caller)?;
+    call.refuse_body()?;
+    let params = call.query()?;
+    let api = &call.app().config.api;
+    let query = decode(&params, api.page_default, api.page_max)?;
+    let limit = query.limit;
+    let tasks = call.app().tasks(call.caller, query).await.map_err(|error| match error.kind {
+        common::Kind::NotFound => Error::bad_request(error.message),
+        _ => error,
+    })?;
+    let next = tasks.last().filter(|_| tasks.len() == limit).map(|task| task.id.clone());
+    let kept: Vec<(String, String)> = params.into_iter().filter(|(name, _)| name != "marker").collect();
+    let mut document = json!({
+        "tasks": tasks.iter().map(stub).collect::<Vec<_>>(),
+        "first": link(&kept, None),
+        "schema": "/v2/schemas/tasks",
+    });
+    if let Some(marker) = next {
+        document["next"] = json!(link(&kept, Some(&marker)));
+    }
+    Ok(Reply::json(StatusCode::OK, &document))
 }
 
 /// `GET /v2/tasks/{task}`
-pub(crate) async fn show(_call: &Call<'_>) -> Result<Reply> {
-    Err(Error::not_found(NOT_FOUND_TEXT))
+pub(crate) async fn show(call: &Call<'_>) -> Result<Reply> {
+    call.refuse_body()?;
+    let task = call.app().task(call.caller, call.param(0)?).await?;
+    let mut view = stub(&task);
+    view["input"] = task.input;
+    view["result"] = task.result;
+    view["message"] = json!(task.message);
+    for (name, value) in [("image_id", task.image_id), ("request_id", task.request_id), ("user_id", task.user_id)] {
+        if let Some(value) = value {
+            view[name] = json!(value);
+        }
+    }
+    Ok(Reply::json(StatusCode::OK, &view))
+}
+
+fn decode(params: &[(String, String)], page_default: usize, page_max: usize) -> Result<TaskQuery> {
+    let mut query = TaskQuery {
+        owner: None,
+        equal: Vec::new(),
+        sort: TaskColumn::CreatedAt,
+        ascending: false,
+        marker: None,
+        limit: page_default,
+    };
+    let column = |name: &str| TaskColumn::ALL.into_iter().find(|column| column.as_str() == name);
+    for (name, value) in params {
+        match name.as_str() {
+            "limit" => {
+                let number: i64 =
+                    value.trim().parse().map_err(|_| Error::bad_request("limit param must be an integer"))?;
+                query.limit =
+                    usize::try_from(number).map_err(|_| Error::bad_request("limit param must be positive"))?;
+            }
+            "marker" if value.is_empty() => {}
+            "marker" => {
+                Uuid::parse_str(value).map_err(|_| Error::bad_request("Invalid marker format"))?;
+                query.marker = Some(value.clone());
+            }
+            "sort_key" => {
+                let unknown = || Error::bad_request("Sort key supplied was not valid.");
+                query.sort = column(value).ok_or_else(unknown)?;
+            }
+            "sort_dir" => {
+                query.ascending = match value.as_str() {
+                    "asc" => true,
+                    "desc" => false,
+                    _ => return Err(Error::bad_request(format!("Invalid sort direction: {value}"))),
+                };
+            }
+            "status" if !value.is_empty() && value.parse::<TaskStatus>().is_err() => {
+                return Err(Error::bad_request(format!("Invalid status value: {value}")));
+            }
+            "type" if !value.is_empty() && value != "import" => {
+                return Err(Error::bad_request(format!("Invalid type value: {value}")));
+            }
+            // Names that no task has filter nothing.
+            name => query.equal.extend(column(name).map(|column| (column, value.clone()))),
+        }
+    }
+    query.limit = query.limit.min(page_max);
+    Ok(query)
+}
+
+fn link(params: &[(String, String)], marker: Option<&str>) -> String {
+    let pairs = params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let query = query::write_query(pairs.chain(marker.map(|marker| ("marker", marker))));
+    if query.is_empty() { "/v2/tasks".to_owned() } else { format!("/v2/tasks?{query}") }
+}
+
+/// A task as lists show it.
+fn stub(task: &Task) -> Value {
+    let mut view = json!({
+        "id": task.id,
+        "type": task.kind.as_str(),
+        "status": task.status.as_str(),
+        "owner": task.owner,
+        "created_at": task.created_at.to_api(),
+        "updated_at": task.updated_at.to_api(),
+        "self": format!("/v2/tasks/{}", task.id),
+        "schema": "/v2/schemas/task",
+    });
+    if let Some(expires_at) = task.expires_at {
+        view["expires_at"] = json!(expires_at.to_api());
+    }
+    view
+}
+
+/// A task as the original shows it below its image: the row itself.
+fn row(task: &Task) -> Value {
+    let time = |time: Timestamp| time.to_sql().replace(' ', "T");
+    json!({
+        "id": task.id,
+        "type": task.kind.as_str(),
+        "status": task.status.as_str(),
+        "owner": task.owner,
+        "expires_at": task.expires_at.map(time),
+        "created_at": time(task.created_at),
+        "updated_at": time(task.updated_at),
+        "deleted_at": Value::Null,
+        "deleted": false,
+        "image_id": task.image_id,
+        "request_id": task.request_id,
+        "user_id": task.user_id,
+        "input": task.input,
+        "result": task.result,
+        "message": task.message,
+    })
 }

@@ -2,12 +2,14 @@
 
 use common::authorise::Authority;
 use common::catalog::{ListQuery, NewImage};
+use common::config::STAGING_STORE;
 use common::identity::Identity;
-use common::model::{Image, Visibility};
+use common::model::{Image, Status, Visibility};
 use common::{Error, Kind, Result};
 
 use super::patch::{self, Change, Op, Target};
 use super::{App, Seen, quota, reworded};
+use crate::uploads::staged_url;
 
 /// One page of a list.
 pub(crate) struct Page {
@@ -146,13 +148,17 @@ impl App {
     /// # Errors
     /// 404, 403 by policy or for a protected image.
     pub(crate) async fn delete_image(&self, caller: &Identity, id: String) -> Result<()> {
-        let (authority, caller) = (self.authority.clone(), caller.clone());
+        let (authority, caller, config) = (self.authority.clone(), caller.clone(), self.config.clone());
         let deleted = self.db.write(move |catalog| {
             let seen = Seen::find(catalog, &caller, &id)
                 .map_err(|error| reworded(error, Kind::NotFound, || format!("Failed to find image {id} to delete")))?;
             seen.require(&authority, "delete_image", &caller)?;
             if seen.image.protected {
                 return Err(Error::forbidden(format!("Image {id} is protected and cannot be deleted.")));
+            }
+            if matches!(seen.image.status, Status::Uploading | Status::Importing) {
+                let url = staged_url(&config.stores.staging, &seen.image.id)?;
+                catalog.add_removal(&seen.image.id, Some(STAGING_STORE), &url, None)?;
             }
             // The original calls a status that forbids deletion a bad request.
             catalog.delete_image(&id).map_err(|error| match error.kind {
@@ -161,7 +167,7 @@ impl App {
             })
         });
         deleted.await?;
-        self.uploads.after_delete();
+        self.uploads.wake_reaper();
         Ok(())
     }
 }

@@ -3,11 +3,13 @@
 pub(crate) mod actions;
 pub(crate) mod fields;
 pub(crate) mod images;
+pub(crate) mod imports;
 pub(crate) mod info;
 pub(crate) mod members;
 pub(crate) mod patch;
 pub(crate) mod quota;
 pub(crate) mod tags;
+pub(crate) mod tasks;
 
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use common::model::Image;
 use common::{Error, Kind, Result};
 
 use crate::db::Db;
+use crate::imports::Imports;
 use crate::uploads::Uploads;
 
 /// The application: everything that a request works with.
@@ -33,6 +36,8 @@ pub(crate) struct App {
     pub(crate) db: Db,
     /// Uploads under way and bytes to remove.
     pub(crate) uploads: Uploads,
+    /// Imports under way.
+    pub(crate) imports: Imports,
 }
 
 /// An image that the caller can see.

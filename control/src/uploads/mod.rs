@@ -4,20 +4,21 @@
 //! crash leaves on record, [`reaper`] clears up.
 
 mod metrics;
-mod place;
-mod quota;
+pub(crate) mod place;
+pub(crate) mod quota;
 mod reaper;
 pub(crate) mod request;
 mod room;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::authorise::Authority;
-use common::catalog::{Aborted, Changes, Commit, Committed, NewUpload};
-use common::config::{Config, StoreConfig};
+use common::catalog::{Aborted, Changes, Commit, CommitFindings, Committed, NewUpload, Purpose};
+use common::config::{Config, StoreConfig, StoreKind};
 use common::identity::Identity;
 use common::model::{Image, Status};
-use common::rpc::{CommitUpload, OpenUpload, UploadTicket};
+use common::rpc::{CommitUpload, Examination, Findings, OpenUpload, UploadTarget, UploadTicket};
 use common::time::Timestamp;
 use common::{Error, Kind, Result};
 use prometheus::Registry;
@@ -31,6 +32,9 @@ use crate::db::Db;
 use metrics::Metrics;
 use request::Wanted;
 use room::Room;
+
+/// The import method whose data is staged by the client.
+pub(crate) const GLANCE_DIRECT: &str = "glance-direct";
 
 /// Uploads under way and bytes to remove. Clones are the same.
 #[derive(Clone)]
@@ -106,16 +110,37 @@ impl Uploads {
     ) -> Result<UploadTicket> {
         self.require_greeted(&message.instance)?;
         let config = self.shared.config.clone();
+        let staging = message.target == UploadTarget::Staging;
+        if staging && !config.api.enabled_import_methods.iter().any(|method| method == GLANCE_DIRECT) {
+            let text = format!("'{GLANCE_DIRECT}' method is not available at this site.");
+            return Err(Error::not_found(text));
+        }
         let (image_id, instance) = (message.image_id.clone(), message.instance.clone());
-        let store = place::store(&config.stores, message.store.as_deref())?.clone();
+        let store = match staging {
+            true => config.stores.staging.clone(),
+            false => place::store(&config.stores, message.store.as_deref())?.clone(),
+        };
         // Told only to callers who may upload, so its failure waits for its turn.
-        let directory = place::directory(&store, wanted.size, &self.shared.room).await;
+        let directory = self.directory(&store, wanted.size).await;
         let opened = self.shared.db.write(move |catalog| {
             let seen = Seen::find(catalog, &caller, &image_id)?;
-            seen.require(&authority, "upload_image", &caller)?;
-            let (disk_format, container_format) = ready(&seen.image)?;
-            let project = caller.project_id.as_deref();
+            let (rule, purpose) = match staging {
+                true => ("modify_image", Purpose::Staging),
+                false => ("upload_image", Purpose::Store),
+            };
+            seen.require(&authority, rule, &caller)?;
             let api = &config.api;
+            let examination = match staging {
+                true => {
+                    require_queued(&seen.image, Status::Uploading)?;
+                    None
+                }
+                false => {
+                    require_queued(&seen.image, Status::Saving)?;
+                    Some(examination(&seen.image, api.hashing_algorithm.clone())?)
+                }
+            };
+            let project = caller.project_id.as_deref();
             let quota = api.user_storage_quota;
             let size_max = quota::allowance(catalog, project, quota, api.image_size_max, wanted.size, None)?;
             let ticket = UploadTicket {
@@ -124,12 +149,23 @@ impl Uploads {
                 url: place::url(&directory?, &seen.image.id)?,
                 expected_size: wanted.size,
                 size_max,
-                hash_algo: api.hashing_algorithm.clone(),
-                disk_format,
-                container_format,
+                examination,
             };
-            let metadata = location_metadata(config.stores.multi, &store);
-            record(catalog, &ticket, &seen.image.id, &instance, project, &metadata)?;
+            let metadata = location_metadata(config.stores.multi && !staging, &store.id);
+            catalog.open_upload(
+                &NewUpload {
+                    upload_id: &ticket.upload_id,
+                    image_id: &seen.image.id,
+                    instance: &instance,
+                    store: &ticket.store,
+                    url: &ticket.url,
+                    location_metadata: &metadata,
+                    hash_algo: ticket.examination.as_ref().map_or("", |wanted| &wanted.hash_algo),
+                    quota_project: project,
+                    expected_size: ticket.expected_size,
+                },
+                purpose,
+            )?;
             Ok(ticket)
         });
         let ticket = opened.await?;
@@ -200,9 +236,17 @@ impl Uploads {
         }
     }
 
-    /// An image was deleted: what that left to do is on record, and the reaper does it, beginning now.
-    pub(crate) fn after_delete(&self) {
+    /// Bytes to be removed are on record: the reaper does it, beginning now.
+    pub(crate) fn wake_reaper(&self) {
         self.shared.work.notify_one();
+    }
+
+    /// The directory of `store` that takes data of so many bytes, if known.
+    ///
+    /// # Errors
+    /// 413 when none has room.
+    pub(crate) async fn directory(&self, store: &StoreConfig, size: Option<u64>) -> Result<PathBuf> {
+        place::directory(store, size, &self.shared.room).await
     }
 
     fn require_greeted(&self, instance: &str) -> Result<()> {
@@ -220,15 +264,22 @@ impl Uploads {
     }
 }
 
-/// Refuses images that take no data; their formats otherwise.
-fn ready(image: &Image) -> Result<(String, String)> {
-    if image.status != Status::Queued {
-        let (from, to) = (image.status, Status::Saving);
-        return Err(Error::conflict(format!("Image status transition from {from} to {to} is not allowed")));
+/// Refuses images that take no data.
+fn require_queued(image: &Image, to: Status) -> Result<()> {
+    match image.status {
+        Status::Queued => Ok(()),
+        from => Err(Error::conflict(format!("Image status transition from {from} to {to} is not allowed"))),
     }
+}
+
+/// What is to be found out about the data of an image.
+///
+/// # Errors
+/// 400 for an image that does not say what it is.
+pub(crate) fn examination(image: &Image, hash_algo: String) -> Result<Examination> {
     let given = |format: &Option<String>| format.clone().filter(|format| !format.is_empty());
     match (given(&image.disk_format), given(&image.container_format)) {
-        (Some(disk), Some(container)) => Ok((disk, container)),
+        (Some(disk_format), Some(container_format)) => Ok(Examination { hash_algo, disk_format, container_format }),
         (disk, container) => {
             let missing = match (disk, container) {
                 (None, None) => "Properties disk_format, container_format",
@@ -241,41 +292,32 @@ fn ready(image: &Image) -> Result<(String, String)> {
 }
 
 /// Metadata of the location to come: which store it is in, where there are several.
-fn location_metadata(multi: bool, store: &StoreConfig) -> Map<String, Value> {
-    let entry = multi.then(|| ("store".to_owned(), Value::from(store.id.clone())));
+pub(crate) fn location_metadata(multi: bool, store: &str) -> Map<String, Value> {
+    let entry = multi.then(|| ("store".to_owned(), Value::from(store)));
     entry.into_iter().collect()
 }
 
-fn record(
-    catalog: &Changes<'_>,
-    ticket: &UploadTicket,
-    image_id: &str,
-    instance: &str,
-    quota_project: Option<&str>,
-    location_metadata: &Map<String, Value>,
-) -> Result<()> {
-    catalog.open_upload(&NewUpload {
-        upload_id: &ticket.upload_id,
-        image_id,
-        instance,
-        store: &ticket.store,
-        url: &ticket.url,
-        location_metadata,
-        hash_algo: &ticket.hash_algo,
-        quota_project,
-        expected_size: ticket.expected_size,
-    })
+/// The URI of what is staged for an image.
+///
+/// # Errors
+/// 400 for an id that cannot be a file's name.
+pub(crate) fn staged_url(staging: &StoreConfig, image_id: &str) -> Result<String> {
+    let StoreKind::File(file) = &staging.kind;
+    let Some(dir) = file.dirs.first() else { return Err(Error::internal("the staging store has no directory")) };
+    place::url(&dir.path, image_id)
 }
 
 fn commit(catalog: &Changes<'_>, message: &CommitUpload) -> Result<Committed> {
     catalog.commit_upload(&Commit {
         upload_id: &message.upload_id,
         size: message.size,
-        virtual_size: message.virtual_size,
-        checksum: &message.checksum,
-        hash_value: &message.hash_value,
+        findings: message.findings.as_ref().map(|Findings { virtual_size, checksum, hash_value }| CommitFindings {
+            virtual_size: *virtual_size,
+            checksum,
+            hash_value,
+        }),
     })
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

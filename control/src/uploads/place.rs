@@ -50,7 +50,7 @@ fn best<'s>(store: &'s FileStore, free: &[Option<u64>], needed: u64) -> Option<&
 ///
 /// # Errors
 /// 400 for an id that cannot be a file's name.
-pub(super) fn url(directory: &Path, image_id: &str) -> Result<String> {
+pub(crate) fn url(directory: &Path, image_id: &str) -> Result<String> {
     // Ids that we made are UUIDs; a database that others wrote may hold anything.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if image_id.is_empty() || image_id.starts_with('.') || !image_id.bytes().all(plain) {
@@ -81,7 +81,8 @@ mod tests {
     #[test]
     fn only_several_stores_can_be_named() {
         let list = vec![file("a", &[(Path::new("/a"), 0)]), file("b", &[(Path::new("/b"), 0)])];
-        let stores = Stores { multi: true, default: "a".to_owned(), list };
+        let staging = file("os_glance_staging_store", &[(Path::new("/s"), 0)]);
+        let stores = Stores { multi: true, default: "a".to_owned(), list, staging };
         let id = |stores: &Stores, named| store(stores, named).map(|store| store.id.clone()).map_err(|e| e.message);
         assert_eq!(id(&stores, None).as_deref(), Ok("a"));
         assert_eq!(id(&stores, Some("b")).as_deref(), Ok("b"));

@@ -9,7 +9,7 @@ use common::{Error, Kind, Result};
 ///
 /// # Errors
 /// 413 when that is too much, or when nothing is left.
-pub(super) fn allowance(
+pub(crate) fn allowance(
     catalog: &Queries<'_>,
     project: Option<&str>,
     quota: Option<u64>,

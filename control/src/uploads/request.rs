@@ -38,6 +38,8 @@ pub(crate) fn decode(message: &OpenUpload) -> Result<Wanted> {
 
 #[cfg(test)]
 mod tests {
+    use common::rpc::UploadTarget;
+
     use super::*;
 
     fn message(content_type: Option<&str>, image_size: Option<&str>, content_length: Option<u64>) -> OpenUpload {
@@ -50,6 +52,7 @@ mod tests {
             image_size: image_size.map(str::to_owned),
             content_length,
             store: None,
+            target: UploadTarget::Store,
         }
     }
 

@@ -10,7 +10,7 @@ use common::catalog::{ImageChange, NewImage};
 use common::config::Overrides;
 use common::identity::Proof;
 use common::policy::Policy;
-use common::rpc::{self, DataplaneStatus, Done, Envelope, ToDataplane};
+use common::rpc::{self, DataplaneStatus, Done, Envelope, Job, ToDataplane};
 use http::StatusCode;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
@@ -22,11 +22,12 @@ const IMAGE: &str = "3050cc3d-ed3a-4a6c-8282-bcd0a6190aa8";
 
 /// What the data plane is, knows and was told.
 #[derive(Default)]
-struct Fake {
-    instance: String,
-    uploads: Vec<String>,
-    removed: Vec<(String, String, Option<String>)>,
+pub(crate) struct Fake {
+    pub(crate) instance: String,
+    pub(crate) uploads: Vec<String>,
+    pub(crate) removed: Vec<(String, String, Option<String>)>,
     cancelled: Vec<String>,
+    pub(crate) jobs: Vec<Job>,
     fails: bool,
     /// Stores that are not configured, and those that do not answer.
     unknown: Vec<&'static str>,
@@ -34,9 +35,9 @@ struct Fake {
     attempts: usize,
 }
 
-type FakeState = Arc<Mutex<Fake>>;
+pub(crate) type FakeState = Arc<Mutex<Fake>>;
 
-async fn answer(State(fake): State<FakeState>, body: Bytes) -> (StatusCode, String) {
+pub(crate) async fn answer(State(fake): State<FakeState>, body: Bytes) -> (StatusCode, String) {
     let envelope: Envelope<ToDataplane> = serde_json::from_slice(&body).expect("a message");
     let mut fake = fake.lock().expect("not poisoned");
     if fake.fails {
@@ -63,6 +64,11 @@ async fn answer(State(fake): State<FakeState>, body: Bytes) -> (StatusCode, Stri
         }
         ToDataplane::CancelUpload { upload_id } => {
             fake.cancelled.push(upload_id);
+            serde_json::to_string(&Done {})
+        }
+        ToDataplane::StartJob(job) => {
+            fake.uploads.extend(job.sinks.iter().map(|sink| sink.upload_id.clone()));
+            fake.jobs.push(job);
             serde_json::to_string(&Done {})
         }
     };
@@ -151,7 +157,7 @@ impl World {
 
     async fn delete(&self) {
         self.uploads.shared.db.write(|tx| tx.delete_image(IMAGE)).await.expect("deleted");
-        self.uploads.after_delete();
+        self.uploads.wake_reaper();
     }
 }
 
@@ -172,6 +178,7 @@ fn message(instance: &str) -> OpenUpload {
         image_size: None,
         content_length: None,
         store: None,
+        target: UploadTarget::Store,
     }
 }
 
@@ -188,9 +195,7 @@ fn data(ticket: &UploadTicket, size: u64) -> CommitUpload {
     CommitUpload {
         upload_id: ticket.upload_id.clone(),
         size,
-        virtual_size: None,
-        checksum: "c".repeat(32),
-        hash_value: "d".repeat(128),
+        findings: Some(Findings { virtual_size: None, checksum: "c".repeat(32), hash_value: "d".repeat(128) }),
     }
 }
 
@@ -200,8 +205,9 @@ async fn a_permitted_upload_becomes_an_active_image() {
     world.create(|new| new).await;
     let ticket = world.open().await;
     assert!(ticket.url.starts_with("file:///") && ticket.url.ends_with(&format!("/{IMAGE}")), "{}", ticket.url);
-    assert_eq!((ticket.disk_format.as_str(), ticket.container_format.as_str()), ("raw", "bare"));
-    assert_eq!((ticket.hash_algo.as_str(), ticket.size_max), ("sha512", 1 << 40));
+    let wanted = ticket.examination.clone().expect("what comes into a store is examined");
+    assert_eq!((wanted.disk_format.as_str(), wanted.container_format.as_str()), ("raw", "bare"));
+    assert_eq!((wanted.hash_algo.as_str(), ticket.size_max), ("sha512", 1 << 40));
     assert_eq!(world.status().await, Status::Saving);
     world.uploads.commit(data(&ticket, 3)).await.expect("committed");
     world.uploads.commit(data(&ticket, 3)).await.expect("and again");
@@ -506,7 +512,7 @@ async fn the_reaper_alone_removes_what_a_deletion_left() {
     let open = world.uploads.open(&message, Wanted { size: None }, member("p1"), world.authority.clone()).await;
     world.uploads.commit(data(&open.expect("may begin"), 3)).await.expect("committed");
     world.uploads.shared.db.write(move |tx| tx.delete_image(other)).await.expect("deleted");
-    world.uploads.after_delete();
+    world.uploads.wake_reaper();
     wait_for(async || world.on_record().await == 0).await;
     assert_eq!(world.fake().attempts, 2, "each once, and at once");
 }

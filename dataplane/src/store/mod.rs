@@ -9,7 +9,7 @@ mod file;
 
 use std::time::Instant;
 
-use common::config::{StoreConfig, StoreKind};
+use common::config::{self, STAGING_STORE, StoreKind};
 
 pub(crate) use error::{StoreError, exhausted};
 use file::{FileStore, FileWriter};
@@ -17,7 +17,7 @@ use file::{FileStore, FileWriter};
 use crate::io::{File, Frozen, Writing};
 use crate::metrics::{CoreMetrics, Path, StoreWork};
 
-/// All stores of this server.
+/// All stores of this server, the staging area among them.
 #[derive(Debug)]
 pub(crate) struct Stores {
     list: Vec<Store>,
@@ -71,9 +71,11 @@ pub(crate) struct Placement<'a> {
 }
 
 impl Stores {
-    pub(crate) fn new(configs: &[StoreConfig]) -> Self {
-        let list = configs
+    pub(crate) fn new(config: &config::Stores) -> Self {
+        let list = config
+            .list
             .iter()
+            .chain([&config.staging])
             .enumerate()
             .map(|(index, config)| {
                 let driver = match &config.kind {
@@ -83,6 +85,11 @@ impl Stores {
             })
             .collect();
         Stores { list }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.list.len()
     }
 
     /// The ids, in the order of the metrics' indexes.
@@ -96,10 +103,10 @@ impl Stores {
     }
 
     /// The store that holds `url`: the one that the location names, or, for a location of a single-store time, the one
-    /// whose places look like it.
+    /// whose places look like it. No location leads into the staging area unless it is named.
     pub(crate) fn holding(&self, named: Option<&str>, url: &str) -> Option<&Store> {
         named.and_then(|id| self.by_id(id)).or_else(|| {
-            self.list.iter().find(|store| match &store.driver {
+            self.list.iter().filter(|store| store.id != STAGING_STORE).find(|store| match &store.driver {
                 Driver::File(file) => file.holds(url),
             })
         })

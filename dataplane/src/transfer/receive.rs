@@ -1,34 +1,28 @@
 //! One pass over the bytes of an upload: received into a buffer, and from that same buffer hashed, inspected and
 //! written. A byte is never copied on the way.
 
-use std::collections::VecDeque;
-use std::future::Future;
 use std::num::NonZeroUsize;
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use common::Error;
+use common::config::Api;
 use common::error::Kind;
-use common::rpc::UploadTicket;
+use common::rpc::{Findings, UploadTicket};
 
-use crate::futures::{Either, race};
-use crate::hash::{Algorithm, Pool, Stream};
+use super::examine::Examiner;
+use super::writes::Writes;
+use crate::hash::Pool;
 use crate::http::body::{Body, BodyError};
 use crate::http::input::Input;
-use crate::inspect::Inspector;
-use crate::io::{BUFFER_BYTES, Buffer, BufferPool, Frozen, MailSender, Mailbox, Progress, mailbox, timeout, yield_now};
-use crate::store::{Pending, StoreError, Writer};
+use crate::io::{BUFFER_BYTES, Buffer, BufferPool, Frozen, Progress, timeout, yield_now};
+use crate::store::{StoreError, Writer};
 
 /// What the bytes of an upload came to.
 pub(crate) struct Received {
     /// How many there were.
     pub(crate) size: u64,
-    /// MD5, hexadecimal.
-    pub(crate) checksum: String,
-    /// The ticket's digest, hexadecimal.
-    pub(crate) hash_value: String,
-    /// What they look like, where somebody asked.
-    pub(crate) inspector: Option<Inspector>,
+    /// What was found out, where the ticket asks for it.
+    pub(crate) findings: Option<Findings>,
 }
 
 /// Why an upload ended early.
@@ -38,8 +32,8 @@ pub(crate) enum Interrupted {
     Client(BodyError),
     /// The client sends too slowly.
     Slow,
-    /// More or fewer bytes than promised or allowed.
-    Size(Error),
+    /// More or fewer bytes than promised or allowed, or others than the image claims.
+    Refused(Error),
     /// The store failed.
     Store(StoreError),
     /// The machine failed.
@@ -64,62 +58,23 @@ impl From<std::io::Error> for Interrupted {
     }
 }
 
-/// The two digests of one upload, each a stream of its own: with those of other uploads they fill lanes, alone they are a pair.
-struct Digests {
-    md5: Stream<Frozen>,
-    other: Stream<Frozen>,
-    sender: MailSender<(Which, String)>,
-    home: Mailbox<(Which, String)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Which {
-    Md5,
-    Other,
-}
-
-impl Digests {
-    fn new(pool: &Pool<Frozen>, algorithm: Algorithm, depth: NonZeroUsize) -> std::io::Result<Self> {
-        let (sender, seed) = mailbox(2)?;
-        let home = seed.attach()?;
-        Ok(Digests { md5: pool.open(Algorithm::Md5, depth), other: pool.open(algorithm, depth), sender, home })
-    }
-
-    fn submit(&mut self, bytes: &Frozen) -> Result<(), Interrupted> {
-        let submitted = self.md5.submit_both(&mut self.other, bytes);
-        submitted.map_err(|error| Interrupted::Broken(std::io::Error::other(error)))
-    }
-
-    /// Both digests, once the last buffer is hashed.
-    async fn finish(self) -> Result<(String, String), Interrupted> {
-        let closed = |error| Interrupted::Broken(std::io::Error::other(error));
-        for (which, stream) in [(Which::Md5, self.md5), (Which::Other, self.other)] {
-            let sender = self.sender.clone();
-            // Never full: it has room for both.
-            stream.finish(move |digest| drop(sender.post((which, digest)))).map_err(closed)?;
-        }
-        let (first, second) = (self.home.recv().await, self.home.recv().await);
-        Ok(if first.0 == Which::Md5 { (first.1, second.1) } else { (second.1, first.1) })
-    }
-}
-
 /// Receives the whole body into `writer`. `buffers`: how many of [`BUFFER_BYTES`] may be on their way at once.
 ///
 /// # Errors
 /// [`Interrupted`]; what was written stays with the writer.
 pub(crate) async fn receive(
     ticket: &UploadTicket,
-    algorithm: Algorithm,
     buffers: NonZeroUsize,
     hashes: &Pool<Frozen>,
+    api: &Api,
     writer: &Writer<'_>,
     (input, body): (&mut Input<'_>, &mut Body),
     mut pace: Pace<'_>,
 ) -> Result<Received, Interrupted> {
     let pool = BufferPool::new(buffers.get())?;
-    let mut digests = Digests::new(hashes, algorithm, buffers)?;
-    let mut inspector = (ticket.container_format == "bare").then(Inspector::new);
-    let mut writes = Writes { writer, in_flight: VecDeque::with_capacity(buffers.get()) };
+    let examination = ticket.examination.as_ref();
+    let mut examiner = examination.map(|wanted| Examiner::new(wanted, hashes, buffers)).transpose()?;
+    let mut writes = Writes::new(writer, buffers.get());
     let mut size = 0;
     loop {
         // The next buffer arrives while those before it are hashed and written.
@@ -129,62 +84,24 @@ pub(crate) async fn receive(
         }
         let offset = size;
         size += buffer.len() as u64;
-        check_size(ticket, size)?;
-        if let Some(inspector) = &mut inspector {
-            inspector.feed(&buffer);
-        }
+        check_size(ticket.expected_size, ticket.size_max, size)?;
         let last = buffer.len() < BUFFER_BYTES;
         let frozen = buffer.freeze();
-        digests.submit(&frozen)?;
+        if let Some(examiner) = &mut examiner {
+            examiner.feed(&frozen)?;
+        }
         writes.start(frozen, offset).await?;
         if last {
             break;
         }
     }
-    check_complete(ticket, size)?;
-    let (checksum, hash_value) = writes.beside(digests.finish()).await?;
+    check_complete(ticket.expected_size, size)?;
+    let findings = match examiner {
+        Some(examiner) => Some(writes.beside(examiner.finish(size, api)).await?),
+        None => None,
+    };
     writes.finish().await?;
-    Ok(Received { size, checksum, hash_value, inspector })
-}
-
-/// The writes of an upload that are on their way, oldest first. There are no more of them than buffers.
-struct Writes<'a> {
-    writer: &'a Writer<'a>,
-    in_flight: VecDeque<Pending<'a>>,
-}
-
-impl<'a> Writes<'a> {
-    async fn start(&mut self, bytes: Frozen, offset: u64) -> Result<(), Interrupted> {
-        let pending = self.writer.start_write(bytes, offset).await?;
-        self.in_flight.push_back(pending);
-        Ok(())
-    }
-
-    /// Waits for `work`, and ends it if a write fails meanwhile.
-    async fn beside<T>(&mut self, work: impl Future<Output = Result<T, Interrupted>>) -> Result<T, Interrupted> {
-        let mut work = pin!(work);
-        loop {
-            match race(self.oldest(), work.as_mut()).await {
-                Either::First(written) => written?,
-                Either::Second(done) => return done,
-            }
-        }
-    }
-
-    /// Waits for the oldest write, for ever if there is none.
-    async fn oldest(&mut self) -> Result<(), Interrupted> {
-        let Some(oldest) = self.in_flight.front_mut() else { return std::future::pending().await };
-        oldest.done().await?;
-        self.in_flight.pop_front();
-        Ok(())
-    }
-
-    async fn finish(&mut self) -> Result<(), Interrupted> {
-        while !self.in_flight.is_empty() {
-            self.oldest().await?;
-        }
-        Ok(())
-    }
+    Ok(Received { size, findings })
 }
 
 /// A full buffer, or what is left of the body.
@@ -262,25 +179,27 @@ impl<'a> Pace<'a> {
     }
 }
 
-fn check_size(ticket: &UploadTicket, size: u64) -> Result<(), Interrupted> {
-    if let Some(expected) = ticket.expected_size
+/// Refuses more bytes than promised or allowed.
+pub(crate) fn check_size(expected: Option<u64>, size_max: u64, size: u64) -> Result<(), Interrupted> {
+    if let Some(expected) = expected
         && size > expected
     {
         let message = format!("Size exceeds: expected {expected} bytes, got {size} bytes");
-        return Err(Interrupted::Size(Error::bad_request(message)));
+        return Err(Interrupted::Refused(Error::bad_request(message)));
     }
-    if size > ticket.size_max {
+    if size > size_max {
         let message = "The incoming image is too large: The provided image is too large.";
-        return Err(Interrupted::Size(Error::new(Kind::TooLarge, message)));
+        return Err(Interrupted::Refused(Error::new(Kind::TooLarge, message)));
     }
     Ok(())
 }
 
-fn check_complete(ticket: &UploadTicket, size: u64) -> Result<(), Interrupted> {
-    match ticket.expected_size {
+/// Refuses fewer bytes than promised.
+pub(crate) fn check_complete(expected: Option<u64>, size: u64) -> Result<(), Interrupted> {
+    match expected {
         Some(expected) if size < expected => {
             let message = format!("Size mismatch: expected {expected} bytes, got {size} bytes");
-            Err(Interrupted::Size(Error::bad_request(message)))
+            Err(Interrupted::Refused(Error::bad_request(message)))
         }
         _ => Ok(()),
     }

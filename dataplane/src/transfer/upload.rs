@@ -1,4 +1,4 @@
-//! `PUT /v2/images/{image}/file`: ask control, receive, make durable, commit.
+//! `PUT /v2/images/{image}/file` and `…/stage`: ask control, receive, make durable, commit.
 //!
 //! From control's permission to its acknowledgement an [`Attempt`] stands for the upload. Whatever ends it early, the
 //! bytes are removed first and control is told then, so that nothing is left behind; if we die meanwhile, control finds
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::error::Kind;
 use common::http::head::Body as Framing;
-use common::rpc::{CommitUpload, Done, OpenUpload, ToControl, UploadTicket};
+use common::rpc::{CommitUpload, Done, OpenUpload, ToControl, UploadTarget, UploadTicket};
 use common::{Error, Result};
 use http::header;
 
@@ -19,11 +19,9 @@ use super::receive::{Interrupted, Pace, Received, receive};
 use crate::connection::{Answered, Request, answer_error};
 use crate::control_client::is_away;
 use crate::futures::{Either, race};
-use crate::hash::Algorithm;
 use crate::http::body::{Body, BodyError};
 use crate::http::input::Input;
 use crate::http::reply;
-use crate::inspect;
 use crate::io::{Progress, sleep};
 use crate::metrics::Direction;
 use crate::shard::Shard;
@@ -31,10 +29,10 @@ use crate::store::{Placement, Store, Writer};
 
 /// How long control is waited for when all bytes are here. Then the outcome is left to its search for abandoned
 /// uploads.
-const CONTROL_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const CONTROL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pause between two tries.
-const CONTROL_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const CONTROL_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers an upload, which has its turn.
 ///
@@ -43,12 +41,12 @@ const CONTROL_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) async fn answer(
     shard: &Shard,
     request: &Request<'_>,
-    image_id: &str,
+    (image_id, target): (&str, UploadTarget),
     input: &mut Input<'_>,
     body: &mut Body,
 ) -> io::Result<Answered> {
     let begun = Instant::now();
-    let ticket = match shard.control.call::<UploadTicket>(open_message(shard, request, image_id)).await {
+    let ticket = match shard.control.call::<UploadTicket>(open_message(shard, request, image_id, target)).await {
         Ok(ticket) => ticket,
         Err(error) => return answer_error(request, input.conn(), &error, body).await,
     };
@@ -80,7 +78,7 @@ pub(crate) async fn answer(
     }
 }
 
-fn open_message(shard: &Shard, request: &Request<'_>, image_id: &str) -> ToControl {
+fn open_message(shard: &Shard, request: &Request<'_>, image_id: &str, target: UploadTarget) -> ToControl {
     let head = request.head;
     ToControl::OpenUpload(OpenUpload {
         instance: shard.shared.instance.clone(),
@@ -95,6 +93,7 @@ fn open_message(shard: &Shard, request: &Request<'_>, image_id: &str) -> ToContr
             Framing::Chunked => None,
         },
         store: head.header_named("x-image-meta-store").map(str::to_owned),
+        target,
     })
 }
 
@@ -174,17 +173,10 @@ impl<'a> Attempt<'a> {
         }
         let received = self.receive(&writer, input, body, progress).await;
         metrics.bytes(store.index, writer.path(), progress.get());
-        let received = received?;
-        let virtual_size = self.verdict(&received)?;
-        writer.commit(received.size).await.map_err(Error::from)?;
+        let Received { size, findings } = received?;
+        writer.commit(size).await.map_err(Error::from)?;
         self.published.set(true);
-        Ok(CommitUpload {
-            upload_id: self.ticket.upload_id.clone(),
-            size: received.size,
-            virtual_size,
-            checksum: received.checksum,
-            hash_value: received.hash_value,
-        })
+        Ok(CommitUpload { upload_id: self.ticket.upload_id.clone(), size, findings })
     }
 
     async fn receive(
@@ -195,32 +187,18 @@ impl<'a> Attempt<'a> {
         progress: &Progress,
     ) -> Result<Received, Failed> {
         let config = &self.shard.config.dataplane;
-        let algorithm: Algorithm = self.ticket.hash_algo.parse().map_err(Error::internal)?;
         let buffers = NonZeroUsize::new(config.upload_buffers_count).unwrap_or(NonZeroUsize::MIN);
         let hashes = &self.shard.shared.hashes;
         let pace = Pace::new(config.body_min_rate_bytes_per_second, progress);
-        let all = receive(&self.ticket, algorithm, buffers, hashes, writer, (input, body), pace);
+        let api = &self.shard.config.api;
+        let all = receive(&self.ticket, buffers, hashes, api, writer, (input, body), pace);
         match race(all, self.shard.upload_cancelled(&self.ticket.upload_id)).await {
             Either::First(received) => received.map_err(failed),
             Either::Second(()) => Err(gone(&self.ticket).into()),
         }
     }
 
-    /// The virtual size, if the bytes are what the image claims to be.
-    fn verdict(&self, received: &Received) -> Result<Option<u64>> {
-        let Some(inspector) = &received.inspector else { return Ok(None) };
-        let api = &self.shard.config.api;
-        inspect::decide(
-            &inspector.finish(received.size),
-            &self.ticket.disk_format,
-            &self.ticket.container_format,
-            api.require_image_format_match,
-            &api.gpt_safety_checks_nonfatal,
-        )
-        .map_err(|refusal| Error::new(Kind::UnsupportedMedia, refusal.to_string()))
-    }
-
-    /// Control makes the image active. While it restarts we hold on: the bytes are here and safe.
+    /// Control takes the data for the image's. While it restarts we hold on: the bytes are here and safe.
     async fn commit(&self, commit: CommitUpload) -> Result<()> {
         let begun = Instant::now();
         loop {
@@ -281,7 +259,7 @@ fn is_refusal(error: &Error) -> bool {
 
 fn failed(interrupted: Interrupted) -> Failed {
     match interrupted {
-        Interrupted::Client(BodyError::Malformed(error)) | Interrupted::Size(error) => Failed::Answer(error),
+        Interrupted::Client(BodyError::Malformed(error)) | Interrupted::Refused(error) => Failed::Answer(error),
         Interrupted::Client(BodyError::Lost(error)) => Failed::Lost(error),
         Interrupted::Slow => {
             let message = "The image data arrives too slowly.";

@@ -42,6 +42,19 @@ CREATE TABLE vitrine_removals (
 ALTER TABLE vitrine_uploads ADD COLUMN expected_size INTEGER;
 CREATE INDEX vitrine_uploads_quota ON vitrine_uploads (quota_project);
 ",
+    // 3: data that goes into the staging area, and data that jobs move.
+    "
+ALTER TABLE vitrine_uploads ADD COLUMN purpose TEXT NOT NULL DEFAULT 'store';
+ALTER TABLE vitrine_uploads ADD COLUMN job_id TEXT;
+CREATE INDEX vitrine_uploads_job ON vitrine_uploads (job_id);
+CREATE TABLE vitrine_jobs (
+    job_id TEXT NOT NULL PRIMARY KEY,
+    image_id TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    failure TEXT,
+    recorded_at TEXT NOT NULL
+);
+",
 ];
 
 /// Makes the migrations that this database has not seen, inside the caller's transaction.

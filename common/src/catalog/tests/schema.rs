@@ -92,7 +92,7 @@ fn a_database_that_glance_made_opens_as_it_stands() {
         glance
             .execute_batch(
                 "PRAGMA journal_mode = DELETE; DROP TABLE vitrine_uploads; DROP TABLE vitrine_removals; \
-                 DROP TABLE vitrine_migrations; \
+                 DROP TABLE vitrine_jobs; DROP TABLE vitrine_migrations; \
                  INSERT INTO images (id, name, size, status, created_at, updated_at, deleted, min_disk, min_ram) \
                  VALUES ('i1', NULL, 5, 'active', '2026-11-20 17:50:00.414332', NULL, 0, 0, 0); \
                  INSERT INTO image_properties (image_id, name, value, created_at, deleted_at, deleted) \

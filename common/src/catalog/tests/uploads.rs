@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Fixture, plain, uuid};
-use crate::catalog::{Aborted, Catalog, Commit, Committed, NewUpload};
+use crate::catalog::{Aborted, Catalog, Commit, CommitFindings, Committed, NewUpload, Purpose};
 use crate::model::Status;
 use crate::time::Timestamp;
 use crate::{Kind, Result};
@@ -22,11 +22,12 @@ fn open(fixture: &Fixture, upload_id: &str, metadata: &Map<String, Value>) -> Re
         quota_project: Some("p1"),
         expected_size: Some(5),
     };
-    fixture.catalog.write(|tx| tx.open_upload(&upload))
+    fixture.catalog.write(|tx| tx.open_upload(&upload, Purpose::Store))
 }
 
 fn commit(fixture: &Fixture, upload_id: &str) -> Committed {
-    let commit = Commit { upload_id, size: 5, virtual_size: Some(9), checksum: "c5", hash_value: HASH };
+    let findings = Some(CommitFindings { virtual_size: Some(9), checksum: "c5", hash_value: HASH });
+    let commit = Commit { upload_id, size: 5, findings };
     fixture.catalog.write(|tx| tx.commit_upload(&commit)).expect("commit answers")
 }
 

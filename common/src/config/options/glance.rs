@@ -10,9 +10,6 @@ const fn database(name: &'static str, kind: Kind, doc: &'static str) -> Row {
     Row::new("database", name, kind, doc)
 }
 
-/// What options of imports wait for.
-pub(super) const IMPORTS: &str = "imports are not there yet";
-
 const fn cors(name: &'static str, kind: Kind, doc: &'static str) -> Row {
     Row::new("cors", name, kind, doc)
 }
@@ -73,11 +70,12 @@ pub(super) const ROWS: &[Row] = &[
     row("delayed_delete", Kind::Bool, "keep the data of deleted images for a scrubber")
         .default("false")
         .refused("data would be removed at once; set it to false if that is acceptable"),
-    row("enabled_import_methods", Kind::BracketList, "import methods that clients may use")
-        .default("[glance-direct,web-download,copy-image]")
-        .no_effect_yet(IMPORTS),
-    row("node_staging_uri", Kind::Str, "`file://` URL of the staging directory; unset: `<data directory>/staging`")
-        .no_effect_yet(IMPORTS),
+    row("enabled_import_methods", Kind::BracketList, "import methods that clients may use, of those that are there")
+        .default("[glance-direct,web-download,copy-image]"),
+    row("node_staging_uri", Kind::Str, "`file://` URL of the staging directory; unset: `<data directory>/staging`"),
+    Row::new("taskflow_executor", "max_workers", Kind::Int(1, 1024), "imports that move data at a time").default("10"),
+    Row::new("task", "task_time_to_live", from(1), "hours for which a task that is over can be asked about")
+        .default("48"),
     row("enabled_backends", Kind::Dict, "several stores: `id:kind,…`; each is configured in the group of its id"),
     row("debug", Kind::Bool, "log more").default("false"),
     row("log_file", Kind::Str, "file for the log instead of standard error; relative names are below `log_dir`")

@@ -23,7 +23,8 @@ const FORMAT_PLUGINS: &str = "import plug-ins are not there yet";
 const LOG: &str = "Vitrine has its own log format";
 const NETWORK_DATABASE: &str = "it belongs to network databases, which are not there yet";
 const PYTHON: &str = "it belongs to Glance's Python processes";
-const TASKS: &str = "tasks and imports are not there yet";
+const DOWNLOADS: &str = "imports from the network are not there yet";
+const TASK_ENGINE: &str = "tasks run in the data plane, without Glance's engine";
 
 pub(super) const GROUPS: &[IgnoredGroup] = &[
     ignored(
@@ -89,7 +90,8 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
         ],
     ),
     ignored("DEFAULT", "deleted data is removed at once", &["scrub_time", "scrub_pool_size", "wakeup_time"]),
-    ignored("DEFAULT", TASKS, &["worker_self_reference_url", "task_time_to_live"]),
+    ignored("DEFAULT", "staged data is imported by the node that has it", &["worker_self_reference_url"]),
+    ignored("DEFAULT", "its place is group [task]", &["task_time_to_live"]),
     ignored("DEFAULT", "adding locations by URL is not there yet", &["do_secure_hash", "http_retries"]),
     ignored("DEFAULT", "no property is protected", &["property_protection_rule_format"]),
     ignored("DEFAULT", "metadata definitions are not there yet", &["metadata_source_path"]),
@@ -99,17 +101,17 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
         &["enforce_secure_rbac", "owner_is_tenant"],
     ),
     ignored("image_format", FORMAT_PLUGINS, &["vmdk_allowed_types"]),
-    ignored("task", TASKS, &["task_time_to_live", "task_executor", "work_dir"]),
-    ignored("taskflow_executor", TASKS, &["engine_mode", "max_workers", "conversion_format"]),
+    ignored("task", TASK_ENGINE, &["task_executor", "work_dir"]),
+    ignored("taskflow_executor", TASK_ENGINE, &["engine_mode", "conversion_format"]),
     ignored("wsgi", PYTHON, &["task_pool_threads", "python_interpreter"]),
     ignored("paste_deploy", "Vitrine has no paste pipeline; the flavor decides", &["config_file"]),
     ignored("image_import_opts", FORMAT_PLUGINS, &["image_import_plugins", "max_parallel_stores"]),
     ignored("image_conversion", FORMAT_PLUGINS, &["output_format"]),
     ignored("inject_metadata_properties", FORMAT_PLUGINS, &["ignore_user_roles", "inject"]),
-    ignored("glance_download_properties", TASKS, &["extra_properties"]),
+    ignored("glance_download_properties", DOWNLOADS, &["extra_properties"]),
     ignored(
         "import_filtering_opts",
-        TASKS,
+        DOWNLOADS,
         &[
             "allowed_schemes",
             "disallowed_schemes",
@@ -377,7 +379,7 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
             "split_loggers",
         ],
     ),
-    ignored(super::TASKS_GROUP, TASKS, &["filesystem_store_datadir"]),
+    ignored(super::TASKS_GROUP, TASK_ENGINE, &["filesystem_store_datadir"]),
     ignored(
         super::STORE_GROUP,
         "the data plane has its own timing of file operations",

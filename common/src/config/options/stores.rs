@@ -50,6 +50,5 @@ pub(super) const ROWS: &[Row] = &[
         "filesystem_store_datadir",
         Kind::Str,
         "staging directory when `enabled_backends` is set; unset: `<data directory>/staging`",
-    )
-    .no_effect_yet(super::glance::IMPORTS),
+    ),
 ];

@@ -1,0 +1,220 @@
+//! Imports: what may be asked for, and the task that it becomes.
+
+use common::authorise::Authority;
+use common::catalog::{Changes, IMPORT_LOCK, NewTask};
+use common::config::Config;
+use common::identity::Identity;
+use common::model::{Image, Status, TaskKind, TaskStatus};
+use common::time::Timestamp;
+use common::{Error, Result};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{App, Seen};
+use crate::imports::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_stores, without_stores};
+
+/// For how long the lock of a task is believed that does not go on, and twice as long where it has not begun. Only imports that
+/// the original began can be so old: ours are resumed or undone.
+const LOCK_LIFETIME_MICROS: i64 = 3600 * 1_000_000;
+
+/// What tasks are told whose lock was taken from them.
+const PREEMPTED: &str = "Expired lock preempted";
+
+/// An import as a client asks for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// How.
+    pub(crate) method: Method,
+    /// Into which stores.
+    pub(crate) stores: WantedStores,
+    /// Whether the failure of one store is that of all.
+    pub(crate) all_must_succeed: bool,
+    /// The whole body, for the task.
+    pub(crate) body: Value,
+    /// Id of the request.
+    pub(crate) request_id: Option<String>,
+}
+
+/// The stores of an import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WantedStores {
+    /// All that can be written.
+    All,
+    /// These, by id.
+    Named(Vec<String>),
+    /// The default one.
+    Default,
+}
+
+impl App {
+    /// Begins an import: it is on record when this returns.
+    ///
+    /// # Errors
+    /// In Glance's order: 404; 409 for the status, for formats that are not set, for an import that goes on and for an unknown store;
+    /// 403 by policy; 400 for a store that has the image, and for a choice of stores that does not fit.
+    pub(crate) async fn import_image(&self, caller: &Identity, id: String, wanted: Wanted) -> Result<()> {
+        let (authority, config, caller) = (self.authority.clone(), self.config.clone(), caller.clone());
+        let begun = self.db.write(move |catalog| {
+            let seen = Seen::find(catalog, &caller, &id)?;
+            decide(catalog, &authority, &config, &caller, &seen, &wanted)
+        });
+        if let Some(job_id) = begun.await? {
+            self.imports.start(job_id);
+        }
+        Ok(())
+    }
+}
+
+/// The id of the job, or nothing when nothing is left to be copied.
+fn decide(
+    catalog: &Changes<'_>,
+    authority: &Authority,
+    config: &Config,
+    caller: &Identity,
+    seen: &Seen,
+    wanted: &Wanted,
+) -> Result<Option<String>> {
+    let image = &seen.image;
+    check_image(image, wanted.method)?;
+    let rule = if wanted.method == Method::CopyImage { "copy_image" } else { "modify_image" };
+    seen.require(authority, rule, caller)?;
+    let stolen = match image.property(IMPORT_LOCK) {
+        Some(task_id) => steal_lock(catalog, config, image, task_id)?,
+        None => None,
+    };
+    let stores = choose_stores(config, image, wanted)?;
+    if stores.is_empty() {
+        return Ok(None);
+    }
+    if !wanted.all_must_succeed && !config.stores.multi {
+        let uri = wanted.body["method"]["uri"].as_str().unwrap_or("None");
+        let text = format!("All_stores_must_succeed can only be set with enabled_backends {uri}");
+        return Err(Error::bad_request(text));
+    }
+    let job_id = Uuid::new_v4().to_string();
+    if !catalog.lock_for_import(&image.id, &job_id)? {
+        return Err(Error::conflict(format!(
+            "New operation on image '{}' is not permitted as prior operation is still in progress",
+            image.id
+        )));
+    }
+    let named: Vec<Option<&str>> = stores.iter().map(|store| config.stores.multi.then_some(store.as_str())).collect();
+    catalog.create_task(&NewTask {
+        id: job_id.clone(),
+        kind: TaskKind::ApiImageImport,
+        owner: caller.project_id.clone().unwrap_or_default(),
+        image_id: Some(image.id.clone()),
+        request_id: wanted.request_id.clone(),
+        user_id: Some(caller.user_id.clone()).filter(|user| !user.is_empty()),
+        input: json!({"image_id": image.id, "import_req": wanted.body, "backend": named}),
+    })?;
+    if wanted.method != Method::CopyImage {
+        catalog.set_status(&image.id, &[image.status], Status::Importing)?;
+    }
+    note_stores(catalog, config, image, stolen.as_deref(), &stores)?;
+    let plan = Plan { method: wanted.method, stores, all_must_succeed: wanted.all_must_succeed };
+    catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
+    Ok(Some(job_id))
+}
+
+fn check_image(image: &Image, method: Method) -> Result<()> {
+    match (method, image.status) {
+        (Method::CopyImage, Status::Active) | (Method::GlanceDirect, Status::Uploading) => {}
+        (Method::CopyImage, _) => {
+            return Err(Error::conflict("Only images with status active can be targeted for copying"));
+        }
+        (_, Status::Active) => {
+            return Err(Error::conflict("Image with status active cannot be target for import"));
+        }
+        (Method::GlanceDirect, _) => {
+            let text = "Image needs to be staged before 'glance-direct' method can be used";
+            return Err(Error::conflict(text));
+        }
+    }
+    let formats = [("container_format", &image.container_format), ("disk_format", &image.disk_format)];
+    match formats.into_iter().find(|(_, format)| format.as_deref().unwrap_or_default().is_empty()) {
+        Some((name, _)) => Err(Error::conflict(format!("'{name}' needs to be set before import"))),
+        // Staged, but not yet whole.
+        None if image.status == Status::Uploading && image.size.is_none() => {
+            Err(Error::conflict("Image needs to be staged before 'glance-direct' method can be used"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Takes the lock from a task that has not gone on for too long; the stores that it was filling, for what it left behind.
+///
+/// # Errors
+/// 409 while the task may go on.
+fn steal_lock(catalog: &Changes<'_>, config: &Config, image: &Image, task_id: &str) -> Result<Option<Vec<String>>> {
+    let busy = || Error::conflict("Image has active task");
+    if catalog.job(task_id)?.is_some() {
+        return Err(busy());
+    }
+    let task = catalog.task(task_id)?;
+    let mut stores = None;
+    if let Some(task) = task {
+        let lifetime = if task.status == TaskStatus::Pending { 2 * LOCK_LIFETIME_MICROS } else { LOCK_LIFETIME_MICROS };
+        let age = Timestamp::now().as_micros() - task.updated_at.as_micros();
+        if age < lifetime {
+            return Err(busy());
+        }
+        let lifetime = i64::try_from(config.api.task_time_to_live.as_micros()).unwrap_or(i64::MAX);
+        let expires = Timestamp::from_micros(Timestamp::now().as_micros().saturating_add(lifetime));
+        catalog.end_task(task_id, Err(PREEMPTED), expires)?;
+        let named = task.input["backend"].as_array().map(Vec::as_slice).unwrap_or_default();
+        stores = Some(named.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+    }
+    if !catalog.unlock_import(&image.id, task_id)? {
+        return Err(busy());
+    }
+    tracing::warn!(image = image.id, task = task_id, "a stale import lock is removed");
+    Ok(stores)
+}
+
+/// The ids of the stores to fill. Empty when nothing is left to be copied.
+fn choose_stores(config: &Config, image: &Image, wanted: &Wanted) -> Result<Vec<String>> {
+    let stores = &config.stores;
+    if !stores.multi {
+        // Names say nothing where there are none; the only store has whatever there is.
+        if wanted.method == Method::CopyImage {
+            return Err(Error::bad_request("Image is already present at the only store"));
+        }
+        return Ok(vec![stores.default.clone()]);
+    }
+    let mut chosen: Vec<String> = match &wanted.stores {
+        WantedStores::All => stores.list.iter().map(|store| store.id.clone()).collect(),
+        WantedStores::Named(named) => named.clone(),
+        WantedStores::Default => vec![stores.default.clone()],
+    };
+    let mut seen = std::collections::HashSet::new();
+    chosen.retain(|store| seen.insert(store.clone()));
+    if let Some(unknown) = chosen.iter().find(|id| !stores.list.iter().any(|store| store.id == **id)) {
+        return Err(Error::conflict(format!("Store for identifier {unknown} not found")));
+    }
+    if wanted.method == Method::CopyImage {
+        let has = |store: &String| image.locations.iter().any(|location| location.store() == Some(store));
+        if wanted.stores == WantedStores::All {
+            chosen.retain(|store| !has(store));
+        } else if let Some(present) = chosen.iter().find(|store| has(store)) {
+            return Err(Error::bad_request(format!("Image is already present at store '{present}'")));
+        }
+    }
+    Ok(chosen)
+}
+
+/// Lists the stores that are to be filled, and forgets what a task before has listed.
+fn note_stores(
+    catalog: &Changes<'_>,
+    config: &Config,
+    image: &Image,
+    stolen: Option<&[String]>,
+    stores: &[String],
+) -> Result<()> {
+    let named: &[String] = if config.stores.multi { stores } else { &[] };
+    let stale = stolen.unwrap_or_default();
+    let importing = without_stores(image.property(IMPORTING_STORES), stale);
+    catalog.set_internal_property(&image.id, IMPORTING_STORES, &merge_stores(Some(&importing), named))?;
+    let failed = without_stores(image.property(FAILED_STORES), stale);
+    catalog.set_internal_property(&image.id, FAILED_STORES, &without_stores(Some(&failed), named))
+}

@@ -1,0 +1,322 @@
+//! Imports: data that the data plane brings from one place into stores, and the tasks that tell how it goes.
+//!
+//! An import is a job on record (`common::catalog`) before anything moves, until its task is over. [`Imports::run`] takes a job
+//! from wherever it stands to its end, and each of its steps may be repeated, so that a crash of either plane at any instant is
+//! followed by the step that was not finished:
+//!
+//! - nothing of it runs: its places are recorded as uploads, and the data plane begins;
+//! - its uploads run: the end is waited for, which [`Imports::end`] records;
+//! - its uploads do not run any more: they are undone as all uploads are, and it begins again;
+//! - it failed: once the last of its uploads is undone, its task ends and the image is what it was.
+
+mod conclude;
+mod plan;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use common::catalog::{Changes, JobRecord, NewUpload};
+use common::config::{Config, STAGING_STORE, StoreConfig};
+use common::model::Image;
+use common::rpc::{DataplaneStatus, Done, EndJob, Job, JobSink, JobSource, ToDataplane};
+use common::{Error, Kind, Result};
+use serde_json::Value;
+use tokio::sync::{Notify, Semaphore};
+use uuid::Uuid;
+
+pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_stores, without_stores};
+
+use crate::dataplane_client::DataplaneClient;
+use crate::db::Db;
+use crate::uploads::{Uploads, examination, location_metadata, place, quota, staged_url};
+
+/// Pause after a step that failed; doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How often a job that should run is looked after.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether what is being undone is gone.
+const UNDO_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What users are told whose image is gone.
+const IMAGE_GONE: &str = "Image has been deleted, aborting import.";
+
+/// What users are told whose import failed for no reason of theirs.
+const INTERNAL: &str = "Task failed due to Internal Error";
+
+/// All imports. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Imports {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Arc<Config>,
+    db: Db,
+    uploads: Uploads,
+    dataplane: DataplaneClient,
+    /// Turns to move data.
+    turns: Semaphore,
+    /// Wakes whoever looks after a job.
+    running: Mutex<HashMap<String, Arc<Notify>>>,
+}
+
+/// What is to be done next.
+enum Next {
+    /// The next step, at once.
+    Step,
+    /// The next step when the job is heard of, or after this time.
+    Wait(Duration),
+    /// Nothing: it is over.
+    Over,
+}
+
+impl Imports {
+    /// Imports into the catalog `db`. Starts nothing.
+    pub(crate) fn new(config: Arc<Config>, db: Db, uploads: Uploads) -> Self {
+        let dataplane = DataplaneClient::new(
+            &config.paths.data_dir,
+            config.control.rpc_timeout,
+            config.control.retry_after_seconds,
+        );
+        let turns = Semaphore::new(config.api.imports_at_a_time);
+        let shared = Shared { config, db, uploads, dataplane, turns, running: Mutex::default() };
+        Imports { shared: Arc::new(shared) }
+    }
+
+    /// Goes on with what an earlier control plane left. Must be called inside a runtime.
+    pub(crate) async fn resume(self) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.shared.db.read(|catalog| catalog.jobs()).await {
+                Ok(jobs) => {
+                    for JobRecord { job_id, .. } in jobs {
+                        self.start(job_id);
+                    }
+                    return;
+                }
+                Err(error) => tracing::warn!("imports cannot be resumed now: {error}"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Begins with a job that is on record, unless it is being looked after. Must be called inside a runtime.
+    pub(crate) fn start(&self, job_id: String) {
+        let heard = Arc::new(Notify::new());
+        {
+            let mut running = self.running();
+            if running.contains_key(&job_id) {
+                return;
+            }
+            running.insert(job_id.clone(), Arc::clone(&heard));
+        }
+        tokio::spawn(self.clone().run(job_id, heard));
+    }
+
+    /// A job goes on.
+    pub(crate) async fn progress(&self, job_id: String, bytes: u64) -> Result<()> {
+        let message = format!("Copied {} MiB", bytes >> 20);
+        self.shared.db.write(move |catalog| catalog.tell_task(&job_id, &message)).await
+    }
+
+    /// A job of the data plane is over: its outcome is on record when this returns. Repeating it is harmless.
+    pub(crate) async fn end(&self, end: EndJob) -> Result<()> {
+        let config = self.shared.config.clone();
+        let job_id = end.job_id.clone();
+        let recorded = self.shared.db.write(move |catalog| conclude::end(catalog, &config, &end)).await;
+        self.shared.uploads.wake_reaper();
+        if let Some(heard) = self.running().get(&job_id) {
+            heard.notify_one();
+        }
+        recorded
+    }
+
+    async fn run(self, job_id: String, heard: Arc<Notify>) {
+        // The semaphore is never closed.
+        let turn = self.shared.turns.acquire().await;
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.step(&job_id).await {
+                Ok(Next::Over) => break,
+                Ok(Next::Step) => pause = PAUSE_MIN,
+                Ok(Next::Wait(time)) => {
+                    pause = PAUSE_MIN;
+                    let _ = tokio::time::timeout(time, heard.notified()).await;
+                }
+                Err(error) => {
+                    log_retry(&job_id, &error);
+                    let _ = tokio::time::timeout(pause, heard.notified()).await;
+                    pause = pause.saturating_mul(2).min(PAUSE_MAX);
+                }
+            }
+        }
+        drop(turn);
+        self.running().remove(&job_id);
+    }
+
+    async fn step(&self, job_id: &str) -> Result<Next> {
+        let id = job_id.to_owned();
+        let read = self.shared.db.read(move |catalog| Ok((catalog.job(&id)?, catalog.uploads_of_job(&id)?)));
+        let (job, uploads) = read.await?;
+        let Some(job) = job else { return Ok(Next::Over) };
+        if let Some(upload) = uploads.first() {
+            if uploads.iter().all(|upload| upload.doomed) {
+                self.shared.uploads.wake_reaper();
+                return Ok(Next::Wait(UNDO_INTERVAL));
+            }
+            let status: DataplaneStatus = self.shared.dataplane.call(ToDataplane::Status).await?;
+            if upload.instance == status.instance && status.uploads.contains(&upload.upload_id) {
+                return Ok(Next::Wait(LOOK_INTERVAL));
+            }
+            // Nobody carries it on.
+            let id = job_id.to_owned();
+            self.shared.db.write(move |catalog| catalog.doom_uploads_of_job(&id)).await?;
+            return Ok(Next::Step);
+        }
+        if job.failure.is_some() {
+            let config = self.shared.config.clone();
+            self.shared.db.write(move |catalog| conclude::undone(catalog, &config, &job)).await?;
+            self.shared.uploads.wake_reaper();
+            return Ok(Next::Over);
+        }
+        self.begin(job).await
+    }
+
+    /// Records the places and has the data plane begin.
+    async fn begin(&self, job: JobRecord) -> Result<Next> {
+        let config = self.shared.config.clone();
+        let plan = Plan::from_record(&job)?;
+        let image_id = job.image_id.clone();
+        let image = self.shared.db.read(move |catalog| catalog.image(&image_id)).await?;
+        let size = image.as_ref().and_then(|image| image.size);
+        let mut places = Vec::with_capacity(plan.stores.len());
+        for id in &plan.stores {
+            let store = config.stores.list.iter().find(|store| store.id == *id);
+            let directory = match store {
+                Some(store) => self.shared.uploads.directory(store, size).await,
+                None => Err(Error::bad_request(format!("Store for identifier {id} not found"))),
+            };
+            places.push((id.clone(), directory));
+        }
+        let status: DataplaneStatus = self.shared.dataplane.call(ToDataplane::Status).await?;
+        let instance = status.instance;
+        let opened = self.shared.db.write(move |catalog| {
+            let opened = places
+                .into_iter()
+                .map(|(store, directory)| Ok((store, place::url(&directory?, &job.image_id)?)))
+                .collect::<Result<Vec<_>>>()
+                .and_then(|places| open(catalog, &config, &job, &plan, &places, &instance));
+            match opened {
+                // What is being cleared, or a catalog that is away, is another matter in a moment.
+                Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unavailable) => Err(error),
+                Err(error) => {
+                    let reason = if error.status().is_server_error() { INTERNAL } else { &error.message };
+                    tracing::warn!(job = job.job_id, "an import cannot begin: {error}");
+                    conclude::fail(catalog, &job, &plan, &plan.stores, reason)?;
+                    Ok(None)
+                }
+                Ok(opened) => Ok(Some(opened)),
+            }
+        });
+        let Some(started) = opened.await? else { return Ok(Next::Step) };
+        self.shared.dataplane.call::<Done>(ToDataplane::StartJob(started)).await?;
+        Ok(Next::Wait(LOOK_INTERVAL))
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Notify>>> {
+        self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Records the places of a job, and says what is to be done.
+///
+/// # Errors
+/// 409 while a place is still being cleared; everything else ends the job.
+fn open(
+    catalog: &Changes<'_>,
+    config: &Config,
+    job: &JobRecord,
+    plan: &Plan,
+    places: &[(String, String)],
+    instance: &str,
+) -> Result<Job> {
+    let image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(IMAGE_GONE))?;
+    let source = source(&image, &config.stores.staging, &config.stores.list, plan)?;
+    let hash_algo = match plan.method {
+        Method::CopyImage => image.os_hash_algo.clone(),
+        Method::GlanceDirect => None,
+    };
+    let examination = examination(&image, hash_algo.unwrap_or_else(|| config.api.hashing_algorithm.clone()))?;
+    let owner = image.owner.as_deref();
+    let copies = u64::try_from(places.len()).unwrap_or(u64::MAX);
+    let all = image.size.map(|size| size.saturating_mul(copies));
+    quota::allowance(catalog, owner, config.api.user_storage_quota, u64::MAX, all, None)?;
+    catalog.begin_task(&job.job_id)?;
+    let mut sinks = Vec::with_capacity(places.len());
+    for (store, url) in places {
+        let sink = JobSink { upload_id: Uuid::new_v4().to_string(), store: store.clone(), url: url.clone() };
+        let new = NewUpload {
+            upload_id: &sink.upload_id,
+            image_id: &job.image_id,
+            instance,
+            store,
+            url,
+            location_metadata: &location_metadata(config.stores.multi, store),
+            hash_algo: &examination.hash_algo,
+            quota_project: owner,
+            expected_size: image.size,
+        };
+        catalog.open_sink(&job.job_id, &new)?;
+        sinks.push(sink);
+    }
+    Ok(Job {
+        job_id: job.job_id.clone(),
+        source,
+        expected_size: image.size.filter(|size| *size > 0),
+        size_max: config.api.image_size_max,
+        examination,
+        sinks,
+        all_must_succeed: plan.all_must_succeed,
+    })
+}
+
+/// Where the data of an import is.
+fn source(image: &Image, staging: &StoreConfig, stores: &[StoreConfig], plan: &Plan) -> Result<JobSource> {
+    match plan.method {
+        Method::GlanceDirect => {
+            Ok(JobSource::Place { store: STAGING_STORE.to_owned(), url: staged_url(staging, &image.id)? })
+        }
+        Method::CopyImage => {
+            let weight = |id: Option<&str>| stores.iter().find(|store| Some(store.id.as_str()) == id).map(|s| s.weight);
+            let best = image
+                .locations
+                .iter()
+                .filter(|location| location.status == "active")
+                // The first of equals.
+                .rev()
+                .max_by_key(|location| weight(location.store()))
+                .ok_or_else(|| Error::not_found(format!("Image {} has no data", image.id)))?;
+            let store = best.store().unwrap_or_default().to_owned();
+            Ok(JobSource::Place { store, url: best.url.clone() })
+        }
+    }
+}
+
+/// That a plane is away is part of life; everything else is worth an operator's attention.
+fn log_retry(job_id: &str, error: &Error) {
+    if matches!(error.kind, Kind::Unavailable | Kind::Conflict) {
+        tracing::debug!(job = job_id, "an import must wait: {error}");
+    } else {
+        tracing::warn!(job = job_id, "a step of an import fails and is tried again: {error}");
+    }
+}
+
+/// The result of a task that went well.
+fn result_of(image_id: &str) -> Value {
+    serde_json::json!({"image_id": image_id})
+}

@@ -1,0 +1,280 @@
+//! A job: data from one place to others, read once, whatever the number of places.
+//!
+//! Each place is an upload to control, so that what a job leaves unfinished is removed as that of an upload is: nothing is removed
+//! here. From [`begin`] to control's acknowledgement of the outcome the uploads count as running.
+
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use common::Error;
+use common::rpc::{Done, EndJob, Findings, Job, JobOutcome, JobSink, JobSource, ToControl};
+
+use super::examine::Examiner;
+use super::receive::{Interrupted, check_complete, check_size};
+use super::upload::{CONTROL_PATIENCE, CONTROL_PAUSE};
+use super::writes::Writes;
+use crate::control_client::is_away;
+use crate::futures::{Either, race};
+use crate::io::{BUFFER_BYTES, BufferPool, File, Progress, sleep};
+use crate::shard::{Shard, Shared};
+use crate::store::{Placement, Source, Store, StoreError, Writer};
+use crate::uploads::CoreEvent;
+
+/// How often control hears of the progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What users are told whose import failed for no reason of theirs.
+const INTERNAL: &str = "Task failed due to Internal Error";
+
+/// Gives a job to a core. Its uploads run from here on.
+///
+/// # Errors
+/// 503 when the core has too much mail.
+pub(crate) fn begin(shared: &Shared, job: Job) -> Result<(), Error> {
+    let (core, mail) = shared.spread.next_for_a_job().ok_or_else(|| Error::internal("there is no core"))?;
+    for sink in &job.sinks {
+        shared.uploads.begin(&sink.upload_id, mail.clone());
+    }
+    let ids: Vec<String> = job.sinks.iter().map(|sink| sink.upload_id.clone()).collect();
+    mail.post(CoreEvent::Job(Box::new(job))).map_err(|_| {
+        ids.iter().for_each(|id| shared.uploads.end(id));
+        let retry = shared.config.control.retry_after_seconds;
+        Error::unavailable("The data plane is busy.", retry).caused_by(format!("core {core} has too much mail"))
+    })
+}
+
+/// Does the job, and tells control what came of it.
+pub(crate) async fn run(shard: Rc<Shard>, job: Job) {
+    let begun = Instant::now();
+    for sink in &job.sinks {
+        shard.begin_upload(&sink.upload_id);
+    }
+    let progress = Progress::new();
+    let work = async {
+        let _turn = shard.upload_turns.acquire().await;
+        move_data(&shard, &job, &progress).await
+    };
+    let first = job.sinks.first().map_or("", |sink| sink.upload_id.as_str());
+    let outcome = match race(work, shard.upload_cancelled(first)).await {
+        Either::First(outcome) => outcome,
+        Either::Second(()) => {
+            let reason = "Image has been deleted, aborting import.".to_owned();
+            JobOutcome::Failed { reason, sinks: Vec::new() }
+        }
+    };
+    tracing::info!(
+        job = job.job_id,
+        bytes = progress.get(),
+        milliseconds = begun.elapsed().as_millis(),
+        outcome = match &outcome {
+            JobOutcome::Stored { .. } => "stored",
+            JobOutcome::Failed { .. } => "failed",
+        },
+        "job is over"
+    );
+    tell_end(&shard, EndJob { job_id: job.job_id.clone(), outcome }).await;
+    for sink in &job.sinks {
+        shard.end_upload(&sink.upload_id);
+    }
+}
+
+/// A place that is being filled.
+struct Target<'a> {
+    sink: &'a JobSink,
+    store: &'a Store,
+    writer: Writer<'a>,
+}
+
+/// Places that failed by themselves.
+#[derive(Default)]
+struct Losses {
+    sinks: Vec<String>,
+    all_must_succeed: bool,
+}
+
+impl Losses {
+    /// Notes that a place failed.
+    ///
+    /// # Errors
+    /// The same, where the job cannot do without it.
+    fn note(&mut self, sink: &JobSink, error: StoreError) -> Result<(), Interrupted> {
+        self.sinks.push(sink.upload_id.clone());
+        if self.all_must_succeed {
+            return Err(error.into());
+        }
+        tracing::warn!("a job goes on without store {}, which fails: {error}", sink.store);
+        Ok(())
+    }
+}
+
+async fn move_data(shard: &Shard, job: &Job, progress: &Progress) -> JobOutcome {
+    let mut losses = Losses { sinks: Vec::new(), all_must_succeed: job.all_must_succeed };
+    match try_move(shard, job, progress, &mut losses).await {
+        Ok((size, findings, sinks)) => JobOutcome::Stored { size, findings, sinks },
+        Err(error) => JobOutcome::Failed { reason: reason(&job.job_id, error), sinks: losses.sinks },
+    }
+}
+
+/// The size, what was found out, and the uploads of the places that hold it; at least one.
+async fn try_move(
+    shard: &Shard,
+    job: &Job,
+    progress: &Progress,
+    losses: &mut Losses,
+) -> Result<(u64, Findings, Vec<String>), Interrupted> {
+    let source = open(shard, &job.source).await?;
+    let targets = create(shard, job, losses).await?;
+    let outcome = copy(shard, job, &source, &targets, progress, losses).await;
+    for target in &targets {
+        shard.metrics.bytes(target.store.index, target.writer.path(), progress.get());
+    }
+    outcome
+}
+
+/// The source, read past the page cache where that is possible: nobody reads it again.
+async fn open(shard: &Shard, source: &JobSource) -> Result<File, Interrupted> {
+    let JobSource::Place { store, url } = source;
+    let Some(store) = shard.shared.stores.holding(Some(store), url) else {
+        return Err(StoreError::Foreign(url.clone()).into());
+    };
+    let Source::File { file, .. } = store.open(url, &shard.metrics).await?;
+    Ok(file.direct_if_possible())
+}
+
+async fn create<'a>(shard: &'a Shard, job: &'a Job, losses: &mut Losses) -> Result<Vec<Target<'a>>, Interrupted> {
+    let mut targets = Vec::with_capacity(job.sinks.len());
+    for sink in &job.sinks {
+        let placement = Placement {
+            url: &sink.url,
+            upload_id: &sink.upload_id,
+            size: job.expected_size,
+            direct: shard.config.dataplane.upload_direct_io,
+        };
+        let Some(store) = shard.shared.stores.by_id(&sink.store) else {
+            losses.note(sink, StoreError::Foreign(sink.url.clone()))?;
+            continue;
+        };
+        match store.create(placement, &shard.metrics).await {
+            Ok(writer) => targets.push(Target { sink, store, writer }),
+            Err(error) => losses.note(sink, error)?,
+        }
+    }
+    Ok(targets)
+}
+
+async fn copy(
+    shard: &Shard,
+    job: &Job,
+    source: &File,
+    targets: &[Target<'_>],
+    progress: &Progress,
+    losses: &mut Losses,
+) -> Result<(u64, Findings, Vec<String>), Interrupted> {
+    let depth = NonZeroUsize::new(shard.config.dataplane.upload_buffers_count).unwrap_or(NonZeroUsize::MIN);
+    let pool = BufferPool::new(depth.get())?;
+    let mut examiner = Examiner::new(&job.examination, &shard.shared.hashes, depth)?;
+    let mut filling: Vec<(&Target<'_>, Writes<'_>)> =
+        targets.iter().map(|target| (target, Writes::new(&target.writer, depth.get()))).collect();
+    let mut told = Instant::now();
+    let mut size = 0;
+    loop {
+        refuse_nowhere(&filling, losses)?;
+        let (count, buffer) = source.read_at(pool.get().await, size).await?;
+        if count == 0 {
+            break;
+        }
+        let offset = size;
+        size += count as u64;
+        check_size(job.expected_size, job.size_max, size)?;
+        let frozen = buffer.freeze();
+        examiner.feed(&frozen)?;
+        let mut index = 0;
+        while let Some((target, writes)) = filling.get_mut(index) {
+            let mut written = writes.start(frozen.clone(), offset).await;
+            if written.is_ok() {
+                // One buffer stays free for the next read.
+                written = writes.fewer_than(depth.get()).await;
+            }
+            match written {
+                Ok(()) => index += 1,
+                Err(error) => {
+                    losses.note(target.sink, error)?;
+                    filling.remove(index);
+                }
+            }
+        }
+        progress.add(count as u64);
+        if told.elapsed() >= PROGRESS_INTERVAL {
+            told = Instant::now();
+            tell_progress(shard, job, size).await;
+        }
+        if count < BUFFER_BYTES {
+            break;
+        }
+    }
+    check_complete(job.expected_size, size)?;
+    let findings = examiner.finish(size, &shard.config.api).await?;
+    let mut stored = Vec::with_capacity(filling.len());
+    for (target, mut writes) in filling {
+        let committed = match writes.finish().await {
+            Ok(()) => writes.writer().commit(size).await,
+            Err(error) => Err(error),
+        };
+        match committed {
+            Ok(()) => stored.push(target.sink.upload_id.clone()),
+            Err(error) => losses.note(target.sink, error)?,
+        }
+    }
+    if stored.is_empty() {
+        return Err(nowhere());
+    }
+    Ok((size, findings, stored))
+}
+
+fn refuse_nowhere(filling: &[(&Target<'_>, Writes<'_>)], losses: &Losses) -> Result<(), Interrupted> {
+    if filling.is_empty() && !losses.sinks.is_empty() { Err(nowhere()) } else { Ok(()) }
+}
+
+fn nowhere() -> Interrupted {
+    Interrupted::Broken(std::io::Error::other("every store failed"))
+}
+
+/// What the user is told. What is no fault of theirs is in the log.
+fn reason(job_id: &str, error: Interrupted) -> String {
+    let cause: Error = match error {
+        Interrupted::Refused(error) => return error.message,
+        Interrupted::Store(error) => error.into(),
+        Interrupted::Broken(error) => Error::internal(error),
+        // Nobody sends the data of a job.
+        Interrupted::Client(_) | Interrupted::Slow => Error::internal("a job has no client"),
+    };
+    if cause.status().is_server_error() {
+        tracing::error!(job = job_id, "a job fails: {cause}");
+        INTERNAL.to_owned()
+    } else {
+        cause.message
+    }
+}
+
+async fn tell_progress(shard: &Shard, job: &Job, bytes: u64) {
+    let progress = ToControl::JobProgress { job_id: job.job_id.clone(), bytes };
+    // It hears the next one.
+    drop(shard.control.call::<Done>(progress).await);
+}
+
+/// Tells control the outcome. While it restarts we hold on; afterwards it finds out that the job does not run any more, and begins
+/// it again.
+async fn tell_end(shard: &Shard, end: EndJob) {
+    let begun = Instant::now();
+    loop {
+        match shard.control.call::<Done>(ToControl::EndJob(end.clone())).await {
+            Ok(Done {}) => return,
+            Err(error) if is_away(&error) && begun.elapsed() < CONTROL_PATIENCE => sleep(CONTROL_PAUSE).await,
+            Err(error) => {
+                tracing::error!("job {}: control does not take its end: {error}", end.job_id);
+                return;
+            }
+        }
+    }
+}
