@@ -320,3 +320,6 @@ fn log_retry(job_id: &str, error: &Error) {
 fn result_of(image_id: &str) -> Value {
     serde_json::json!({"image_id": image_id})
 }
+
+#[cfg(test)]
+mod tests;
