@@ -14,6 +14,7 @@ pub mod http;
 pub mod identity;
 pub mod metrics;
 pub mod model;
+pub mod outbound;
 pub mod policy;
 pub mod rpc;
 pub mod time;
