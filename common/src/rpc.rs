@@ -181,6 +181,12 @@ pub struct CommitUpload {
     pub findings: Option<Findings>,
 }
 
+/// What users are told whose job failed for no reason of theirs, in Glance's words.
+pub const JOB_INTERNAL_ERROR: &str = "Task failed due to Internal Error";
+
+/// What users are told whose job was for an image that is gone, in Glance's words.
+pub const JOB_IMAGE_GONE: &str = "Image has been deleted, aborting import.";
+
 /// See [`ToDataplane::StartJob`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -229,6 +235,8 @@ pub struct JobSink {
 pub struct EndJob {
     /// From [`Job`].
     pub job_id: String,
+    /// Upload ids of all its sinks: they tell this run of the job from others.
+    pub uploads: Vec<String>,
     /// What it came to.
     pub outcome: JobOutcome,
 }

@@ -8,6 +8,7 @@
 //! | `auth` | who is calling: nobody asked, or Keystone |
 //! | `db` | the catalog's connections and the one writer |
 //! | `uploads`, `rpc_server` | what the data plane asks: uploads, identities, metrics |
+//! | `imports` | imports from their request to the end of their task |
 //! | `dataplane_client` | what we ask of the data plane |
 //! | `metrics` | Prometheus |
 //! | `parsers` | the parsers of `api` for fuzzing and benchmarks |

@@ -94,6 +94,10 @@ async fn remove(shard: &Shard, store: &str, url: &str, upload_id: Option<&str>) 
     let Some(store) = stores.holding(Some(store), url) else {
         return Err(Error::not_found(format!("No store {store} is configured.")));
     };
+    // One that control has given up waiting for may still be under way, and must not hit what comes after it.
+    let Some(_clearing) = shard.clear(url) else {
+        return Err(Error::conflict("That place is being cleared."));
+    };
     match store.remove(url, upload_id, &shard.metrics).await {
         Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
         removed => Ok(removed?),

@@ -1,7 +1,7 @@
 //! What one core has: its own connections to everything, its own counters, nothing that another core writes.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -74,6 +74,8 @@ pub(crate) struct Shard {
     /// Where other threads reach this core.
     mail: MailSender<CoreEvent>,
     cancellations: RefCell<HashMap<String, Rc<Cancellation>>>,
+    /// Places whose bytes are being removed on this core.
+    clearing: RefCell<HashSet<String>>,
     catalog: OnceCell<Reader>,
 }
 
@@ -105,6 +107,7 @@ impl Shard {
             changed: Notify::new(),
             mail,
             cancellations: RefCell::default(),
+            clearing: RefCell::default(),
             catalog: OnceCell::new(),
             shared: Arc::clone(shared),
             config,
@@ -166,6 +169,25 @@ impl Shard {
             }
             None => std::future::pending().await,
         }
+    }
+}
+
+/// A place whose bytes are being removed, until dropped.
+pub(crate) struct Clearing<'a> {
+    shard: &'a Shard,
+    url: &'a str,
+}
+
+impl Shard {
+    /// Notes that the bytes at `url` are being removed; `None` while they already are.
+    pub(crate) fn clear<'a>(&'a self, url: &'a str) -> Option<Clearing<'a>> {
+        self.clearing.borrow_mut().insert(url.to_owned()).then_some(Clearing { shard: self, url })
+    }
+}
+
+impl Drop for Clearing<'_> {
+    fn drop(&mut self) {
+        self.shard.clearing.borrow_mut().remove(self.url);
     }
 }
 

@@ -54,14 +54,15 @@ impl Queries<'_> {
 
     /// The open uploads of a job.
     pub fn uploads_of_job(&self, job_id: &str) -> Result<Vec<Intent>> {
-        let mut uploads = self.uploads()?;
-        uploads.retain(|upload| upload.job_id.as_deref() == Some(job_id));
-        Ok(uploads)
+        let sql =
+            format!("{} WHERE job_id = ?1 AND committed_at IS NULL ORDER BY rowid", super::uploads::SELECT_INTENT);
+        self.all(&sql, [job_id], super::uploads::intent)
     }
 
-    /// Whether an open upload owns the place `url`.
-    pub fn is_being_filled(&self, url: &str) -> Result<bool> {
-        let sql = "SELECT 1 FROM vitrine_uploads WHERE url = ?1 AND committed_at IS NULL";
+    /// Whether an open upload owns the place `url`, or what lay there is still to be removed.
+    pub fn is_occupied(&self, url: &str) -> Result<bool> {
+        let sql = "SELECT 1 WHERE EXISTS (SELECT 1 FROM vitrine_uploads WHERE url = ?1 AND committed_at IS NULL) \
+                   OR EXISTS (SELECT 1 FROM vitrine_removals WHERE url = ?1)";
         Ok(self.one(sql, [url], |_| Ok(()))?.is_some())
     }
 }
@@ -85,6 +86,20 @@ impl Changes<'_> {
         self.doom_uploads_of_job(job_id)
     }
 
+    /// Counts an attempt at the job; how many there were.
+    pub fn count_attempt(&self, job_id: &str) -> Result<i64> {
+        self.execute("UPDATE vitrine_jobs SET attempts = attempts + 1 WHERE job_id = ?1", &[&job_id])?;
+        let attempts = self
+            .one("SELECT attempts FROM vitrine_jobs WHERE job_id = ?1", [job_id], |row| row.get(0).map_err(failed))?;
+        Ok(attempts.unwrap_or_default())
+    }
+
+    /// Gives what lies at `url` up with the job: it is undone as what the job was filling is.
+    pub fn give_up_with_job(&self, job_id: &str, upload: &NewUpload<'_>) -> Result<()> {
+        insert_upload(self, upload, Purpose::Job, Some(job_id))?;
+        self.doom_upload(upload.upload_id).map(|_| ())
+    }
+
     /// Gives up what a job was filling, so that it can be removed.
     pub fn doom_uploads_of_job(&self, job_id: &str) -> Result<()> {
         self.execute("UPDATE vitrine_uploads SET doomed = 1 WHERE job_id = ?1 AND committed_at IS NULL", &[&job_id])
@@ -96,20 +111,20 @@ impl Changes<'_> {
         self.execute("DELETE FROM vitrine_jobs WHERE job_id = ?1", &[&job_id]).map(|_| ())
     }
 
-    /// Records a place that a job is about to fill. 409 while another upload owns it.
+    /// Records a place that a job is about to fill. 409 while another upload owns it, or while it is being cleared.
     pub fn open_sink(&self, job_id: &str, upload: &NewUpload<'_>) -> Result<()> {
-        if self.is_being_filled(upload.url)? {
+        if self.is_occupied(upload.url)? {
             return Err(Error::conflict(format!("{} is being filled or cleared", upload.url)));
         }
         insert_upload(self, upload, Purpose::Job, Some(job_id))
     }
 
-    /// The data of a sink belongs to the image from now on. `false` when the sink is not open any more.
-    pub fn commit_sink(&self, upload_id: &str) -> Result<bool> {
+    /// The data of a job's sink belongs to the image from now on. `false` when the sink is not open any more.
+    pub fn commit_sink(&self, job_id: &str, upload_id: &str) -> Result<bool> {
         let row = self.one(
             "SELECT image_id, url, location_metadata FROM vitrine_uploads \
-             WHERE upload_id = ?1 AND doomed = 0 AND committed_at IS NULL",
-            [upload_id],
+             WHERE upload_id = ?1 AND job_id = ?2 AND doomed = 0 AND committed_at IS NULL",
+            [upload_id, job_id],
             |row| row.try_into().map_err(failed),
         )?;
         let Some(row) = row else { return Ok(false) };

@@ -1,7 +1,7 @@
 //! Uploads: the intent before bytes move, the commit after they are durable.
 //!
-//! The row of an upload is its intent as long as `committed_at` is empty: its image is in `saving` and bytes may lie at
-//! its place. A doomed upload can only be aborted: somebody is about to remove its bytes. A committed upload is remembered for a while, so that a commit whose answer was lost can be repeated.
+//! The row of an upload is its intent as long as `committed_at` is empty: its image is in `saving` or `uploading`, or a job
+//! fills one of its places, and bytes may lie there. A doomed upload can only be aborted: somebody is about to remove its bytes. A committed upload is remembered for a while, so that a commit whose answer was lost can be repeated.
 
 use rusqlite::Row;
 use serde_json::{Map, Value};
@@ -97,8 +97,6 @@ pub struct Intent {
     pub image_deleted: bool,
     /// When it was opened.
     pub started_at: Timestamp,
-    /// What it is for.
-    pub purpose: Purpose,
     /// The job that it belongs to.
     pub job_id: Option<String>,
 }
@@ -132,7 +130,7 @@ pub enum Committed {
     Now,
     /// It was committed before: a repetition.
     Before,
-    /// The image was deleted, or taken out of `saving`, while the data came. The intent stays: the bytes must be
+    /// The image was deleted, or taken out of `saving` or `uploading`, while the data came. The intent stays: the bytes must be
     /// removed, then the upload aborted.
     ImageGone,
     /// No such upload: it was given up, aborted or never opened. Its bytes must be removed.
@@ -144,7 +142,9 @@ pub enum Committed {
 pub enum Aborted {
     /// The image is `queued` again.
     Requeued,
-    /// The intent is gone; the image was deleted or is no longer in `saving`, and was not touched.
+    /// The intent is gone: it was a job's, which says what becomes of the image.
+    OfJob,
+    /// The intent is gone; the image was deleted or is no longer in `saving` or `uploading`, and was not touched.
     ImageGone,
     /// Nothing to do: it was aborted before, or never opened.
     Unknown,
@@ -152,21 +152,20 @@ pub enum Aborted {
     Committed,
 }
 
-const INTENT_COLUMNS: &str = "upload_id, image_id, instance, store, url, quota_project, doomed, started_at, \
-     NOT EXISTS (SELECT 1 FROM images WHERE images.id = image_id AND +images.deleted = 0), purpose, job_id";
+pub(super) const SELECT_INTENT: &str = "SELECT upload_id, image_id, instance, store, url, quota_project, doomed, \
+     started_at, NOT EXISTS (SELECT 1 FROM images WHERE images.id = image_id AND +images.deleted = 0), job_id \
+     FROM vitrine_uploads";
 
 impl Queries<'_> {
     /// The open upload `upload_id`.
     pub fn upload(&self, upload_id: &str) -> Result<Option<Intent>> {
-        let sql = format!("SELECT {INTENT_COLUMNS} FROM vitrine_uploads WHERE upload_id = ?1 AND committed_at IS NULL");
+        let sql = format!("{SELECT_INTENT} WHERE upload_id = ?1 AND committed_at IS NULL");
         self.one(&sql, [upload_id], intent)
     }
 
     /// All open uploads, oldest first.
     pub fn uploads(&self) -> Result<Vec<Intent>> {
-        let sql = format!(
-            "SELECT {INTENT_COLUMNS} FROM vitrine_uploads WHERE committed_at IS NULL ORDER BY started_at, upload_id"
-        );
+        let sql = format!("{SELECT_INTENT} WHERE committed_at IS NULL ORDER BY started_at, upload_id");
         self.all(&sql, [], intent)
     }
 
@@ -185,7 +184,7 @@ impl Changes<'_> {
         if let Some(status) = purpose.status() {
             self.set_status(upload.image_id, &[Status::Queued], status)?;
         }
-        if self.is_being_filled(upload.url)? {
+        if self.is_occupied(upload.url)? {
             let image = upload.image_id;
             return Err(Error::conflict(format!(
                 "Data of an earlier attempt for image {image} is still being removed."
@@ -194,12 +193,14 @@ impl Changes<'_> {
         insert_upload(self, upload, purpose, None)
     }
 
-    /// Makes the image `active` with its data, and ends the intent.
+    /// Makes the image `active` with its data, or notes that it is staged, and ends the intent.
     pub fn commit_upload(&self, commit: &Commit<'_>) -> Result<Committed> {
+        // What was not examined cannot be an image's data.
+        let purpose = if commit.findings.is_some() { Purpose::Store } else { Purpose::Staging };
         let row = self.one(
             "SELECT image_id, url, location_metadata, hash_algo, committed_at IS NOT NULL \
-             FROM vitrine_uploads WHERE upload_id = ?1 AND doomed = 0",
-            [commit.upload_id],
+             FROM vitrine_uploads WHERE upload_id = ?1 AND doomed = 0 AND purpose = ?2",
+            [commit.upload_id, purpose.as_str()],
             |row| row.try_into().map_err(failed),
         )?;
         let Some(row) = row else { return Ok(Committed::Unknown) };
@@ -273,7 +274,7 @@ impl Changes<'_> {
             return Ok(Aborted::Committed);
         }
         self.execute("DELETE FROM vitrine_uploads WHERE upload_id = ?1", &[&upload_id])?;
-        let Some(status) = purpose.status() else { return Ok(Aborted::Requeued) };
+        let Some(status) = purpose.status() else { return Ok(Aborted::OfJob) };
         let requeued = self.execute(
             "UPDATE images SET status = ?2, size = NULL, virtual_size = NULL, checksum = NULL, os_hash_algo = NULL, \
              os_hash_value = NULL, updated_at = ?3 WHERE id = ?1 AND deleted = 0 AND status = ?4",
@@ -288,7 +289,7 @@ impl Changes<'_> {
     }
 }
 
-fn intent(row: &Row<'_>) -> Result<Intent> {
+pub(super) fn intent(row: &Row<'_>) -> Result<Intent> {
     Ok(Intent {
         upload_id: row.get(0).map_err(failed)?,
         image_id: row.get(1).map_err(failed)?,
@@ -300,8 +301,7 @@ fn intent(row: &Row<'_>) -> Result<Intent> {
         started_at: rows::timestamp(row, 7)?
             .ok_or_else(|| super::fault::corrupt("vitrine_uploads.started_at", "NULL"))?,
         image_deleted: row.get(8).map_err(failed)?,
-        purpose: rows::parsed(row, 9, "vitrine_uploads.purpose")?,
-        job_id: row.get(10).map_err(failed)?,
+        job_id: row.get(9).map_err(failed)?,
     })
 }
 

@@ -37,7 +37,8 @@ fn decode(body: Map<String, Value>, header: Option<&str>, enabled: &[String]) ->
             Error::bad_request(format!("Unknown import method name '{name}'."))
         })?;
     let all_must_succeed = flag(&body, "all_stores_must_succeed", true)?;
-    let stores = stores(&body, header)?;
+    let all_stores = flag(&body, "all_stores", false)?;
+    let stores = stores(&body, all_stores, header);
     Ok(Wanted { method, stores, all_must_succeed, body: Value::Object(body), request_id: None })
 }
 
@@ -49,8 +50,8 @@ fn flag(body: &Map<String, Value>, name: &str, default: bool) -> Result<bool> {
     }
 }
 
-fn stores(body: &Map<String, Value>, header: Option<&str>) -> Result<WantedStores> {
-    if flag(body, "all_stores", false)? {
+fn stores(body: &Map<String, Value>, all: bool, header: Option<&str>) -> Result<WantedStores> {
+    if all {
         if body.contains_key("stores") || header.is_some() {
             let text = "All_stores parameter can't be used with x-image-meta-store header or stores parameter";
             return Err(Error::bad_request(text));
@@ -62,7 +63,7 @@ fn stores(body: &Map<String, Value>, header: Option<&str>) -> Result<WantedStore
             let text = "Stores parameter and x-image-meta-store header can't be both specified";
             Err(Error::bad_request(text))
         }
-        (Some(Value::Array(stores)), None) => {
+        (Some(Value::Array(stores)), None) if !stores.is_empty() => {
             let names: Option<Vec<String>> = stores.iter().map(|store| store.as_str().map(str::to_owned)).collect();
             names.map(WantedStores::Named).ok_or_else(no_list)
         }
@@ -73,7 +74,7 @@ fn stores(body: &Map<String, Value>, header: Option<&str>) -> Result<WantedStore
 }
 
 fn no_list() -> Error {
-    Error::bad_request("'stores' must be a list of store ids")
+    Error::bad_request("'stores' must be a list of at least one store id")
 }
 
 #[cfg(test)]
@@ -101,10 +102,14 @@ mod tests {
                 json!({"method": {"name": "copy-image"}, "all_stores_must_succeed": 1}),
                 "'all_stores_must_succeed' must be boolean value only",
             ),
-            (json!({"method": {"name": "copy-image"}, "stores": "a"}), "'stores' must be a list of store ids"),
-            (json!({"method": {"name": "copy-image"}, "stores": [1]}), "'stores' must be a list of store ids"),
         ] {
             assert_eq!(decoded(body, None).expect_err("refused"), text);
+        }
+        for stores in [json!("a"), json!([1]), json!([])] {
+            let wanted =
+                decoded(json!({"method": {"name": "copy-image"}, "stores": stores}), None).expect("told later");
+            let text = wanted.stores.expect_err("refused").message;
+            assert_eq!(text, "'stores' must be a list of at least one store id");
         }
     }
 
@@ -114,7 +119,7 @@ mod tests {
         let stores = |rest: Value, header| {
             let mut body = rest;
             body["method"] = method.clone();
-            decoded(body, header).map(|wanted| wanted.stores)
+            decoded(body, header).and_then(|wanted| wanted.stores.map_err(|error| error.message))
         };
         let named = |names: &[&str]| Ok(WantedStores::Named(names.iter().map(|name| (*name).to_owned()).collect()));
         assert_eq!(stores(json!({}), None), Ok(WantedStores::Default));

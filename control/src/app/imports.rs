@@ -2,7 +2,7 @@
 
 use common::authorise::Authority;
 use common::catalog::{Changes, IMPORT_LOCK, NewTask};
-use common::config::Config;
+use common::config::{Config, StoreConfig, Stores};
 use common::identity::Identity;
 use common::model::{Image, Status, TaskKind, TaskStatus};
 use common::time::Timestamp;
@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{App, Seen};
-use crate::imports::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_stores, without_stores};
+use crate::imports::{FAILED_STORES, IMPORTING_STORES, Method, Plan, expiry, merge_stores, without_stores};
+use crate::uploads::place;
 
 /// For how long the lock of a task is believed that does not go on, and twice as long where it has not begun. Only imports that
 /// the original began can be so old: ours are resumed or undone.
@@ -25,8 +26,8 @@ const PREEMPTED: &str = "Expired lock preempted";
 pub(crate) struct Wanted {
     /// How.
     pub(crate) method: Method,
-    /// Into which stores.
-    pub(crate) stores: WantedStores,
+    /// Into which stores, or what is wrong with how they are named: told in its turn, and only where stores have names.
+    pub(crate) stores: Result<WantedStores>,
     /// Whether the failure of one store is that of all.
     pub(crate) all_must_succeed: bool,
     /// The whole body, for the task.
@@ -159,9 +160,7 @@ fn steal_lock(catalog: &Changes<'_>, config: &Config, image: &Image, task_id: &s
         if age < lifetime {
             return Err(busy());
         }
-        let lifetime = i64::try_from(config.api.task_time_to_live.as_micros()).unwrap_or(i64::MAX);
-        let expires = Timestamp::from_micros(Timestamp::now().as_micros().saturating_add(lifetime));
-        catalog.end_task(task_id, Err(PREEMPTED), expires)?;
+        catalog.end_task(task_id, Err(PREEMPTED), expiry(config))?;
         let named = task.input["backend"].as_array().map(Vec::as_slice).unwrap_or_default();
         stores = Some(named.iter().filter_map(Value::as_str).map(str::to_owned).collect());
     }
@@ -182,7 +181,8 @@ fn choose_stores(config: &Config, image: &Image, wanted: &Wanted) -> Result<Vec<
         }
         return Ok(vec![stores.default.clone()]);
     }
-    let mut chosen: Vec<String> = match &wanted.stores {
+    let named = wanted.stores.as_ref().map_err(Clone::clone)?;
+    let mut chosen: Vec<String> = match named {
         WantedStores::All => stores.list.iter().map(|store| store.id.clone()).collect(),
         WantedStores::Named(named) => named.clone(),
         WantedStores::Default => vec![stores.default.clone()],
@@ -193,14 +193,22 @@ fn choose_stores(config: &Config, image: &Image, wanted: &Wanted) -> Result<Vec<
         return Err(Error::conflict(format!("Store for identifier {unknown} not found")));
     }
     if wanted.method == Method::CopyImage {
-        let has = |store: &String| image.locations.iter().any(|location| location.store() == Some(store));
-        if wanted.stores == WantedStores::All {
+        let has = |id: &String| stores.list.iter().any(|store| store.id == *id && has_data(image, stores, store));
+        if *named == WantedStores::All {
             chosen.retain(|store| !has(store));
         } else if let Some(present) = chosen.iter().find(|store| has(store)) {
             return Err(Error::bad_request(format!("Image is already present at store '{present}'")));
         }
     }
     Ok(chosen)
+}
+
+/// Whether data of the image is in `store`: its location says so, or, where it names no store of today, its place.
+fn has_data(image: &Image, stores: &Stores, store: &StoreConfig) -> bool {
+    image.locations.iter().any(|location| match location.store() {
+        Some(id) if stores.list.iter().any(|store| store.id == id) => id == store.id,
+        _ => place::holds(store, &location.url),
+    })
 }
 
 /// Lists the stores that are to be filled, and forgets what a task before has listed.

@@ -53,7 +53,7 @@ impl App {
     /// # Errors
     /// 400 for a marker that is no task.
     pub(crate) async fn tasks(&self, caller: &Identity, query: TaskQuery) -> Result<Vec<Task>> {
-        let owner = caller.project_id.clone().filter(|_| !caller.is_admin);
+        let owner = (!caller.is_admin).then(|| caller.project_id.clone().unwrap_or_default());
         let query = TaskQuery { owner, ..query };
         self.db.write(|catalog| catalog.expire_tasks()).await?;
         self.db.read(move |catalog| catalog.tasks(&query)).await

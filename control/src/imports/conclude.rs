@@ -1,15 +1,15 @@
 //! The end of an import: what becomes of the image, of its lock and of the task, in one transaction each.
 
-use common::catalog::{Changes, ImportedData, JobRecord};
+use common::catalog::{Changes, ImportedData, JobRecord, NewUpload};
 use common::config::{Config, STAGING_STORE};
 use common::model::{Image, Status};
-use common::rpc::{EndJob, Findings, JobOutcome};
+use common::rpc::{EndJob, Findings, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, JobOutcome};
 use common::time::Timestamp;
 use common::{Error, Result};
+use serde_json::Map;
+use uuid::Uuid;
 
-use super::{
-    FAILED_STORES, IMAGE_GONE, IMPORTING_STORES, INTERNAL, Method, Plan, merge_stores, result_of, without_stores,
-};
+use super::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_stores, result_of, without_stores};
 use crate::uploads::staged_url;
 
 /// What users are told whose lock another import took.
@@ -19,13 +19,20 @@ const LOCK_LOST: &str = "Task was aborted externally";
 const CHANGED: &str = "The data of the image is not what it was when it was stored.";
 
 /// Records the outcome of a job. The image is active when this succeeds; else the job has a failure, and its places are given up.
+///
+/// # Errors
+/// 409 for a run of the job that was given up meanwhile.
 pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Result<()> {
     let Some(job) = catalog.job(&end.job_id)? else { return Ok(()) };
     if job.failure.is_some() {
         return Ok(());
     }
-    let plan = Plan::from_record(&job)?;
     let uploads = catalog.uploads_of_job(&job.job_id)?;
+    let is_open = |id: &String| uploads.iter().any(|upload| upload.upload_id == *id && !upload.doomed);
+    if !end.uploads.iter().all(is_open) {
+        return Err(Error::conflict("That run of the job was given up."));
+    }
+    let plan = Plan::from_record(&job)?;
     let stores_of = |ids: &[String]| -> Vec<String> {
         uploads.iter().filter(|upload| ids.contains(&upload.upload_id)).map(|upload| upload.store.clone()).collect()
     };
@@ -34,22 +41,21 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
             let failed = stores_of(sinks);
             // Without a culprit among the stores all of them have failed.
             let failed = if failed.is_empty() { &plan.stores } else { &failed };
-            fail(catalog, &job, &plan, failed, reason)
+            fail(catalog, config, &job, &plan, failed, reason)
         }
         JobOutcome::Stored { size, findings, sinks } => {
             let stored = stores_of(sinks);
             let failed: Vec<String> = plan.stores.iter().filter(|store| !stored.contains(store)).cloned().collect();
             let image = match mine(catalog, &job)? {
                 Ok(image) => image,
-                Err(reason) => return fail(catalog, &job, &plan, &[], reason),
+                Err(reason) => return fail(catalog, config, &job, &plan, &[], reason),
             };
             if plan.method == Method::CopyImage && !is_same(&image, *size, findings) {
-                return fail(catalog, &job, &plan, &plan.stores, CHANGED);
+                return fail(catalog, config, &job, &plan, &plan.stores, CHANGED);
             }
             for upload_id in sinks {
-                if !catalog.commit_sink(upload_id)? {
-                    // Given up meanwhile: the whole of it begins again.
-                    return Err(Error::conflict("The job was given up by the server."));
+                if !catalog.commit_sink(&job.job_id, upload_id)? {
+                    return Err(Error::conflict("That run of the job was given up."));
                 }
             }
             catalog.doom_uploads_of_job(&job.job_id)?;
@@ -64,36 +70,59 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
                         hash_value: &findings.hash_value,
                     },
                 )?;
+                let url = staged_url(&config.stores.staging, &job.image_id)?;
+                catalog.add_removal(&job.image_id, Some(STAGING_STORE), &url, None)?;
             }
-            note_stores(catalog, &image, &plan, &failed)?;
-            finish(catalog, config, &job, &plan, Ok(()))
+            note_stores(catalog, config, &image, &plan, &failed)?;
+            finish(catalog, config, &job, Ok(()))
         }
     }
 }
 
-/// Notes that a job failed, and which stores did; what it stored will be undone, then [`undone`] ends it.
-pub(super) fn fail(catalog: &Changes<'_>, job: &JobRecord, plan: &Plan, failed: &[String], reason: &str) -> Result<()> {
+/// Notes that a job failed, and which stores did; what it stored, and what was staged for it, will be undone, then [`undone`] ends it.
+pub(super) fn fail(
+    catalog: &Changes<'_>,
+    config: &Config,
+    job: &JobRecord,
+    plan: &Plan,
+    failed: &[String],
+    reason: &str,
+) -> Result<()> {
     if let Ok(image) = mine(catalog, job)? {
-        note_stores(catalog, &image, plan, failed)?;
+        note_stores(catalog, config, &image, plan, failed)?;
+    }
+    if plan.method == Method::GlanceDirect {
+        // Gone before the image is `queued` again: what is staged next would lie at the same place.
+        let staged = NewUpload {
+            upload_id: &Uuid::new_v4().to_string(),
+            image_id: &job.image_id,
+            instance: "",
+            store: STAGING_STORE,
+            url: &staged_url(&config.stores.staging, &job.image_id)?,
+            location_metadata: &Map::new(),
+            hash_algo: "",
+            quota_project: None,
+            expected_size: None,
+        };
+        catalog.give_up_with_job(&job.job_id, &staged)?;
     }
     catalog.fail_job(&job.job_id, reason)
 }
 
 /// Nothing is left of what a failed job has stored: the image is `queued` again, or what it was, and the task is over.
 pub(super) fn undone(catalog: &Changes<'_>, config: &Config, job: &JobRecord) -> Result<()> {
-    let plan = Plan::from_record(job)?;
     if let Ok(image) = mine(catalog, job)?
         && image.status == Status::Importing
     {
         catalog.set_status(&image.id, &[Status::Importing], Status::Queued)?;
     }
-    finish(catalog, config, job, &plan, Err(job.failure.as_deref().unwrap_or(INTERNAL)))
+    finish(catalog, config, job, Err(job.failure.as_deref().unwrap_or(JOB_INTERNAL_ERROR)))
 }
 
 /// The image, if it is there and locked for this job; else why it is not ours.
 fn mine(catalog: &Changes<'_>, job: &JobRecord) -> Result<std::result::Result<Image, &'static str>> {
     Ok(match catalog.image(&job.image_id)? {
-        None => Err(IMAGE_GONE),
+        None => Err(JOB_IMAGE_GONE),
         Some(image) if image.property(common::catalog::IMPORT_LOCK) == Some(job.job_id.as_str()) => Ok(image),
         Some(_) => Err(LOCK_LOST),
     })
@@ -105,30 +134,30 @@ fn is_same(image: &Image, size: u64, findings: &Findings) -> bool {
         && image.os_hash_value.as_ref().is_none_or(|value| *value == findings.hash_value)
 }
 
-/// None of the plan's stores is waited for any more, and `failed` did not take the data.
-fn note_stores(catalog: &Changes<'_>, image: &Image, plan: &Plan, failed: &[String]) -> Result<()> {
+/// None of the plan's stores is waited for any more, and `failed` did not take the data. Stores have names only where there are
+/// several.
+fn note_stores(catalog: &Changes<'_>, config: &Config, image: &Image, plan: &Plan, failed: &[String]) -> Result<()> {
     let importing = without_stores(image.property(IMPORTING_STORES), &plan.stores);
     catalog.set_internal_property(&image.id, IMPORTING_STORES, &importing)?;
-    let failed = merge_stores(image.property(FAILED_STORES), failed);
+    let failed = merge_stores(image.property(FAILED_STORES), if config.stores.multi { failed } else { &[] });
     catalog.set_internal_property(&image.id, FAILED_STORES, &failed)
 }
 
-/// The last of a job: its lock, its task, what was staged for it, and its record.
+/// The last of a job: its lock, its task, and its record.
 fn finish(
     catalog: &Changes<'_>,
     config: &Config,
     job: &JobRecord,
-    plan: &Plan,
     outcome: std::result::Result<(), &str>,
 ) -> Result<()> {
     catalog.unlock_import(&job.image_id, &job.job_id)?;
-    let lifetime = i64::try_from(config.api.task_time_to_live.as_micros()).unwrap_or(i64::MAX);
-    let expires = Timestamp::from_micros(Timestamp::now().as_micros().saturating_add(lifetime));
     let result = result_of(&job.image_id);
-    catalog.end_task(&job.job_id, outcome.map(|()| &result), expires)?;
-    if plan.method == Method::GlanceDirect {
-        let url = staged_url(&config.stores.staging, &job.image_id)?;
-        catalog.add_removal(&job.image_id, Some(STAGING_STORE), &url, None)?;
-    }
+    catalog.end_task(&job.job_id, outcome.map(|()| &result), expiry(config))?;
     catalog.finish_job(&job.job_id)
+}
+
+/// When a task that ends now is forgotten.
+pub(crate) fn expiry(config: &Config) -> Timestamp {
+    let lifetime = i64::try_from(config.api.task_time_to_live.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(Timestamp::now().as_micros().saturating_add(lifetime))
 }

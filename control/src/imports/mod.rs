@@ -19,12 +19,15 @@ use std::time::Duration;
 use common::catalog::{Changes, JobRecord, NewUpload};
 use common::config::{Config, STAGING_STORE, StoreConfig};
 use common::model::Image;
-use common::rpc::{DataplaneStatus, Done, EndJob, Job, JobSink, JobSource, ToDataplane};
+use common::rpc::{
+    DataplaneStatus, Done, EndJob, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, Job, JobSink, JobSource, ToDataplane,
+};
 use common::{Error, Kind, Result};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
+pub(crate) use conclude::expiry;
 pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_stores, without_stores};
 
 use crate::dataplane_client::DataplaneClient;
@@ -38,14 +41,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How often a job that should run is looked after.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether what is being undone is gone.
-const UNDO_INTERVAL: Duration = Duration::from_millis(50);
-
-/// What users are told whose image is gone.
-const IMAGE_GONE: &str = "Image has been deleted, aborting import.";
-
-/// What users are told whose import failed for no reason of theirs.
-const INTERNAL: &str = "Task failed due to Internal Error";
+/// Attempts at a job: a data plane that dies each time is not to die of it for ever.
+const ATTEMPTS_MAX: i64 = 5;
 
 /// All imports. Clones are the same.
 #[derive(Clone)]
@@ -68,8 +65,12 @@ struct Shared {
 enum Next {
     /// The next step, at once.
     Step,
-    /// The next step when the job is heard of, or after this time.
-    Wait(Duration),
+    /// It is to begin, once there is a turn.
+    Begin(JobRecord),
+    /// The next step when the end of the job is heard of, or after a while.
+    Running,
+    /// The next step when what it left is removed.
+    Undoing,
     /// Nothing: it is over.
     Over,
 }
@@ -87,21 +88,15 @@ impl Imports {
         Imports { shared: Arc::new(shared) }
     }
 
-    /// Goes on with what an earlier control plane left. Must be called inside a runtime.
+    /// Looks after every job on record, for ever: those that an earlier control plane left, and one whose request was cut off right
+    /// after it was recorded. Must be called inside a runtime.
     pub(crate) async fn resume(self) {
-        let mut pause = PAUSE_MIN;
         loop {
             match self.shared.db.read(|catalog| catalog.jobs()).await {
-                Ok(jobs) => {
-                    for JobRecord { job_id, .. } in jobs {
-                        self.start(job_id);
-                    }
-                    return;
-                }
-                Err(error) => tracing::warn!("imports cannot be resumed now: {error}"),
+                Ok(jobs) => jobs.into_iter().for_each(|job| self.start(job.job_id)),
+                Err(error) => tracing::warn!("imports cannot be looked after now: {error}"),
             }
-            tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2).min(PAUSE_MAX);
+            tokio::time::sleep(self.shared.config.control.reap_interval).await;
         }
     }
 
@@ -137,25 +132,42 @@ impl Imports {
     }
 
     async fn run(self, job_id: String, heard: Arc<Notify>) {
-        // The semaphore is never closed.
-        let turn = self.shared.turns.acquire().await;
+        // Had from the beginning of the job to its end, and not while it is undone.
+        let mut turn = None;
         let mut pause = PAUSE_MIN;
         loop {
-            match self.step(&job_id).await {
+            let next = match self.step(&job_id).await {
+                Ok(Next::Begin(_)) if turn.is_none() => {
+                    // The semaphore is never closed. Much may have happened meanwhile.
+                    turn = self.shared.turns.acquire().await.ok();
+                    continue;
+                }
+                Ok(Next::Begin(job)) => self.begin(job).await,
+                next => next,
+            };
+            match next {
                 Ok(Next::Over) => break,
-                Ok(Next::Step) => pause = PAUSE_MIN,
-                Ok(Next::Wait(time)) => {
+                Ok(Next::Step | Next::Begin(_)) => pause = PAUSE_MIN,
+                Ok(Next::Running) => {
                     pause = PAUSE_MIN;
-                    let _ = tokio::time::timeout(time, heard.notified()).await;
+                    let _ = tokio::time::timeout(LOOK_INTERVAL, heard.notified()).await;
+                }
+                Ok(Next::Undoing) => {
+                    turn = None;
+                    if pause == PAUSE_MIN {
+                        self.shared.uploads.wake_reaper();
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = pause.saturating_mul(2).min(PAUSE_MAX);
                 }
                 Err(error) => {
                     log_retry(&job_id, &error);
-                    let _ = tokio::time::timeout(pause, heard.notified()).await;
+                    turn = None;
+                    tokio::time::sleep(pause).await;
                     pause = pause.saturating_mul(2).min(PAUSE_MAX);
                 }
             }
         }
-        drop(turn);
         self.running().remove(&job_id);
     }
 
@@ -163,34 +175,41 @@ impl Imports {
         let id = job_id.to_owned();
         let read = self.shared.db.read(move |catalog| Ok((catalog.job(&id)?, catalog.uploads_of_job(&id)?)));
         let (job, uploads) = read.await?;
-        let Some(job) = job else { return Ok(Next::Over) };
-        if let Some(upload) = uploads.first() {
-            if uploads.iter().all(|upload| upload.doomed) {
-                self.shared.uploads.wake_reaper();
-                return Ok(Next::Wait(UNDO_INTERVAL));
-            }
+        if let Some(upload) = uploads.iter().find(|upload| !upload.doomed) {
             let status: DataplaneStatus = self.shared.dataplane.call(ToDataplane::Status).await?;
             if upload.instance == status.instance && status.uploads.contains(&upload.upload_id) {
-                return Ok(Next::Wait(LOOK_INTERVAL));
+                return Ok(Next::Running);
             }
             // Nobody carries it on.
             let id = job_id.to_owned();
             self.shared.db.write(move |catalog| catalog.doom_uploads_of_job(&id)).await?;
             return Ok(Next::Step);
         }
-        if job.failure.is_some() {
-            let config = self.shared.config.clone();
-            self.shared.db.write(move |catalog| conclude::undone(catalog, &config, &job)).await?;
-            self.shared.uploads.wake_reaper();
-            return Ok(Next::Over);
+        if !uploads.is_empty() {
+            return Ok(Next::Undoing);
         }
-        self.begin(job).await
+        match job {
+            None => Ok(Next::Over),
+            Some(job) if job.failure.is_some() => {
+                let config = self.shared.config.clone();
+                self.shared.db.write(move |catalog| conclude::undone(catalog, &config, &job)).await?;
+                Ok(Next::Over)
+            }
+            Some(job) => Ok(Next::Begin(job)),
+        }
     }
 
     /// Records the places and has the data plane begin.
     async fn begin(&self, job: JobRecord) -> Result<Next> {
         let config = self.shared.config.clone();
-        let plan = Plan::from_record(&job)?;
+        let plan = match Plan::from_record(&job) {
+            Ok(plan) => plan,
+            Err(error) => {
+                tracing::error!(job = job.job_id, "an import cannot begin: {error}");
+                self.shared.db.write(move |catalog| catalog.fail_job(&job.job_id, JOB_INTERNAL_ERROR)).await?;
+                return Ok(Next::Step);
+            }
+        };
         let image_id = job.image_id.clone();
         let image = self.shared.db.read(move |catalog| catalog.image(&image_id)).await?;
         let size = image.as_ref().and_then(|image| image.size);
@@ -212,12 +231,12 @@ impl Imports {
                 .collect::<Result<Vec<_>>>()
                 .and_then(|places| open(catalog, &config, &job, &plan, &places, &instance));
             match opened {
-                // What is being cleared, or a catalog that is away, is another matter in a moment.
+                // That is another matter in a moment.
                 Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unavailable) => Err(error),
                 Err(error) => {
-                    let reason = if error.status().is_server_error() { INTERNAL } else { &error.message };
+                    let reason = if error.status().is_server_error() { JOB_INTERNAL_ERROR } else { &error.message };
                     tracing::warn!(job = job.job_id, "an import cannot begin: {error}");
-                    conclude::fail(catalog, &job, &plan, &plan.stores, reason)?;
+                    conclude::fail(catalog, &config, &job, &plan, &plan.stores, reason)?;
                     Ok(None)
                 }
                 Ok(opened) => Ok(Some(opened)),
@@ -225,7 +244,7 @@ impl Imports {
         });
         let Some(started) = opened.await? else { return Ok(Next::Step) };
         self.shared.dataplane.call::<Done>(ToDataplane::StartJob(started)).await?;
-        Ok(Next::Wait(LOOK_INTERVAL))
+        Ok(Next::Running)
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Notify>>> {
@@ -236,7 +255,7 @@ impl Imports {
 /// Records the places of a job, and says what is to be done.
 ///
 /// # Errors
-/// 409 while a place is still being cleared; everything else ends the job.
+/// 409 while a place is still being cleared, 503 while the catalog is away; everything else ends the job.
 fn open(
     catalog: &Changes<'_>,
     config: &Config,
@@ -245,7 +264,14 @@ fn open(
     places: &[(String, String)],
     instance: &str,
 ) -> Result<Job> {
-    let image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(IMAGE_GONE))?;
+    let image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
+    if catalog.count_attempt(&job.job_id)? > ATTEMPTS_MAX {
+        return Err(Error::internal(format!("job {} was begun {ATTEMPTS_MAX} times in vain", job.job_id)));
+    }
+    // Else what goes wrong with the copy would be undone at the very place of the image's data.
+    if let Some((store, _)) = places.iter().find(|(_, url)| place::is_of(&image, url)) {
+        return Err(Error::bad_request(format!("Image is already present at store '{store}'")));
+    }
     let source = source(&image, &config.stores.staging, &config.stores.list, plan)?;
     let hash_algo = match plan.method {
         Method::CopyImage => image.os_hash_algo.clone(),

@@ -95,7 +95,7 @@ impl World {
     /// Another control plane takes over, as after a crash of this one.
     async fn restart(&mut self) {
         self.imports = control(&self.config);
-        self.imports.clone().resume().await;
+        tokio::spawn(self.imports.clone().resume());
     }
 
     fn fake<T>(&self, look: impl FnOnce(&mut Fake) -> T) -> T {
@@ -124,7 +124,12 @@ impl World {
 
     /// The data plane tells the end of its job.
     async fn end(&self, outcome: JobOutcome) -> Result<()> {
-        let told = self.imports.end(EndJob { job_id: JOB.to_owned(), outcome }).await;
+        let uploads = self.fake(|fake| fake.jobs.last().map(uploads_of)).unwrap_or_default();
+        self.end_of(uploads, outcome).await
+    }
+
+    async fn end_of(&self, uploads: Vec<String>, outcome: JobOutcome) -> Result<()> {
+        let told = self.imports.end(EndJob { job_id: JOB.to_owned(), uploads, outcome }).await;
         self.fake(|fake| fake.uploads.clear());
         told
     }
@@ -160,10 +165,13 @@ fn control(config: &Arc<Config>) -> Imports {
     Imports::new(config.clone(), db, uploads)
 }
 
+fn uploads_of(job: &Job) -> Vec<String> {
+    job.sinks.iter().map(|sink| sink.upload_id.clone()).collect()
+}
+
 fn stored(job: &Job) -> JobOutcome {
     let findings = Findings { virtual_size: Some(3), checksum: "c".repeat(32), hash_value: "d".repeat(128) };
-    let sinks = job.sinks.iter().map(|sink| sink.upload_id.clone()).collect();
-    JobOutcome::Stored { size: 3, findings, sinks }
+    JobOutcome::Stored { size: 3, findings, sinks: uploads_of(job) }
 }
 
 #[tokio::test]
@@ -196,11 +204,67 @@ async fn a_new_data_plane_begins_again_once_the_old_bytes_are_gone() {
         assert!(removed.iter().any(|(_, _, upload)| upload.as_deref() == Some(&sink.upload_id)), "{removed:?}");
         assert!(second.sinks.iter().all(|other| other.upload_id != sink.upload_id));
     }
-    let late = world.end(stored(&first)).await;
-    assert_eq!(late.map_err(|error| error.kind), Err(Kind::Conflict), "the old one's bytes are gone");
+    for outcome in [stored(&first), JobOutcome::Failed { reason: "late".to_owned(), sinks: Vec::new() }] {
+        let late = world.imports.end(EndJob { job_id: JOB.to_owned(), uploads: uploads_of(&first), outcome }).await;
+        assert_eq!(late.map_err(|error| error.kind), Err(Kind::Conflict), "the old one's bytes are gone");
+    }
     assert_ne!(world.image().await.expect("there").status, Status::Active);
-    let last = world.job(3).await;
-    world.end(stored(&last)).await.expect("recorded");
+    world.end(stored(&second)).await.expect("recorded");
+    assert_eq!(world.task().await.status, TaskStatus::Success);
+}
+
+#[tokio::test]
+async fn a_data_plane_that_dies_of_a_job_does_not_die_of_it_for_ever() {
+    let world = World::new(true).await;
+    world.imports.start(JOB.to_owned());
+    for attempt in 1..=usize::try_from(ATTEMPTS_MAX).expect("few") {
+        world.job(attempt).await;
+        world.replace_dataplane(&format!("after-{attempt}")).await;
+    }
+    let (task, image) = (world.task().await, world.image().await.expect("there"));
+    assert_eq!((task.status, task.message.as_str()), (TaskStatus::Failure, JOB_INTERNAL_ERROR));
+    assert_eq!(image.status, Status::Queued);
+    assert_eq!(world.left().await, (0, 0));
+}
+
+#[tokio::test]
+async fn what_was_staged_is_gone_before_more_can_be_staged() {
+    let world = World::new(true).await;
+    world.fake(|fake| fake.away.push(STAGING_STORE));
+    world.imports.start(JOB.to_owned());
+    world.job(1).await;
+    let failed = JobOutcome::Failed { reason: "no room".to_owned(), sinks: Vec::new() };
+    world.end(failed).await.expect("recorded");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(world.image().await.expect("there").status, Status::Importing, "its staged data is still there");
+    world.fake(|fake| fake.away.clear());
+    assert_eq!(world.task().await.status, TaskStatus::Failure);
+    assert_eq!(world.image().await.expect("there").status, Status::Queued);
+    let removed = world.fake(|fake| fake.removed.iter().any(|(store, ..)| store == STAGING_STORE));
+    assert!(removed && world.left().await == (0, 0));
+}
+
+#[tokio::test]
+async fn the_place_of_the_image_is_never_filled_again() {
+    let world = World::new(true).await;
+    let taken = world.config.stores.list[1].clone();
+    let url =
+        place::url(&world.imports.shared.uploads.directory(&taken, None).await.expect("one"), IMAGE).expect("a URI");
+    // As it was recorded when there was one store without a name.
+    let old = url.replace("file://", "filesystem://");
+    world.imports.shared.db.write(move |catalog| catalog.add_location(IMAGE, &old, &Map::new())).await.expect("noted");
+    world.imports.start(JOB.to_owned());
+    let task = world.task().await;
+    assert_eq!((task.status, task.message.as_str()), (TaskStatus::Failure, "Image is already present at store 'slow'"));
+    assert!(world.fake(|fake| fake.removed.iter().all(|(_, removed, _)| *removed != url)));
+}
+
+#[tokio::test]
+async fn a_job_that_nobody_started_is_found() {
+    let world = World::new(true).await;
+    tokio::spawn(world.imports.clone().resume());
+    let job = world.job(1).await;
+    world.end(stored(&job)).await.expect("recorded");
     assert_eq!(world.task().await.status, TaskStatus::Success);
 }
 
@@ -255,6 +319,6 @@ async fn a_deleted_image_is_imported_for_nobody() {
     world.imports.shared.db.write(|catalog| catalog.delete_image(IMAGE)).await.expect("deleted");
     world.end(stored(&job)).await.expect("recorded");
     let task = world.task().await;
-    assert_eq!((task.status, task.message.as_str()), (TaskStatus::Failure, IMAGE_GONE));
+    assert_eq!((task.status, task.message.as_str()), (TaskStatus::Failure, JOB_IMAGE_GONE));
     assert_eq!(world.left().await, (0, 0));
 }

@@ -223,7 +223,7 @@ impl Uploads {
     pub(crate) async fn abort(&self, upload_id: String, reason: &str) -> Result<()> {
         let id = upload_id.clone();
         match self.shared.db.write(move |catalog| catalog.abort_upload(&id)).await? {
-            Aborted::Requeued | Aborted::ImageGone => {
+            Aborted::Requeued | Aborted::OfJob | Aborted::ImageGone => {
                 self.shared.metrics.aborted.inc();
                 tracing::info!(upload = upload_id, "upload is aborted: {reason}");
                 Ok(())

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use common::config::{FileStore, StoreConfig, StoreKind, Stores};
+use common::model::Image;
 use common::{Error, Kind, Result};
 
 use super::room::Room;
@@ -59,6 +60,24 @@ pub(crate) fn url(directory: &Path, image_id: &str) -> Result<String> {
     let path = directory.join(image_id);
     let path = path.to_str().ok_or_else(|| Error::internal(format_args!("{} is not UTF-8", path.display())))?;
     Ok(format!("file://{path}"))
+}
+
+/// Whether `url` is a place right in one of the store's directories.
+pub(crate) fn holds(store: &StoreConfig, url: &str) -> bool {
+    let StoreKind::File(file) = &store.kind;
+    let parent = path_of(url).and_then(Path::parent);
+    parent.is_some_and(|parent| file.dirs.iter().any(|dir| dir.path == parent))
+}
+
+/// Whether data of the image lies at `url`, in whatever spelling.
+pub(crate) fn is_of(image: &Image, url: &str) -> bool {
+    let place = path_of(url);
+    place.is_some() && image.locations.iter().any(|location| path_of(&location.url) == place)
+}
+
+/// The path in a file store's URI.
+fn path_of(url: &str) -> Option<&Path> {
+    ["file://", "filesystem://"].iter().find_map(|scheme| url.strip_prefix(scheme)).map(Path::new)
 }
 
 fn full() -> Error {

@@ -31,7 +31,7 @@ pub(crate) struct Fake {
     fails: bool,
     /// Stores that are not configured, and those that do not answer.
     unknown: Vec<&'static str>,
-    away: Vec<&'static str>,
+    pub(crate) away: Vec<&'static str>,
     attempts: usize,
 }
 

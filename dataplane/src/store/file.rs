@@ -47,14 +47,11 @@ impl FileStore {
         FileStore { dirs: config.dirs.clone(), file_mode: config.file_mode, thin: config.thin_provisioning }
     }
 
-    /// Makes the directories.
-    pub(crate) fn prepare(&self) -> Result<(), String> {
+    /// Makes the directories, which `option` names.
+    pub(crate) fn prepare(&self, option: &str) -> Result<(), String> {
         self.dirs.iter().try_for_each(|dir| {
             fs::create_dir_all(&dir.path).map_err(|error| {
-                format!(
-                    "filesystem_store_datadir {} cannot be made: {error}; name another or permit it",
-                    dir.path.display()
-                )
+                format!("{option} {} cannot be made: {error}; name another or permit it", dir.path.display())
             })
         })
     }

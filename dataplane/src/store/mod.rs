@@ -118,7 +118,15 @@ impl Stores {
     /// One line with the cause and the option to change.
     pub(crate) fn prepare(&self) -> Result<(), String> {
         self.list.iter().try_for_each(|store| match &store.driver {
-            Driver::File(file) => file.prepare().map_err(|problem| format!("store {}: {problem}", store.id)),
+            Driver::File(file) => {
+                let option = match store.id.as_str() {
+                    STAGING_STORE => {
+                        "the staging directory (node_staging_uri, or filesystem_store_datadir of its group)"
+                    }
+                    _ => "filesystem_store_datadir",
+                };
+                file.prepare(option).map_err(|problem| format!("store {}: {problem}", store.id))
+            }
         })
     }
 }

@@ -7,8 +7,8 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use common::Error;
 use common::rpc::{Done, EndJob, Findings, Job, JobOutcome, JobSink, JobSource, ToControl};
+use common::{Error, Kind};
 
 use super::examine::Examiner;
 use super::receive::{Interrupted, check_complete, check_size};
@@ -16,7 +16,7 @@ use super::upload::{CONTROL_PATIENCE, CONTROL_PAUSE};
 use super::writes::Writes;
 use crate::control_client::is_away;
 use crate::futures::{Either, race};
-use crate::io::{BUFFER_BYTES, BufferPool, File, Progress, sleep};
+use crate::io::{BUFFER_BYTES, BufferPool, File, Progress, sleep, timeout};
 use crate::shard::{Shard, Shared};
 use crate::store::{Placement, Source, Store, StoreError, Writer};
 use crate::uploads::CoreEvent;
@@ -24,8 +24,8 @@ use crate::uploads::CoreEvent;
 /// How often control hears of the progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What users are told whose import failed for no reason of theirs.
-const INTERNAL: &str = "Task failed due to Internal Error";
+/// How long the memory for a buffer is waited for before the writes are looked at that have some.
+const SHORTAGE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Gives a job to a core. Its uploads run from here on.
 ///
@@ -47,35 +47,45 @@ pub(crate) fn begin(shared: &Shared, job: Job) -> Result<(), Error> {
 /// Does the job, and tells control what came of it.
 pub(crate) async fn run(shard: Rc<Shard>, job: Job) {
     let begun = Instant::now();
-    for sink in &job.sinks {
-        shard.begin_upload(&sink.upload_id);
-    }
+    let _running = Running::begin(&shard, &job);
     let progress = Progress::new();
-    let work = async {
+    let outcome = {
         let _turn = shard.upload_turns.acquire().await;
         move_data(&shard, &job, &progress).await
-    };
-    let first = job.sinks.first().map_or("", |sink| sink.upload_id.as_str());
-    let outcome = match race(work, shard.upload_cancelled(first)).await {
-        Either::First(outcome) => outcome,
-        Either::Second(()) => {
-            let reason = "Image has been deleted, aborting import.".to_owned();
-            JobOutcome::Failed { reason, sinks: Vec::new() }
-        }
     };
     tracing::info!(
         job = job.job_id,
         bytes = progress.get(),
         milliseconds = begun.elapsed().as_millis(),
         outcome = match &outcome {
-            JobOutcome::Stored { .. } => "stored",
-            JobOutcome::Failed { .. } => "failed",
+            Some(JobOutcome::Stored { .. }) => "stored",
+            Some(JobOutcome::Failed { .. }) => "failed",
+            None => "postponed",
         },
         "job is over"
     );
-    tell_end(&shard, EndJob { job_id: job.job_id.clone(), outcome }).await;
-    for sink in &job.sinks {
-        shard.end_upload(&sink.upload_id);
+    if let Some(outcome) = outcome {
+        let uploads = job.sinks.iter().map(|sink| sink.upload_id.clone()).collect();
+        tell_end(&shard, EndJob { job_id: job.job_id.clone(), uploads, outcome }).await;
+    }
+}
+
+/// The uploads of a job, running until dropped: then control may take what is left of them for abandoned.
+struct Running<'a> {
+    shard: &'a Shard,
+    job: &'a Job,
+}
+
+impl<'a> Running<'a> {
+    fn begin(shard: &'a Shard, job: &'a Job) -> Self {
+        job.sinks.iter().for_each(|sink| shard.begin_upload(&sink.upload_id));
+        Running { shard, job }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.job.sinks.iter().for_each(|sink| self.shard.end_upload(&sink.upload_id));
     }
 }
 
@@ -108,12 +118,17 @@ impl Losses {
     }
 }
 
-async fn move_data(shard: &Shard, job: &Job, progress: &Progress) -> JobOutcome {
+/// What came of it; `None` when there was nothing left to work with: control will find that the job does not run, and begin it again.
+async fn move_data(shard: &Shard, job: &Job, progress: &Progress) -> Option<JobOutcome> {
     let mut losses = Losses { sinks: Vec::new(), all_must_succeed: job.all_must_succeed };
-    match try_move(shard, job, progress, &mut losses).await {
+    Some(match try_move(shard, job, progress, &mut losses).await {
         Ok((size, findings, sinks)) => JobOutcome::Stored { size, findings, sinks },
+        Err(Interrupted::Store(StoreError::Exhausted(cause))) => {
+            tracing::warn!(job = job.job_id, "a job is postponed: nothing left to work with: {cause}");
+            return None;
+        }
         Err(error) => JobOutcome::Failed { reason: reason(&job.job_id, error), sinks: losses.sinks },
-    }
+    })
 }
 
 /// The size, what was found out, and the uploads of the places that hold it; at least one.
@@ -163,6 +178,7 @@ async fn create<'a>(shard: &'a Shard, job: &'a Job, losses: &mut Losses) -> Resu
     Ok(targets)
 }
 
+/// All bytes into all places, durable.
 async fn copy(
     shard: &Shard,
     job: &Job,
@@ -172,49 +188,15 @@ async fn copy(
     losses: &mut Losses,
 ) -> Result<(u64, Findings, Vec<String>), Interrupted> {
     let depth = NonZeroUsize::new(shard.config.dataplane.upload_buffers_count).unwrap_or(NonZeroUsize::MIN);
-    let pool = BufferPool::new(depth.get())?;
-    let mut examiner = Examiner::new(&job.examination, &shard.shared.hashes, depth)?;
-    let mut filling: Vec<(&Target<'_>, Writes<'_>)> =
+    let mut filling: Vec<Filling<'_>> =
         targets.iter().map(|target| (target, Writes::new(&target.writer, depth.get()))).collect();
-    let mut told = Instant::now();
-    let mut size = 0;
-    loop {
-        refuse_nowhere(&filling, losses)?;
-        let (count, buffer) = source.read_at(pool.get().await, size).await?;
-        if count == 0 {
-            break;
-        }
-        let offset = size;
-        size += count as u64;
-        check_size(job.expected_size, job.size_max, size)?;
-        let frozen = buffer.freeze();
-        examiner.feed(&frozen)?;
-        let mut index = 0;
-        while let Some((target, writes)) = filling.get_mut(index) {
-            let mut written = writes.start(frozen.clone(), offset).await;
-            if written.is_ok() {
-                // One buffer stays free for the next read.
-                written = writes.fewer_than(depth.get()).await;
-            }
-            match written {
-                Ok(()) => index += 1,
-                Err(error) => {
-                    losses.note(target.sink, error)?;
-                    filling.remove(index);
-                }
-            }
-        }
-        progress.add(count as u64);
-        if told.elapsed() >= PROGRESS_INTERVAL {
-            told = Instant::now();
-            tell_progress(shard, job, size).await;
-        }
-        if count < BUFFER_BYTES {
-            break;
-        }
-    }
-    check_complete(job.expected_size, size)?;
-    let findings = examiner.finish(size, &shard.config.api).await?;
+    let first = job.sinks.first().map_or("", |sink| sink.upload_id.as_str());
+    let filled = fill(shard, job, source, &mut filling, progress, losses, depth);
+    // Only until the first place is made durable: what is published is no longer anybody's to take back here.
+    let (size, findings) = match race(filled, shard.upload_cancelled(first)).await {
+        Either::First(filled) => filled?,
+        Either::Second(()) => return Err(Interrupted::Refused(Error::new(Kind::Gone, common::rpc::JOB_IMAGE_GONE))),
+    };
     let mut stored = Vec::with_capacity(filling.len());
     for (target, mut writes) in filling {
         let committed = match writes.finish().await {
@@ -232,8 +214,79 @@ async fn copy(
     Ok((size, findings, stored))
 }
 
-fn refuse_nowhere(filling: &[(&Target<'_>, Writes<'_>)], losses: &Losses) -> Result<(), Interrupted> {
-    if filling.is_empty() && !losses.sinks.is_empty() { Err(nowhere()) } else { Ok(()) }
+/// Reads the source once; each buffer is examined and goes to every place that has not failed.
+async fn fill(
+    shard: &Shard,
+    job: &Job,
+    source: &File,
+    filling: &mut Vec<Filling<'_>>,
+    progress: &Progress,
+    losses: &mut Losses,
+    depth: NonZeroUsize,
+) -> Result<(u64, Findings), Interrupted> {
+    let pool = BufferPool::new(depth.get())?;
+    let mut examiner = Examiner::new(&job.examination, &shard.shared.hashes, depth)?;
+    let mut told = Instant::now();
+    let mut size = 0;
+    loop {
+        let buffer = loop {
+            if filling.is_empty() {
+                return Err(nowhere());
+            }
+            match timeout(SHORTAGE_PATIENCE, pool.get()).await {
+                Ok(buffer) => break buffer,
+                // A write that failed keeps its buffer until it is asked about.
+                Err(_) => for_each_place(filling, losses, async |writes| writes.finish().await).await?,
+            }
+        };
+        let (count, buffer) = source.read_at(buffer, size).await?;
+        if count == 0 {
+            break;
+        }
+        let offset = size;
+        size += count as u64;
+        check_size(job.expected_size, job.size_max, size)?;
+        let frozen = buffer.freeze();
+        examiner.feed(&frozen)?;
+        for_each_place(filling, losses, async |writes| {
+            writes.start(frozen.clone(), offset).await?;
+            // One buffer stays free for the next read.
+            writes.fewer_than(depth.get()).await
+        })
+        .await?;
+        progress.add(count as u64);
+        if told.elapsed() >= PROGRESS_INTERVAL {
+            told = Instant::now();
+            tell_progress(shard, job, size).await;
+        }
+        if count < BUFFER_BYTES {
+            break;
+        }
+    }
+    check_complete(job.expected_size, size)?;
+    Ok((size, examiner.finish(size, &shard.config.api).await?))
+}
+
+/// A place and the writes to it.
+type Filling<'a> = (&'a Target<'a>, Writes<'a>);
+
+/// Does `work` with every place, and goes on without those that fail.
+async fn for_each_place<'a>(
+    filling: &mut Vec<Filling<'a>>,
+    losses: &mut Losses,
+    work: impl AsyncFn(&mut Writes<'a>) -> Result<(), StoreError>,
+) -> Result<(), Interrupted> {
+    let mut index = 0;
+    while let Some((target, writes)) = filling.get_mut(index) {
+        match work(writes).await {
+            Ok(()) => index += 1,
+            Err(error) => {
+                losses.note(target.sink, error)?;
+                filling.remove(index);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn nowhere() -> Interrupted {
@@ -251,7 +304,7 @@ fn reason(job_id: &str, error: Interrupted) -> String {
     };
     if cause.status().is_server_error() {
         tracing::error!(job = job_id, "a job fails: {cause}");
-        INTERNAL.to_owned()
+        common::rpc::JOB_INTERNAL_ERROR.to_owned()
     } else {
         cause.message
     }

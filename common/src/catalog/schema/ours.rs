@@ -52,8 +52,11 @@ CREATE TABLE vitrine_jobs (
     image_id TEXT NOT NULL,
     plan TEXT NOT NULL,
     failure TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
     recorded_at TEXT NOT NULL
 );
+CREATE INDEX vitrine_uploads_open_url ON vitrine_uploads (url) WHERE committed_at IS NULL;
+CREATE INDEX vitrine_removals_url ON vitrine_removals (url);
 ",
 ];
 

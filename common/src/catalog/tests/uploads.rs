@@ -247,6 +247,7 @@ fn every_interleaving_keeps_the_promises() {
                     Aborted::Committed => assert!(acknowledged, "{events:?}"),
                     Aborted::Requeued | Aborted::ImageGone => bytes_removed = true,
                     Aborted::Unknown => assert!(bytes_removed, "{events:?}"),
+                    Aborted::OfJob => panic!("no job opened it"),
                 },
                 Doom => doomed |= fixture.catalog.write(|tx| tx.doom_upload("u1")).expect("answers"),
                 Delete => deleted |= fixture.catalog.write(|tx| tx.delete_image(&uuid(1))).is_ok(),
