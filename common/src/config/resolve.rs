@@ -223,37 +223,33 @@ fn database(settings: &Settings<'_>, data_dir: &Path) -> PathBuf {
 fn policy(settings: &Settings<'_>, files: &[PathBuf]) -> PolicyFiles {
     const GROUP: &str = "oslo_policy";
     let name = settings.text(GROUP, "policy_file").unwrap_or_default();
-    let file = search(&name, files).filter(|file| file.is_file());
-    if file.is_none() && settings.is_set(GROUP, &[GROUP], "policy_file") {
+    let file = places(&name, files);
+    if !file.iter().any(|file| file.is_file()) && settings.is_set(GROUP, &[GROUP], "policy_file") {
         settings.note(format!("[oslo_policy] policy_file = {name}: there is no such file; the default rules apply"));
     }
-    let dirs = settings.list(GROUP, "policy_dirs");
     PolicyFiles {
         file,
-        dirs: dirs.iter().filter_map(|name| search(name, files)).filter(|dir| dir.is_dir()).collect(),
+        dirs: settings.list(GROUP, "policy_dirs").iter().map(|name| places(name, files)).collect(),
         default_rule: settings.text(GROUP, "policy_default_rule").unwrap_or_default(),
         enforce_new_defaults: settings.bool(GROUP, "enforce_new_defaults"),
     }
 }
 
-/// Where `name` is, looked for beside the configuration files and in Glance's own directories. Without
-/// configuration files only absolute names are found: the embedded defaults depend on nothing outside.
-fn search(name: &str, files: &[PathBuf]) -> Option<PathBuf> {
+/// Where `name` may be: beside the configuration files, then in Glance's own directories. Without configuration files only
+/// an absolute name has a place: the embedded defaults depend on nothing outside.
+fn places(name: &str, files: &[PathBuf]) -> Vec<PathBuf> {
     let path = Path::new(name);
-    if name.is_empty() {
-        return None;
-    }
     if path.is_absolute() {
-        return path.exists().then(|| path.to_owned());
+        return vec![path.to_owned()];
     }
-    if files.is_empty() {
-        return None;
+    if name.is_empty() || files.is_empty() {
+        return Vec::new();
     }
     let beside = files.iter().rev().filter_map(|file| file.parent().map(Path::to_owned));
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let home = home.into_iter().flat_map(|home| [home.join(".glance"), home]);
     let system = [PathBuf::from("/etc/glance"), PathBuf::from("/etc")];
-    beside.chain(home).chain(system).map(|dir| dir.join(path)).find(|path| path.exists())
+    beside.chain(home).chain(system).map(|dir| dir.join(path)).collect()
 }
 
 fn logging(settings: &Settings<'_>) -> Logging {

@@ -318,10 +318,10 @@ pub enum Scope {
 /// Where policy rules are read from; see [`crate::policy::Policy::load`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyFiles {
-    /// The policy file, if there is one.
-    pub file: Option<PathBuf>,
-    /// Directories of further files that exist.
-    pub dirs: Vec<PathBuf>,
+    /// Where the policy file may be: the first that exists is it.
+    pub file: Vec<PathBuf>,
+    /// Where each directory of further files may be: the first of its places that exists.
+    pub dirs: Vec<Vec<PathBuf>>,
     /// Rule that stands in for rules that do not exist.
     pub default_rule: String,
     /// `false`: what an older default allowed stays allowed.

@@ -112,10 +112,10 @@ pub(super) const ROWS: &[Row] = &[
     policy(
         "policy_file",
         Kind::Str,
-        "file of policy rules; relative names are searched beside the configuration and in Glance's directories",
+        "file of policy rules, read again when it changes and on SIGHUP; relative names are searched beside the configuration and in Glance's directories",
     )
     .default("policy.yaml"),
-    policy("policy_dirs", Kind::Multi, "directories of further policy files").default("policy.d"),
+    policy("policy_dirs", Kind::Multi, "directories of further policy files, read again likewise").default("policy.d"),
     policy(
         "policy_default_rule",
         Kind::Str,
