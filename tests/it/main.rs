@@ -22,6 +22,7 @@ mod download;
 mod harness;
 mod metrics;
 mod planes;
+mod policy;
 mod security;
 mod slow;
 mod start;
