@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use common::config::Config;
 use common::policy::{Policy, PolicyError};
+use common::protect::Protections;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -77,12 +78,16 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     launcher.supervise(&events)
 }
 
-/// Refuses policy files that no plane would take, so that it is said once and before anything is started.
+/// Refuses files of policy and property protections that no plane would take, so that it is said once and before anything is
+/// started.
 fn check_policy(config: &Config) -> Result<(), Failure> {
-    Policy::load(&config.policy).map(drop).map_err(|errors| Failure {
+    let refuse = |errors: Vec<PolicyError>| Failure {
         line: Some(format!("the policy cannot be used: {}", PolicyError::in_one_line(&errors))),
         code: MISCONFIGURED,
-    })
+    };
+    Policy::load(&config.policy).map_err(refuse)?;
+    config.protections.as_ref().map(Protections::load).transpose().map_err(refuse)?;
+    Ok(())
 }
 
 /// Makes the data directory, for its owner only: it holds the sockets through which the planes trust each other.

@@ -1,5 +1,6 @@
 //! What a caller may do with an image: the policy's rules, and what a refusal looks like. Called by both planes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -9,6 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::identity::Identity;
 use crate::model::Image;
 use crate::policy::{Policy, Target};
+use crate::protect::{Action, Protections};
 use crate::{Error, Result};
 
 /// What a client reads when something is not there, or not for it to see.
@@ -32,6 +34,8 @@ pub struct Authority {
     policy: ArcSwap<Policy>,
     /// How often they were replaced.
     version: AtomicU64,
+    /// `None`: the policy alone decides about properties.
+    protections: Option<Protections>,
     /// With the older defaults, which mostly allow everything, ownership is asked for beside the rules.
     checks_owner: bool,
 }
@@ -40,7 +44,12 @@ impl Authority {
     /// Decides by `policy`; `enforce_new_defaults` is the option of that name.
     pub fn new(policy: Policy, enforce_new_defaults: bool) -> Self {
         let policy = ArcSwap::from_pointee(policy);
-        Authority { policy, version: AtomicU64::new(0), checks_owner: !enforce_new_defaults }
+        Authority { policy, version: AtomicU64::new(0), protections: None, checks_owner: !enforce_new_defaults }
+    }
+
+    /// Decides about properties by `protections` too.
+    pub fn protecting(self, protections: Option<Protections>) -> Self {
+        Authority { protections, ..self }
     }
 
     /// Whether ownership is asked for beside the rules.
@@ -95,6 +104,26 @@ impl Authority {
             return Err(Error::forbidden("You do not own this image"));
         }
         Ok(())
+    }
+}
+
+/// Extra properties.
+impl Authority {
+    /// Whether `caller` may do this to the property `name` of an image that it may see or change.
+    pub fn allows_property(&self, action: Action, name: &str, caller: &Identity) -> bool {
+        let protections = self.protections.as_ref();
+        protections.is_none_or(|protections| protections.allow(action, name, caller, &self.policy()))
+    }
+
+    /// The image as `caller` may see it: without properties that it may not read.
+    pub fn readable<'i>(&self, caller: &Identity, image: &'i Image) -> Cow<'i, Image> {
+        let is_readable = |name: &str| self.allows_property(Action::Read, name, caller);
+        if image.properties.iter().all(|(name, _)| is_readable(name)) {
+            return Cow::Borrowed(image);
+        }
+        let mut image = image.clone();
+        image.properties.retain(|(name, _)| is_readable(name));
+        Cow::Owned(image)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod metrics;
 pub mod model;
 pub mod policy;
+pub mod protect;
 pub mod rpc;
 pub mod time;
 

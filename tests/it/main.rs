@@ -23,6 +23,7 @@ mod harness;
 mod metrics;
 mod planes;
 mod policy;
+mod protections;
 mod security;
 mod slow;
 mod start;

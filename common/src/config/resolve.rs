@@ -8,7 +8,7 @@ use super::options::{self, State};
 use super::problem::{Problem, Warning};
 use super::resolved::{
     Api, Auth, Browsers, Config, Control, Database, Dataplane, Driver, Flavor, HashLanes, Health, Listen, Logging,
-    Overrides, Paths, PolicyFiles, SendPath,
+    Overrides, Paths, PolicyFiles, ProtectionFile, ProtectionFormat, SendPath,
 };
 use super::settings::{Environment, Settings};
 use super::{resolve_keystone, resolve_stores, resolve_tls};
@@ -81,6 +81,7 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
         browsers: browsers(settings, bind_host.as_deref(), api.public_endpoint.as_deref()),
         api,
         policy: policy(settings, files),
+        protections: protections(settings, files),
         database: Database { sqlite: database(settings, &data_dir) },
         health: Health { disable_by_file: settings.text("healthcheck", "disable_by_file_path").map(PathBuf::from) },
         logging: logging(settings),
@@ -233,6 +234,21 @@ fn policy(settings: &Settings<'_>, files: &[PathBuf]) -> PolicyFiles {
         default_rule: settings.text(GROUP, "policy_default_rule").unwrap_or_default(),
         enforce_new_defaults: settings.bool(GROUP, "enforce_new_defaults"),
     }
+}
+
+fn protections(settings: &Settings<'_>, files: &[PathBuf]) -> Option<ProtectionFile> {
+    const OPTION: &str = "property_protection_file";
+    let format = match settings.text("DEFAULT", "property_protection_rule_format").as_deref() {
+        Some("policies") => ProtectionFormat::Policies,
+        _ => ProtectionFormat::Roles,
+    };
+    let name = settings.text("DEFAULT", OPTION).filter(|name| !name.is_empty())?;
+    let Some(file) = places(&name, files).into_iter().find(|file| file.is_file()) else {
+        let accepted = "a file, by its absolute name or beside the configuration";
+        settings.bad("DEFAULT", &["DEFAULT"], OPTION, &name, accepted);
+        return None;
+    };
+    Some(ProtectionFile { file, format })
 }
 
 /// Where `name` may be: beside the configuration files, then in Glance's own directories. Without configuration files only

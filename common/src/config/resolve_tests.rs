@@ -456,6 +456,22 @@ fn flavors() {
 }
 
 #[test]
+fn property_protections_need_their_file() {
+    let case = Case::new(&["[DEFAULT]\nproperty_protection_file = protect.conf\n"]);
+    fs::write(case.dir.path().join("protect.conf"), "").unwrap();
+    let file = case.dir.path().join("protect.conf");
+    assert_eq!(case.config().protections, Some(ProtectionFile { file, format: ProtectionFormat::Roles }));
+    let case = Case::new(&["[DEFAULT]\nproperty_protection_rule_format = policies\n"]);
+    assert_eq!(case.config().protections, None);
+    let case =
+        Case::new(&["[DEFAULT]\nproperty_protection_file = /nowhere/x\nproperty_protection_rule_format = rules\n"]);
+    let problems = case.load().unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("property_protection_file = /nowhere/x")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("roles, policies")), "{problems:?}");
+}
+
+#[test]
 fn policy_files_are_searched_beside_the_configuration() {
     let case = Case::new(&["[oslo_policy]\npolicy_dirs = policy.d\npolicy_dirs = absent.d\n"]);
     fs::write(case.dir.path().join("policy.yaml"), "").unwrap();

@@ -1,10 +1,12 @@
-//! The policy of the control plane: from files at start, and again when they change or when somebody asks.
+//! The policy of the control plane: from files at start, and again when they change or when somebody asks. Property
+//! protections are read at start alone.
 
 use std::sync::Arc;
 
 use common::authorise::Authority;
 use common::config::Config;
-use common::policy::{LOOK_INTERVAL, Loaded, PolicyError, PolicyWarning, Watch};
+use common::policy::{LOOK_INTERVAL, Loaded, PolicyError, Watch};
+use common::protect::Protections;
 use tokio::signal::unix::Signal;
 
 use super::StartError;
@@ -22,11 +24,19 @@ impl Keeper {
     /// # Errors
     /// They cannot be used.
     pub(super) fn load(config: &Config) -> Result<Self, StartError> {
-        let (policy, warnings, watch) =
-            Watch::begin(&config.policy).map_err(|errors| StartError::Policy(PolicyError::in_one_line(&errors)))?;
+        let refuse = |errors: Vec<PolicyError>| StartError::Policy(PolicyError::in_one_line(&errors));
+        let (policy, warnings, watch) = Watch::begin(&config.policy).map_err(refuse)?;
         tell(warnings);
-        let authority = Arc::new(Authority::new(policy, config.policy.enforce_new_defaults));
-        Ok(Keeper { authority, watch })
+        let loaded = config.protections.as_ref().map(Protections::load).transpose().map_err(refuse)?;
+        let protections = loaded.map(|(protections, warnings)| {
+            tell(warnings);
+            tell(protections.missing_rules(&policy).iter().map(|rule| {
+                format!("property_protection_file names rule {rule}, which does not exist: it is taken to deny")
+            }));
+            protections
+        });
+        let authority = Authority::new(policy, config.policy.enforce_new_defaults).protecting(protections);
+        Ok(Keeper { authority: Arc::new(authority), watch })
     }
 
     /// Reads them again when they have changed, and at each `hangup`. Ends with the runtime.
@@ -72,7 +82,7 @@ impl Keeper {
     }
 }
 
-fn tell(warnings: Vec<PolicyWarning>) {
+fn tell<T: std::fmt::Display>(warnings: impl IntoIterator<Item = T>) {
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -68,8 +68,17 @@ pub(super) const ROWS: &[Row] = &[
     .default("sha512"),
     row("metadata_encryption_key", Kind::Secret, "key of encrypted locations in the catalog")
         .refused("encrypted locations cannot be read; decrypt them and remove the option"),
-    row("property_protection_file", Kind::Str, "file that says who may see and change which property")
-        .refused("properties would not be protected; remove the option if that is acceptable"),
+    row(
+        "property_protection_file",
+        Kind::Str,
+        "file that says who may see and change which property, read at start; relative names are searched as `policy_file`",
+    ),
+    row(
+        "property_protection_rule_format",
+        Kind::Choice(&["roles", "policies"]),
+        "what the permissions in that file are: roles, or a rule of the policy each",
+    )
+    .default("roles"),
     row("delayed_delete", Kind::Bool, "keep the data of deleted images for a scrubber")
         .default("false")
         .refused("data would be removed at once; set it to false if that is acceptable"),

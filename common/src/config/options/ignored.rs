@@ -91,7 +91,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
     ignored("DEFAULT", "deleted data is removed at once", &["scrub_time", "scrub_pool_size", "wakeup_time"]),
     ignored("DEFAULT", TASKS, &["worker_self_reference_url", "task_time_to_live"]),
     ignored("DEFAULT", "adding locations by URL is not there yet", &["do_secure_hash", "http_retries"]),
-    ignored("DEFAULT", "no property is protected", &["property_protection_rule_format"]),
     ignored("DEFAULT", "metadata definitions are not there yet", &["metadata_source_path"]),
     ignored(
         "DEFAULT",
