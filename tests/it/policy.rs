@@ -143,6 +143,12 @@ fn sighup_has_the_policy_read_at_once_by_both_planes() {
         });
         assert!(told.is_some(), "{}", server.log());
     }
+    // Control reads it again even if nothing has changed; nothing but the signal makes it.
+    let before = count(&server, "the policy as its files are now is in use");
+    kill_process(server.launcher_pid(), Signal::HUP).expect("it runs");
+    let told =
+        eventually(TAKEN, || (count(&server, "the policy as its files are now is in use") > before).then_some(()));
+    assert!(told.is_some(), "{}", server.log());
     // Without the signal a change is taken at the second look, a second after the first.
     assert!(fastest < Duration::from_millis(900), "{fastest:?}");
 }

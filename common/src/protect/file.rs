@@ -95,7 +95,7 @@ impl Reader {
     }
 
     fn header(&mut self, line: usize, name: &str) {
-        if self.sections.iter().any(|section| section.name == name) {
+        if name != DEFAULTS && self.sections.iter().any(|section| section.name == name) {
             self.problems.push((line, format!("[{name}] comes twice")));
         }
         self.sections.push(Section { name: name.to_owned(), line, entries: Vec::new() });
@@ -123,4 +123,50 @@ impl Reader {
 fn unescape(value: &str) -> Option<String> {
     let bare = value.replace("%%", "");
     if bare.contains('%') { None } else { Some(value.replace("%%", "%")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sections with their entries, or the lines of what is wrong.
+    fn show(text: &str) -> Result<String, Vec<usize>> {
+        let (sections, problems) = read(text);
+        if !problems.is_empty() {
+            return Err(problems.into_iter().map(|(line, _)| line).collect());
+        }
+        let entry = |entry: &Entry| format!("{}={}", entry.key, entry.value.replace('\n', "/"));
+        let section = |section: &Section| {
+            format!("[{}]{}", section.name, section.entries.iter().map(entry).collect::<Vec<_>>().join(" "))
+        };
+        Ok(sections.iter().map(section).collect::<Vec<_>>().join(""))
+    }
+
+    #[test]
+    fn files_are_read_as_python_reads_them() {
+        // What `configparser.ConfigParser().read_string` of CPython 3.11 makes of them; blank lines within a value aside.
+        for (text, expected) in [
+            ("[a[0-9]+]x\nk=v\n", Ok("[a[0-9]+]k=v")),
+            ("  [indented]\nk = v\n", Ok("[indented]k=v")),
+            ("[a]\nk = v\n   [b]\n", Ok("[a]k=v/[b]")),
+            ("[a]\nk=1\n\n  more\n[b]\nk=2\n", Ok("[a]k=1/more[b]k=2")),
+            ("[a]\nk = 1\n\tfoo\n", Ok("[a]k=1/foo")),
+            ("[a]\n  k = 1\n  j: 2\n", Ok("[a]k=1 j=2")),
+            ("[a]\nk=%%x\n", Ok("[a]k=%x")),
+            ("[DEFAULT]\nk=1\n[a]\n[DEFAULT]\nj=2\n", Ok("[a]k=1 j=2")),
+            ("[default]\nk=1\n[b]\n", Ok("[default]k=1[b]")),
+            ("[a] ; c\nk=1 ; c\n", Ok("[a]k=1 ; c")),
+            ("; c\n  # c\n", Ok("")),
+            ("[a]\nk v\n", Err(vec![2])),
+            ("[]\nk=1\n", Err(vec![1, 2])),
+            ("[a\nk=1\n", Err(vec![1, 2])),
+            ("[a]\n=1\n", Err(vec![2])),
+            ("[a]\nk\n= v\n", Err(vec![2, 3])),
+            ("[a]\nx=1\nX=2\n", Err(vec![3])),
+            ("[a]\n[b]\n[a]\n", Err(vec![3])),
+            ("[a]\nx=%(y)s\n", Err(vec![2])),
+        ] {
+            assert_eq!(show(text), expected.map(str::to_owned), "{text:?}");
+        }
+    }
 }

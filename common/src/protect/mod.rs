@@ -78,8 +78,16 @@ impl Protections {
         let unreadable = |reason| vec![PolicyError::Unreadable { file: options.file.clone(), reason }];
         let text = std::fs::read(&options.file).map_err(|error| unreadable(error.to_string()))?;
         let text = String::from_utf8(text).map_err(|error| unreadable(error.utf8_error().to_string()))?;
+        Protections::from_text(options, &text)
+    }
+
+    /// As [`Protections::load`], of a file whose text is at hand.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn from_text(options: &ProtectionFile, text: &str) -> Result<(Protections, Vec<String>), Vec<PolicyError>> {
         let syntax = |(line, reason)| PolicyError::Syntax { file: options.file.clone(), line, reason };
-        let (sections, mut problems) = file::read(&text);
+        let (sections, mut problems) = file::read(text);
         let (mut all, mut warnings) = (Vec::new(), Vec::new());
         for section in sections.into_iter().filter(|section| !section.name.starts_with(INTERNAL_PREFIX)) {
             let place = format!("{}:{}", options.file.display(), section.line);
