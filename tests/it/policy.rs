@@ -9,10 +9,16 @@ use rustix::process::{Signal, kill_process};
 
 use crate::harness::keystone::Keystone;
 use crate::harness::server::{binary, free_port, run_to_end};
-use crate::harness::{Server, eventually};
+use crate::harness::{Connection, Server, eventually};
 
 /// The most that a changed file may take to be in force, here where other tests share the processors.
 const TAKEN: Duration = Duration::from_secs(20);
+
+/// Without being asked, a plane takes no change faster than this: it looks every second and takes what it has seen twice.
+const UNASKED: Duration = Duration::from_millis(900);
+
+/// Attempts to see that a change is taken faster when asked for, where other tests share the processors.
+const ROUNDS: usize = 10;
 
 /// A directory with `vitrine.conf` and policy files.
 struct Site {
@@ -53,15 +59,22 @@ impl Site {
     }
 }
 
-/// Waits until `GET /v2/images` with the token of a member answers `status`.
+/// Connections that ask at a time, so that every core is asked: each remembers callers on its own.
+const CONNECTIONS: usize = 8;
+
+/// Waits until every core answers `GET` of `path` with the token of a member with `status`.
 #[track_caller]
 fn wait_for(server: &Server, path: &str, status: u16) {
-    let mut last = 0;
+    let mut last = Vec::new();
     let came = eventually(TAKEN, || {
-        last = server.request("GET", path, &[("X-Auth-Token", "right")], None).status;
-        (last == status).then_some(())
+        let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| server.connect()).collect();
+        let ask = |connection: &mut Connection| {
+            connection.request("GET", path, &[("X-Auth-Token", "right")], None).map_or(0, |reply| reply.status)
+        };
+        last = connections.iter_mut().map(ask).collect();
+        last.iter().all(|each| *each == status).then_some(())
     });
-    assert!(came.is_some(), "{path} is answered with {last}, not {status}:\n{}", server.log());
+    assert!(came.is_some(), "{path} is answered with {last:?}, not {status}:\n{}", server.log());
 }
 
 fn count(server: &Server, text: &str) -> usize {
@@ -126,7 +139,7 @@ fn sighup_has_the_policy_read_at_once_by_both_planes() {
     server.request("PUT", &file, &octets, Some(b"data")).expect(204);
     wait_for(&server, &file, 200);
     let mut fastest = TAKEN;
-    for round in 1..=3 {
+    for round in 1..=ROUNDS {
         // The downloads are the data plane's, the list is control's.
         site.write("policy.yaml", "download_image: '!'\nget_images: '!'\n");
         let asked = Instant::now();
@@ -142,6 +155,9 @@ fn sighup_has_the_policy_read_at_once_by_both_planes() {
             (count(&server, "the policy as its files are now is in use") >= round * 2).then_some(())
         });
         assert!(told.is_some(), "{}", server.log());
+        if fastest < UNASKED {
+            break;
+        }
     }
     // Control reads it again even if nothing has changed; nothing but the signal makes it.
     let before = count(&server, "the policy as its files are now is in use");
@@ -150,7 +166,7 @@ fn sighup_has_the_policy_read_at_once_by_both_planes() {
         eventually(TAKEN, || (count(&server, "the policy as its files are now is in use") > before).then_some(()));
     assert!(told.is_some(), "{}", server.log());
     // Without the signal a change is taken at the second look, a second after the first.
-    assert!(fastest < Duration::from_millis(900), "{fastest:?}");
+    assert!(fastest < UNASKED, "{fastest:?}");
 }
 
 #[test]
