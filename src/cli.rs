@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use common::config::Overrides;
+use common::model::{Status, Visibility};
 
 /// An OpenStack Image service: a drop-in replacement for Glance.
 ///
@@ -26,11 +28,70 @@ pub(crate) enum Command {
     Control(Options),
     /// Run the data plane alone (for systemd or containers)
     Dataplane(Options),
+    /// Show the policy in force, and what it decides
+    #[command(subcommand)]
+    Policy(Policy),
     /// Load an Image service, measure it, and compare
     Bench(Box<perf::bench::Bench>),
 }
 
-/// What every command takes.
+/// Commands about the policy. They read the configuration and the policy files, and nothing else.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Print every rule with where it comes from; the output is a policy file
+    List(ConfigFiles),
+    /// Say whether a rule allows a caller: exit code 0 if so, 1 if not
+    Check(Box<Check>),
+}
+
+/// The configuration alone.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFiles {
+    /// Configuration file in the format of glance-api.conf; may be repeated, the later wins
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Vec<PathBuf>,
+}
+
+/// A question to the policy.
+///
+/// The answer is the rule's alone: the API also hides images that the caller cannot see, and asks for ownership where
+/// [oslo_policy] enforce_new_defaults is false.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Name of the rule, for example get_image
+    pub(crate) rule: String,
+    /// Role of the caller; may be repeated
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) role: Vec<String>,
+    /// Project of the caller
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) project: String,
+    /// The caller
+    #[arg(long, value_name = "USER", default_value = "user")]
+    pub(crate) user: String,
+    /// Role of the service that passes the request on; may be repeated
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) service_role: Vec<String>,
+    /// Project that owns the image [default: the caller's]
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) owner: Option<String>,
+    /// Visibility of the image
+    #[arg(long, value_name = "VISIBILITY", default_value = "private", value_parser = PossibleValuesParser::new(Visibility::ALL.map(Visibility::as_str)))]
+    pub(crate) visibility: String,
+    /// Status of the image
+    #[arg(long, value_name = "STATUS", default_value = "active", value_parser = PossibleValuesParser::new(Status::ALL.map(Status::as_str)))]
+    pub(crate) status: String,
+    /// The image is shared with the caller's project
+    #[arg(long)]
+    pub(crate) member: bool,
+    /// Field or property of the image for rules that refer to it; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) target: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) files: ConfigFiles,
+}
+
+/// What every command of the service takes.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Options {
     /// Configuration file in the format of glance-api.conf; may be repeated, the later wins
@@ -73,6 +134,11 @@ impl Options {
         }
         args
     }
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

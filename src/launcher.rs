@@ -14,13 +14,15 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use common::config::Config;
+use common::policy::{Policy, PolicyError};
+use common::protect::Protections;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::Options;
 use crate::plane::{READY, scheme};
-use crate::{FAILED, Failure};
+use crate::{FAILED, Failure, MISCONFIGURED};
 
 /// The wait before a plane that died without being ready is started again; it doubles with each further time.
 const RESTART_DELAY: Duration = Duration::from_millis(100);
@@ -56,6 +58,7 @@ impl Plane {
 
 /// Starts both planes and keeps them running until a signal ends us.
 pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
+    check_policy(config)?;
     prepare(&config.paths.data_dir)?;
     let (sender, events) = mpsc::channel();
     watch_signals(sender.clone())?;
@@ -66,7 +69,6 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
         sender,
         announced: false,
         scheme: scheme(config),
-        reload_due: false,
         stop_by: None,
         drain: config.dataplane.drain,
         failure: None,
@@ -74,6 +76,18 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     launcher.start(Plane::Control)?;
     launcher.start(Plane::Dataplane)?;
     launcher.supervise(&events)
+}
+
+/// Refuses files of policy and property protections that no plane would take, so that it is said once and before anything is
+/// started.
+fn check_policy(config: &Config) -> Result<(), Failure> {
+    let refuse = |errors: Vec<PolicyError>| Failure {
+        line: Some(format!("the policy cannot be used: {}", PolicyError::in_one_line(&errors))),
+        code: MISCONFIGURED,
+    };
+    Policy::load(&config.policy).map_err(refuse)?;
+    config.protections.as_ref().map(Protections::load).transpose().map_err(refuse)?;
+    Ok(())
 }
 
 /// Makes the data directory, for its owner only: it holds the sockets through which the planes trust each other.
@@ -110,11 +124,29 @@ struct Slot {
     /// Starts in a row that ended before the plane was ready.
     failed_starts: u32,
     restart_at: Option<Instant>,
+    /// The plane was to read its files again while it was starting.
+    reload_due: bool,
 }
 
 impl Slot {
     fn new() -> Self {
-        Slot { pid: None, _stdin: None, ready: false, ever_ready: false, failed_starts: 0, restart_at: None }
+        Slot {
+            pid: None,
+            _stdin: None,
+            ready: false,
+            ever_ready: false,
+            failed_starts: 0,
+            restart_at: None,
+            reload_due: false,
+        }
+    }
+
+    /// Has the plane read its files again: certificate, key and policy. One that is not ready would be ended by the signal.
+    fn reload(&mut self) {
+        match self.ready {
+            true => self.signal(Signal::HUP),
+            false => self.reload_due = true,
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -132,8 +164,6 @@ struct Launcher {
     announced: bool,
     /// Of the URL that we announce.
     scheme: &'static str,
-    /// The data plane was to read its certificate again while it was starting.
-    reload_due: bool,
     /// Set once we are stopping: when the planes are killed.
     stop_by: Option<Instant>,
     drain: Duration,
@@ -177,7 +207,10 @@ impl Launcher {
             match events.recv_timeout(self.next_wake()) {
                 Ok(Event::Line(plane, line)) => self.on_line(plane, &line),
                 Ok(Event::Ended(plane, status)) => self.on_end(plane, status),
-                Ok(Event::Signal(SIGHUP)) => self.reload(),
+                Ok(Event::Signal(SIGHUP)) => {
+                    self.control.reload();
+                    self.dataplane.reload();
+                }
                 Ok(Event::Signal(_)) => self.stop(),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
@@ -202,13 +235,13 @@ impl Launcher {
         let slot = self.slot(plane);
         slot.ready = true;
         slot.ever_ready = true;
+        if std::mem::take(&mut slot.reload_due) {
+            slot.reload();
+        }
         if plane == Plane::Dataplane {
             // A later data plane must take the very addresses that clients know, also where a port was left open.
             self.options.listen = words.next().and_then(|word| word.parse().ok()).or(self.options.listen);
             self.options.admin_listen = words.next().and_then(|word| word.parse().ok()).or(self.options.admin_listen);
-            if std::mem::take(&mut self.reload_due) {
-                self.reload();
-            }
         }
         if self.control.ready && self.dataplane.ready && !self.announced {
             self.announced = true;
@@ -241,15 +274,6 @@ impl Launcher {
         };
         slot.restart_at = Some(Instant::now() + delay);
         tracing::error!("the {} plane ended ({status}); restarting it in {} ms", plane.name(), delay.as_millis());
-    }
-
-    /// Passes the request on to the data plane, whose certificate and key are what is read again. One that is not ready
-    /// would be ended by the signal.
-    fn reload(&mut self) {
-        match self.dataplane.ready {
-            true => self.dataplane.signal(Signal::HUP),
-            false => self.reload_due = true,
-        }
     }
 
     /// Asks both planes to stop; the control plane last, so that transfers that end meanwhile can be committed.

@@ -1,5 +1,5 @@
-//! The `vitrine` binary: reads the command line and the configuration, then becomes the launcher, one of the planes or
-//! the load generator.
+//! The `vitrine` binary: reads the command line and the configuration, then becomes the launcher, one of the planes, the
+//! load generator or the answer to a question about the policy.
 //!
 //! Exit codes: 0 fine, 1 failed, 2 usage or configuration.
 #![forbid(unsafe_code)]
@@ -8,6 +8,7 @@ mod cli;
 mod launcher;
 mod log;
 mod plane;
+mod policy;
 
 use std::fs::File;
 use std::io::Write;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => configured(&options, |config| launcher::run(&config, &options)),
         Command::Control(options) => configured(&options, |config| plane::control(config, options.supervised)),
         Command::Dataplane(options) => configured(&options, |config| plane::dataplane(config, options.supervised)),
+        Command::Policy(policy) => policy::run(&policy),
         // A client: it has no configuration and no log.
         Command::Bench(bench) => ExitCode::from(perf::bench::main(&bench)),
     }

@@ -40,7 +40,10 @@ pub(crate) fn control(config: Arc<Config>, supervised: bool) -> Result<(), Failu
             announce(READY);
         }
     };
-    Ok(runtime.block_on(control::run(config, on_ready))?)
+    runtime.block_on(control::run(config, on_ready)).map_err(|error| {
+        let code = if error.is_misconfiguration() { MISCONFIGURED } else { FAILED };
+        Failure { line: Some(error.to_string()), code }
+    })
 }
 
 /// Runs the data plane until it is told to stop.

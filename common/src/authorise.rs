@@ -1,8 +1,16 @@
 //! What a caller may do with an image: the policy's rules, and what a refusal looks like. Called by both planes.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+
+use arc_swap::{ArcSwap, Guard};
+
 use crate::identity::Identity;
 use crate::model::Image;
 use crate::policy::{Policy, Target};
+use crate::protect::{Action, Protections};
 use crate::{Error, Result};
 
 /// What a client reads when something is not there, or not for it to see.
@@ -20,10 +28,14 @@ const OWNERS_RULES: [&str; 8] = [
     "delete_member",
 ];
 
-/// Decides by the policy's rules.
+/// Decides by the policy's rules. These are replaced as a whole; each decision is by those of its beginning.
 #[derive(Debug)]
 pub struct Authority {
-    policy: Policy,
+    policy: ArcSwap<Policy>,
+    /// How often they were replaced.
+    version: AtomicU64,
+    /// `None`: the policy alone decides about properties.
+    protections: Option<Protections>,
     /// With the older defaults, which mostly allow everything, ownership is asked for beside the rules.
     checks_owner: bool,
 }
@@ -31,7 +43,13 @@ pub struct Authority {
 impl Authority {
     /// Decides by `policy`; `enforce_new_defaults` is the option of that name.
     pub fn new(policy: Policy, enforce_new_defaults: bool) -> Self {
-        Authority { policy, checks_owner: !enforce_new_defaults }
+        let policy = ArcSwap::from_pointee(policy);
+        Authority { policy, version: AtomicU64::new(0), protections: None, checks_owner: !enforce_new_defaults }
+    }
+
+    /// Decides about properties by `protections` too.
+    pub fn protecting(self, protections: Option<Protections>) -> Self {
+        Authority { protections, ..self }
     }
 
     /// Whether ownership is asked for beside the rules.
@@ -39,9 +57,21 @@ impl Authority {
         self.checks_owner
     }
 
-    /// The rules themselves.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    /// The rules themselves. Cheap, and nothing that threads share is written; not to be kept.
+    pub fn policy(&self) -> Guard<Arc<Policy>> {
+        self.policy.load()
+    }
+
+    /// From now on `policy` decides.
+    pub fn replace(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
+        // After the store: whoever sees this version sees rules that are at least as new.
+        self.version.fetch_add(1, Release);
+    }
+
+    /// Differs once the rules do: what was concluded from them under an older version is void.
+    pub fn version(&self) -> u64 {
+        self.version.load(Acquire)
     }
 
     /// Refuses unless `rule` holds for `target`.
@@ -49,14 +79,12 @@ impl Authority {
     /// # Errors
     /// 403.
     pub fn enforce(&self, rule: &str, caller: &Identity, target: &dyn Target) -> Result<()> {
-        if self.policy.enforce(rule, &caller.credentials(), target) { Ok(()) } else { Err(not_authorized(rule)) }
+        if self.policy().enforce(rule, &caller.credentials(), target) { Ok(()) } else { Err(not_authorized(rule)) }
     }
 
     /// Whether `rule` holds for `image`. `is_member`: the caller's project is a member of the image.
     pub fn allows(&self, rule: &str, caller: &Identity, image: &Image, is_member: bool) -> bool {
-        let project = caller.project_id.as_deref().filter(|_| is_member);
-        let target = ImageTarget { image, member: project };
-        self.policy.enforce(rule, &caller.credentials(), &target)
+        allows(&self.policy(), rule, caller, image, is_member)
     }
 
     /// Refuses unless `rule` holds for `image`. An image that the caller may not get is not there for it.
@@ -64,8 +92,9 @@ impl Authority {
     /// # Errors
     /// 404 if `get_image` fails, else 403.
     pub fn enforce_image(&self, rule: &str, caller: &Identity, image: &Image, is_member: bool) -> Result<()> {
-        if !self.allows(rule, caller, image, is_member) {
-            if rule == "get_image" || !self.allows("get_image", caller, image, is_member) {
+        let policy = self.policy();
+        if !allows(&policy, rule, caller, image, is_member) {
+            if rule == "get_image" || !allows(&policy, "get_image", caller, image, is_member) {
                 return Err(Error::not_found(NOT_FOUND_TEXT));
             }
             return Err(not_authorized(rule));
@@ -76,6 +105,32 @@ impl Authority {
         }
         Ok(())
     }
+}
+
+/// Extra properties.
+impl Authority {
+    /// Whether `caller` may do this to the property `name` of an image that it may see or change.
+    pub fn allows_property(&self, action: Action, name: &str, caller: &Identity) -> bool {
+        let protections = self.protections.as_ref();
+        protections.is_none_or(|protections| protections.allow(action, name, caller, &self.policy()))
+    }
+
+    /// The image as `caller` may see it: without properties that it may not read.
+    pub fn readable<'i>(&self, caller: &Identity, image: &'i Image) -> Cow<'i, Image> {
+        let is_readable = |name: &str| self.allows_property(Action::Read, name, caller);
+        if image.properties.iter().all(|(name, _)| is_readable(name)) {
+            return Cow::Borrowed(image);
+        }
+        let mut image = image.clone();
+        image.properties.retain(|(name, _)| is_readable(name));
+        Cow::Owned(image)
+    }
+}
+
+fn allows(policy: &Policy, rule: &str, caller: &Identity, image: &Image, is_member: bool) -> bool {
+    let project = caller.project_id.as_deref().filter(|_| is_member);
+    let target = ImageTarget { image, member: project };
+    policy.enforce(rule, &caller.credentials(), &target)
 }
 
 /// The error for an image that is not there, or not for the caller to see.
@@ -120,5 +175,31 @@ impl Target for ImageTarget<'_> {
             "os_hash_value" => or_none(image.os_hash_value.as_deref()),
             _ => image.property(key),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::PolicyFiles;
+
+    #[test]
+    fn new_rules_decide_from_now_on() {
+        let options = PolicyFiles {
+            file: Vec::new(),
+            dirs: Vec::new(),
+            default_rule: "default".to_owned(),
+            enforce_new_defaults: true,
+        };
+        let policy = |text| Policy::from_text(Path::new("policy"), text, &options).expect("rules").0;
+        let authority = Authority::new(policy("get_images: '!'"), true);
+        let (caller, version) = (Identity::everybody(), authority.version());
+        let error = authority.enforce("get_images", &caller, &()).expect_err("refused");
+        assert_eq!((error.status().as_u16(), error.message), (403, not_authorized("get_images").message));
+        authority.replace(policy("get_images: '@'"));
+        assert!(authority.enforce("get_images", &caller, &()).is_ok());
+        assert_ne!(authority.version(), version);
     }
 }

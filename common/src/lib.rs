@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod model;
 pub mod outbound;
 pub mod policy;
+pub mod protect;
 pub mod rpc;
 pub mod time;
 

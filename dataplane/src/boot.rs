@@ -5,6 +5,7 @@
 
 mod core;
 mod listen;
+mod policy;
 
 use std::fs;
 use std::io;
@@ -15,8 +16,8 @@ use std::sync::Arc;
 use common::authorise::Authority;
 use common::browser::Doorkeeper;
 use common::config::{self, Config};
-use common::policy::Policy;
 use common::rpc::DATAPLANE_SOCKET;
+use crossbeam_channel::Sender;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use uuid::Uuid;
@@ -94,8 +95,10 @@ pub fn run(
     let sockets = Sockets::open(&config, &cpus)?;
     let (senders, seeds) = mailboxes(cpus.len())?;
     let spread = Spread::new(cpus.clone(), senders.clone());
-    let shared = Arc::new(share(&config, tls, spread)?);
-    watch_signals(senders.clone(), Arc::clone(&shared))?;
+    let (authority, watch) = policy::load(&config.policy)?;
+    let shared = Arc::new(share(&config, tls, spread, authority)?);
+    let policy = policy::keep(Arc::clone(&shared.authority), watch)?;
+    watch_signals(senders.clone(), Arc::clone(&shared), policy)?;
     let addresses = (sockets.api_address, sockets.admin_address);
     let fills = config.dataplane.offload_threads;
     let offload = Offload::new(OffloadConfig { calls: fills, fills }).map_err(StartError::new)?;
@@ -167,13 +170,13 @@ fn memory_bytes() -> u64 {
     u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
 }
 
-fn share(config: &Arc<Config>, tls: Option<Tls>, spread: Arc<Spread>) -> Result<Shared, StartError> {
+fn share(
+    config: &Arc<Config>,
+    tls: Option<Tls>,
+    spread: Arc<Spread>,
+    authority: Arc<Authority>,
+) -> Result<Shared, StartError> {
     let cores = spread.cores();
-    // Control tells the warnings.
-    let (policy, _) = Policy::load(&config.policy).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        StartError::new(lines.join("; "))
-    })?;
     let stores = Stores::new(&config.stores);
     stores.prepare().map_err(StartError::new)?;
     let workers = config.dataplane.hash_threads.and_then(NonZeroUsize::new).or(NonZeroUsize::new(cores));
@@ -185,7 +188,7 @@ fn share(config: &Arc<Config>, tls: Option<Tls>, spread: Arc<Spread>) -> Result<
     let metrics = (0..cores).map(|_| Arc::new(CoreMetrics::new(stores.count()))).collect();
     Ok(Shared {
         config: Arc::clone(config),
-        authority: Authority::new(policy, config.policy.enforce_new_defaults),
+        authority,
         doorkeeper: Doorkeeper::new(config),
         instance: Uuid::new_v4().to_string(),
         stores,
@@ -205,12 +208,15 @@ fn mailboxes(count: usize) -> Result<Mail, StartError> {
     Ok(pairs.map_err(StartError::new)?.into_iter().unzip())
 }
 
-/// A signal to end reaches every core as a message. SIGHUP reads the certificate again, on this thread, which may block.
-fn watch_signals(cores: Vec<MailSender<CoreEvent>>, shared: Arc<Shared>) -> Result<(), StartError> {
+/// A signal to end reaches every core as a message. SIGHUP reads the certificate again, on this thread, which may block, and has
+/// the policy read again.
+fn watch_signals(cores: Vec<MailSender<CoreEvent>>, shared: Arc<Shared>, policy: Sender<()>) -> Result<(), StartError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::new)?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
             if signal == SIGHUP {
+                // Full: it was asked already.
+                let _ = policy.try_send(());
                 if let Some(tls) = &shared.tls {
                     tls.reload();
                 }

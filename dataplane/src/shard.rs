@@ -34,7 +34,7 @@ const LARGE_BODIES_MAX: usize = 32;
 /// What all cores share. Nothing in it is written per request, let alone per buffer.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
-    pub(crate) authority: Authority,
+    pub(crate) authority: Arc<Authority>,
     pub(crate) doorkeeper: Doorkeeper,
     /// This process, for control: a fresh UUID.
     pub(crate) instance: String,
@@ -97,7 +97,7 @@ impl Shard {
                 config.control.rpc_timeout,
                 config.control.retry_after_seconds,
             ),
-            identities: Identities::new(fixed),
+            identities: Identities::new(fixed, Arc::clone(&shared.authority)),
             metrics: Arc::clone(&shared.metrics[index]),
             offered: Offered { multi_store: config.stores.multi, cache: false },
             upload_turns: Semaphore::new((config.dataplane.uploads_max / cores).max(1)),

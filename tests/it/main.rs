@@ -23,6 +23,8 @@ mod download;
 mod harness;
 mod metrics;
 mod planes;
+mod policy;
+mod protections;
 mod security;
 mod slow;
 mod start;

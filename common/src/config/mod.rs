@@ -22,6 +22,6 @@ mod value;
 pub use problem::{Place, Problem, Warning};
 pub use resolved::{
     Api, Auth, Browsers, ClientAuth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor,
-    HashLanes, Health, KeystoneAuth, Listen, Logging, Overrides, Paths, PolicyFiles, STAGING_STORE, Scope, Secret,
-    SendPath, ServiceCredentials, StoreConfig, StoreKind, Stores, Tls,
+    HashLanes, Health, KeystoneAuth, Listen, Logging, Overrides, Paths, PolicyFiles, ProtectionFile, ProtectionFormat,
+    STAGING_STORE, Scope, Secret, SendPath, ServiceCredentials, StoreConfig, StoreKind, Stores, Tls,
 };

@@ -8,7 +8,7 @@ use super::options::{self, State};
 use super::problem::{Problem, Warning};
 use super::resolved::{
     Api, Auth, Browsers, Config, Control, Database, Dataplane, Driver, Flavor, HashLanes, Health, Listen, Logging,
-    Overrides, Paths, PolicyFiles, SendPath,
+    Overrides, Paths, PolicyFiles, ProtectionFile, ProtectionFormat, SendPath,
 };
 use super::settings::{Environment, Settings};
 use super::{resolve_keystone, resolve_stores, resolve_tls};
@@ -83,6 +83,7 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
         browsers: browsers(settings, bind_host.as_deref(), api.public_endpoint.as_deref()),
         api,
         policy: policy(settings, files),
+        protections: protections(settings, files),
         database: Database { sqlite: database(settings, &data_dir) },
         health: Health { disable_by_file: settings.text("healthcheck", "disable_by_file_path").map(PathBuf::from) },
         logging: logging(settings),
@@ -229,37 +230,48 @@ fn database(settings: &Settings<'_>, data_dir: &Path) -> PathBuf {
 fn policy(settings: &Settings<'_>, files: &[PathBuf]) -> PolicyFiles {
     const GROUP: &str = "oslo_policy";
     let name = settings.text(GROUP, "policy_file").unwrap_or_default();
-    let file = search(&name, files).filter(|file| file.is_file());
-    if file.is_none() && settings.is_set(GROUP, &[GROUP], "policy_file") {
+    let file = places(&name, files);
+    if !file.iter().any(|file| file.is_file()) && settings.is_set(GROUP, &[GROUP], "policy_file") {
         settings.note(format!("[oslo_policy] policy_file = {name}: there is no such file; the default rules apply"));
     }
-    let dirs = settings.list(GROUP, "policy_dirs");
     PolicyFiles {
         file,
-        dirs: dirs.iter().filter_map(|name| search(name, files)).filter(|dir| dir.is_dir()).collect(),
+        dirs: settings.list(GROUP, "policy_dirs").iter().map(|name| places(name, files)).collect(),
         default_rule: settings.text(GROUP, "policy_default_rule").unwrap_or_default(),
         enforce_new_defaults: settings.bool(GROUP, "enforce_new_defaults"),
     }
 }
 
-/// Where `name` is, looked for beside the configuration files and in Glance's own directories. Without
-/// configuration files only absolute names are found: the embedded defaults depend on nothing outside.
-fn search(name: &str, files: &[PathBuf]) -> Option<PathBuf> {
+fn protections(settings: &Settings<'_>, files: &[PathBuf]) -> Option<ProtectionFile> {
+    const OPTION: &str = "property_protection_file";
+    let format = match settings.text("DEFAULT", "property_protection_rule_format").as_deref() {
+        Some("policies") => ProtectionFormat::Policies,
+        _ => ProtectionFormat::Roles,
+    };
+    let name = settings.text("DEFAULT", OPTION).filter(|name| !name.is_empty())?;
+    let Some(file) = places(&name, files).into_iter().find(|file| file.is_file()) else {
+        let accepted = "a file, by its absolute name or beside the configuration";
+        settings.bad("DEFAULT", &["DEFAULT"], OPTION, &name, accepted);
+        return None;
+    };
+    Some(ProtectionFile { file, format })
+}
+
+/// Where `name` may be: beside the configuration files, then in Glance's own directories. Without configuration files only
+/// an absolute name has a place: the embedded defaults depend on nothing outside.
+fn places(name: &str, files: &[PathBuf]) -> Vec<PathBuf> {
     let path = Path::new(name);
-    if name.is_empty() {
-        return None;
-    }
     if path.is_absolute() {
-        return path.exists().then(|| path.to_owned());
+        return vec![path.to_owned()];
     }
-    if files.is_empty() {
-        return None;
+    if name.is_empty() || files.is_empty() {
+        return Vec::new();
     }
     let beside = files.iter().rev().filter_map(|file| file.parent().map(Path::to_owned));
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let home = home.into_iter().flat_map(|home| [home.join(".glance"), home]);
     let system = [PathBuf::from("/etc/glance"), PathBuf::from("/etc")];
-    beside.chain(home).chain(system).map(|dir| dir.join(path)).find(|path| path.exists())
+    beside.chain(home).chain(system).map(|dir| dir.join(path)).collect()
 }
 
 fn logging(settings: &Settings<'_>) -> Logging {

@@ -90,7 +90,7 @@ fn without_a_file_everything_is_embedded() {
     assert_eq!(config.stores.default, "file");
     assert_eq!(file_store(&config, 0).dirs, [DataDir { path: "/data/images".into(), priority: 0 }]);
     assert_eq!(file_store(&config, 0).file_mode, None);
-    assert_eq!(config.policy.file, None);
+    assert_eq!(config.policy.file, Vec::<std::path::PathBuf>::new());
     assert_eq!(config.api.page_default, 25);
     assert_eq!(config.api.page_max, 1000);
     assert_eq!(config.api.image_size_max, 1 << 40);
@@ -454,13 +454,31 @@ fn flavors() {
 }
 
 #[test]
+fn property_protections_need_their_file() {
+    let case = Case::new(&["[DEFAULT]\nproperty_protection_file = protect.conf\n"]);
+    fs::write(case.dir.path().join("protect.conf"), "").unwrap();
+    let file = case.dir.path().join("protect.conf");
+    assert_eq!(case.config().protections, Some(ProtectionFile { file, format: ProtectionFormat::Roles }));
+    let case = Case::new(&["[DEFAULT]\nproperty_protection_rule_format = policies\n"]);
+    assert_eq!(case.config().protections, None);
+    let case =
+        Case::new(&["[DEFAULT]\nproperty_protection_file = /nowhere/x\nproperty_protection_rule_format = rules\n"]);
+    let problems = case.load().unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("property_protection_file = /nowhere/x")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("roles, policies")), "{problems:?}");
+}
+
+#[test]
 fn policy_files_are_searched_beside_the_configuration() {
     let case = Case::new(&["[oslo_policy]\npolicy_dirs = policy.d\npolicy_dirs = absent.d\n"]);
     fs::write(case.dir.path().join("policy.yaml"), "").unwrap();
     fs::create_dir(case.dir.path().join("policy.d")).unwrap();
     let policy = case.config().policy;
-    assert_eq!(policy.file, Some(case.dir.path().join("policy.yaml")));
-    assert_eq!(policy.dirs, [case.dir.path().join("policy.d")]);
+    assert_eq!(policy.file[0], case.dir.path().join("policy.yaml"));
+    let first: Vec<_> = policy.dirs.iter().map(|places| places[0].clone()).collect();
+    assert_eq!(first, [case.dir.path().join("policy.d"), case.dir.path().join("absent.d")]);
+    assert_eq!(policy.dirs[0].last().map(std::path::PathBuf::as_path), Some(Path::new("/etc/policy.d")));
     let absent = "policy-that-is-nowhere.yaml";
     let found = warnings(&format!("[oslo_policy]\npolicy_file = {absent}\n"));
     assert_eq!(

@@ -55,6 +55,8 @@ pub struct Config {
     pub browsers: Browsers,
     /// Who may do what.
     pub policy: PolicyFiles,
+    /// Who may do what with which property; `None`: the policy alone decides.
+    pub protections: Option<ProtectionFile>,
     /// The catalog.
     pub database: Database,
     /// The health check.
@@ -327,14 +329,32 @@ pub enum Scope {
 /// Where policy rules are read from; see [`crate::policy::Policy::load`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyFiles {
-    /// The policy file, if there is one.
-    pub file: Option<PathBuf>,
-    /// Directories of further files that exist.
-    pub dirs: Vec<PathBuf>,
+    /// Where the policy file may be: the first that exists is it.
+    pub file: Vec<PathBuf>,
+    /// Where each directory of further files may be: the first of its places that exists.
+    pub dirs: Vec<Vec<PathBuf>>,
     /// Rule that stands in for rules that do not exist.
     pub default_rule: String,
     /// `false`: what an older default allowed stays allowed.
     pub enforce_new_defaults: bool,
+}
+
+/// Where property protections are read from; see [`crate::protect::Protections::load`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProtectionFile {
+    /// The file.
+    pub file: PathBuf,
+    /// What its permissions are.
+    pub format: ProtectionFormat,
+}
+
+/// What a permission of a property protection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProtectionFormat {
+    /// Names of roles.
+    Roles,
+    /// The name of a rule of the policy.
+    Policies,
 }
 
 /// The catalog.

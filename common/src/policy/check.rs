@@ -1,12 +1,13 @@
 //! All rules together: defaults and files, checked once, then asked.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-
 use super::credentials::Credentials;
-use super::defaults::RULES;
+use super::defaults::{RULES, RuleDefault};
+use super::files::{self, Source};
+use super::problem::{PolicyError, PolicyWarning};
 use super::rule::{Check, Target};
 use super::yaml::{self, Text};
 use super::{parse, rule};
@@ -18,62 +19,6 @@ const CHAIN_MAX: usize = 64;
 /// The rule that says who is an administrator.
 const ADMIN_RULE: &str = "context_is_admin";
 
-/// A reason not to take the files.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum PolicyError {
-    /// The file or directory cannot be read, or is not UTF-8.
-    #[error("{}: cannot be read: {reason}", file.display())]
-    Unreadable {
-        /// The file or directory.
-        file: PathBuf,
-        /// The system's words.
-        reason: String,
-    },
-    /// The file is not a policy file.
-    #[error("{}:{line}: {reason}", file.display())]
-    Syntax {
-        /// The file.
-        file: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-/// What the operator should know of the rules.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum PolicyWarning {
-    /// The text is not a rule; it denies.
-    #[error("{}:{line}: rule {name} cannot be understood and denies everything: {reason}", file.display())]
-    NotUnderstood {
-        /// The file.
-        file: PathBuf,
-        /// The line of its name, from 1.
-        line: usize,
-        /// The rule.
-        name: String,
-        /// What is wrong, with its place in the text.
-        reason: String,
-    },
-    /// The rule refers to one that does not exist.
-    #[error("rule {name} refers to rule {missing}, which does not exist: {instead}")]
-    Undefined {
-        /// The rule.
-        name: String,
-        /// The one that is missing.
-        missing: String,
-        /// What is asked instead.
-        instead: String,
-    },
-    /// The rule leads back to itself, or through too many others; it denies.
-    #[error("rule {0} leads to itself or through too many other rules, and denies everything")]
-    Circle(String),
-    /// The rule negates one that denies because it is broken; it denies too.
-    #[error("rule {0} negates a rule that cannot be used, and denies everything")]
-    NegatesBroken(String),
-}
-
 /// All rules. Immutable: a changed file makes a new one.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -81,13 +26,69 @@ pub struct Policy {
     rules: Vec<Check>,
     /// By rule: whether only tokens that are scoped to a project pass.
     project_scope: Vec<bool>,
+    /// By rule: what operators are told of it.
+    descriptions: Vec<Description>,
+}
+
+/// A rule as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    text: Text,
+    /// Where its text stands.
+    pub origin: Origin,
+    /// Whether it denies everything because something is wrong with it, or with a rule that it negates.
+    pub is_broken: bool,
+}
+
+/// Where a rule's text stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// It is built in.
+    Default,
+    /// In a file.
+    File {
+        /// The file.
+        file: PathBuf,
+        /// The line of its name, from 1.
+        line: usize,
+    },
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File { file, line } => write!(f, "{}:{line}", file.display()),
+        }
+    }
+}
+
+impl Description {
+    /// Its text, in the rule language or as lists in JSON.
+    pub fn text(&self) -> Cow<'_, str> {
+        match &self.text {
+            Text::Rule(text) => Cow::Borrowed(text),
+            Text::Lists(any) => Cow::Owned(serde_json::json!(any).to_string()),
+        }
+    }
+
+    /// The line that says the same in a policy file.
+    pub fn line(&self) -> String {
+        let value = match &self.text {
+            Text::Rule(text) => yaml::quoted(text),
+            Text::Lists(_) => self.text().into_owned(),
+        };
+        format!("{}: {value}", yaml::quoted(&self.name))
+    }
 }
 
 impl Policy {
     /// The built-in rules alone.
     pub fn defaults() -> Policy {
         let options = PolicyFiles {
-            file: None,
+            file: Vec::new(),
             dirs: Vec::new(),
             default_rule: "default".to_owned(),
             enforce_new_defaults: true,
@@ -95,36 +96,43 @@ impl Policy {
         Builder::default().finish(&options).0
     }
 
-    /// The built-in rules with those of `files` over them: the policy file, then the files of each directory in the
-    /// order of their names, without subdirectories and names that begin with a dot. The later rule wins.
+    /// The built-in rules with those of `files` over them: the policy file, then the files of each directory. The later
+    /// rule wins.
     ///
     /// # Errors
-    /// Everything that cannot be read, at once. A single rule that cannot be understood is a warning, and denies.
+    /// Everything that cannot be read and every text that is not a rule, at once.
     pub fn load(files: &PolicyFiles) -> Result<(Policy, Vec<PolicyWarning>), Vec<PolicyError>> {
+        Policy::from_sources(&files::read(files), files)
+    }
+
+    /// As [`Policy::load`], of files that were read already.
+    pub(super) fn from_sources(
+        sources: &[Source],
+        options: &PolicyFiles,
+    ) -> Result<(Policy, Vec<PolicyWarning>), Vec<PolicyError>> {
         let mut builder = Builder::default();
-        let mut errors = Vec::new();
-        for file in list(files, &mut errors) {
-            match std::fs::read(&file).map(String::from_utf8) {
-                Ok(Ok(text)) => errors.extend(builder.add(&file, &text).err()),
-                Ok(Err(error)) => errors.push(PolicyError::Unreadable { file, reason: error.utf8_error().to_string() }),
-                Err(error) => errors.push(PolicyError::Unreadable { file, reason: error.to_string() }),
+        for (file, text) in sources {
+            match text {
+                Ok(text) => builder.add(file, text),
+                Err(reason) => {
+                    let (file, reason) = (file.clone(), reason.clone());
+                    builder.errors.push(PolicyError::Unreadable { file, reason });
+                }
             }
         }
-        if errors.is_empty() { Ok(builder.finish(files)) } else { Err(errors) }
+        if builder.errors.is_empty() { Ok(builder.finish(options)) } else { Err(builder.errors) }
     }
 
     /// The built-in rules with those of one `file` over them, whose text is at hand.
     ///
     /// # Errors
-    /// The text is not a policy file.
+    /// The text is not a policy file, or texts in it are not rules.
     pub fn from_text(
         file: &Path,
         text: &str,
         options: &PolicyFiles,
-    ) -> Result<(Policy, Vec<PolicyWarning>), PolicyError> {
-        let mut builder = Builder::default();
-        builder.add(file, text)?;
-        Ok(builder.finish(options))
+    ) -> Result<(Policy, Vec<PolicyWarning>), Vec<PolicyError>> {
+        Policy::from_sources(&[(file.to_owned(), Ok(text.to_owned()))], options)
     }
 
     /// Whether `caller` passes `rule` for `target`. A rule that does not exist denies, as does a rule of the API
@@ -146,6 +154,23 @@ impl Policy {
     pub fn contains(&self, rule: &str) -> bool {
         self.names.contains_key(rule)
     }
+
+    /// All rules as they stand: the built-in ones in their order, then those that only files have, by name.
+    pub fn descriptions(&self) -> &[Description] {
+        &self.descriptions
+    }
+
+    /// The rule `name` and those that it refers to, directly or through others, each once; itself first. Empty: there is no
+    /// such rule.
+    pub fn family(&self, name: &str) -> Vec<&Description> {
+        let mut found: Vec<usize> = self.names.get(name).copied().into_iter().collect();
+        let mut next = 0;
+        while let Some(check) = found.get(next).and_then(|at| self.rules.get(*at)) {
+            check.visit_references(&mut |_, index, _| found.extend(index.filter(|index| !found.contains(index))));
+            next += 1;
+        }
+        found.iter().filter_map(|at| self.descriptions.get(*at)).collect()
+    }
 }
 
 /// Whether the token is for a project, or there is none at all (an anonymous caller): not one for the system, for a
@@ -155,66 +180,70 @@ fn is_in_project_scope(caller: &Credentials<'_>) -> bool {
     caller.system_scope.is_none() && (caller.project_id.is_some() || !has_user)
 }
 
-fn list(files: &PolicyFiles, errors: &mut Vec<PolicyError>) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = files.file.iter().cloned().collect();
-    for dir in &files.dirs {
-        let entries = std::fs::read_dir(dir).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
-        match entries {
-            Ok(entries) => {
-                let visible = entries.iter().filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
-                let mut found: Vec<_> = visible.map(std::fs::DirEntry::path).filter(|path| path.is_file()).collect();
-                found.sort();
-                all.extend(found);
-            }
-            Err(error) => errors.push(PolicyError::Unreadable { file: dir.clone(), reason: error.to_string() }),
-        }
-    }
-    all
-}
-
 /// Rules on their way to a [`Policy`].
 #[derive(Default)]
 struct Builder {
-    /// By name: what the files say. `None`: not understood.
-    written: HashMap<String, Option<Check>>,
+    /// By name: what the files say.
+    written: HashMap<String, Written>,
     warnings: Vec<PolicyWarning>,
+    errors: Vec<PolicyError>,
+}
+
+/// A rule of a file.
+struct Written {
+    text: Text,
+    /// `None`: it uses what is not there yet.
+    check: Option<Check>,
+    origin: Origin,
 }
 
 impl Builder {
-    fn add(&mut self, file: &Path, text: &str) -> Result<(), PolicyError> {
-        let items =
-            yaml::read(text).map_err(|(line, reason)| PolicyError::Syntax { file: file.to_owned(), line, reason })?;
-        for item in items {
-            let parsed = match &item.text {
+    fn add(&mut self, file: &Path, text: &str) {
+        let syntax = |line, reason| PolicyError::Syntax { file: file.to_owned(), line, reason };
+        let items = match yaml::read(text) {
+            Ok(items) => items,
+            Err((line, reason)) => {
+                self.errors.push(syntax(line, reason));
+                return;
+            }
+        };
+        for yaml::Item { name, text, line } in items {
+            let parsed = match &text {
                 Text::Rule(text) => parse::parse(text),
                 Text::Lists(any) => parse::parse_lists(any),
             };
-            if let Err(error) = &parsed {
-                let (file, name, reason) = (file.to_owned(), item.name.clone(), error.to_string());
-                self.warnings.push(PolicyWarning::NotUnderstood { file, line: item.line, name, reason });
+            match &parsed {
+                Ok(_) => {}
+                Err(error) if error.is_unsupported => {
+                    let (file, name, reason) = (file.to_owned(), name.clone(), error.to_string());
+                    self.warnings.push(PolicyWarning::NotSupported { file, line, name, reason });
+                }
+                Err(error) => self.errors.push(syntax(line, format!("rule {name}: {error}"))),
             }
-            self.written.insert(item.name, parsed.ok());
+            let origin = Origin::File { file: file.to_owned(), line };
+            self.written.insert(name, Written { text, check: parsed.ok(), origin });
         }
-        Ok(())
     }
 
     fn finish(mut self, options: &PolicyFiles) -> (Policy, Vec<PolicyWarning>) {
         let default_is_written = self.written.contains_key(&options.default_rule);
         let mut names: Vec<(String, bool)> = Vec::new();
         let mut rules: Vec<Option<Check>> = Vec::new();
+        let mut texts: Vec<(Text, Origin)> = Vec::new();
         for default in RULES {
-            let check = match self.written.remove(default.name) {
-                Some(written) => written,
-                None => built_in(default.check, default.older.filter(|_| !options.enforce_new_defaults)),
-            };
+            let written = self.written.remove(default.name);
+            let Written { text, check, origin } =
+                written.unwrap_or_else(|| built_in(default, !options.enforce_new_defaults));
             names.push((default.name.to_owned(), default.project_scope));
             rules.push(check);
+            texts.push((text, origin));
         }
         let mut own: Vec<_> = self.written.into_iter().collect();
         own.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (name, check) in own {
+        for (name, Written { text, check, origin }) in own {
             names.push((name, false));
             rules.push(check);
+            texts.push((text, origin));
         }
         let index: HashMap<String, usize> =
             names.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
@@ -231,18 +260,27 @@ impl Builder {
         };
         warnings.extend(undefined(&rules, &index, &instead, &name_of));
         deny_broken(&mut rules, &mut warnings, &name_of);
-        let rules = rules.into_iter().map(|check| check.unwrap_or(Check::Deny)).collect();
         let project_scope = names.iter().map(|(_, scope)| *scope).collect();
-        (Policy { names: index, rules, project_scope }, warnings)
+        let described = names.into_iter().zip(texts).zip(&rules);
+        let descriptions = described
+            .map(|(((name, _), (text, origin)), check)| Description { name, text, origin, is_broken: check.is_none() })
+            .collect();
+        let rules = rules.into_iter().map(|check| check.unwrap_or(Check::Deny)).collect();
+        (Policy { names: index, rules, project_scope, descriptions }, warnings)
     }
 }
 
-fn built_in(check: &str, older: Option<&str>) -> Option<Check> {
-    let check = parse::parse(check).ok()?;
-    match older {
-        Some(older) => Some(Check::Or(vec![check, parse::parse(older).ok()?])),
-        None => Some(check),
-    }
+/// A rule's built-in text; `with_older`: what its older text allows stays allowed.
+fn built_in(default: &RuleDefault, with_older: bool) -> Written {
+    let text = match default.older.filter(|_| with_older) {
+        Some(older) => {
+            let check = if default.check.is_empty() { "@" } else { default.check };
+            format!("({check}) or ({older})")
+        }
+        None => default.check.to_owned(),
+    };
+    let check = parse::parse(&text).ok();
+    Written { text: Text::Rule(text), check, origin: Origin::Default }
 }
 
 fn undefined(

@@ -11,7 +11,7 @@ fn roles(names: &[&str]) -> Vec<String> {
 
 fn options(dir: &Path) -> PolicyFiles {
     PolicyFiles {
-        file: Some(dir.join("policy.yaml")),
+        file: vec![dir.join("policy.yaml")],
         dirs: Vec::new(),
         default_rule: "default".to_owned(),
         enforce_new_defaults: true,
@@ -88,7 +88,11 @@ fn checks_compare_texts() {
 #[test]
 fn every_built_in_rule_is_understood() {
     for default in RULES {
-        assert!(built_in(default.check, default.older).is_some(), "{}", default.name);
+        assert!(
+            built_in(default, true).check.is_some() && built_in(default, false).check.is_some(),
+            "{}",
+            default.name
+        );
     }
     let (policy, warnings) = policy("");
     assert_eq!(warnings, Vec::<String>::new());
@@ -124,7 +128,7 @@ fn files_stand_over_defaults_and_later_files_over_earlier() {
     }
     write("policy.d/.hidden.yaml", "own: 'role:d'\n");
     write("policy.d/sub/4.yaml", "own: 'role:d'\n");
-    let options = PolicyFiles { dirs: vec![dir.path().join("policy.d")], ..options(dir.path()) };
+    let options = PolicyFiles { dirs: vec![vec![dir.path().join("policy.d")]], ..options(dir.path()) };
     let (policy, warnings) = Policy::load(&options).unwrap();
     assert_eq!(warnings, []);
     let passes = |rule: &str, role: &str| {
@@ -138,16 +142,52 @@ fn files_stand_over_defaults_and_later_files_over_earlier() {
 }
 
 #[test]
-fn files_that_cannot_be_read_are_all_named() {
+fn everything_that_is_wrong_with_files_is_named() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("policy.yaml"), "a: role:x\nb\n").unwrap();
-    let mut options = options(dir.path());
-    options.dirs = vec![dir.path().join("absent.d")];
+    fs::create_dir(dir.path().join("policy.d")).unwrap();
+    let rules = "good: role:x\nbad: 'role:x or'\nworse: >\n  role:x\n  and\n\n\nworst: [['x']]\n";
+    fs::write(dir.path().join("policy.d/1.yaml"), rules).unwrap();
+    fs::write(dir.path().join("policy.d/2.json"), "{\"good\": \"@\",\n\n \"bad\":\n \"(role:x\"}").unwrap();
+    fs::write(dir.path().join("policy.d/3.yaml"), b"a: \xff").unwrap();
+    let options = PolicyFiles { dirs: vec![vec![dir.path().join("policy.d")]], ..options(dir.path()) };
     let errors: Vec<_> = Policy::load(&options).unwrap_err().iter().map(ToString::to_string).collect();
     let at = dir.path().display();
-    assert_eq!(errors.len(), 2);
-    assert!(errors[0].starts_with(&format!("{at}/absent.d: cannot be read")), "{errors:?}");
-    assert_eq!(errors[1], format!("{at}/policy.yaml:2: expected `name: rule`"));
+    assert_eq!(errors[0], format!("{at}/policy.yaml:2: expected `name: rule`"));
+    for (error, expected) in errors[1..].iter().zip([
+        "1.yaml:2: rule bad: at character 10: expected a check such as role:admin",
+        "1.yaml:3: rule worse: at character 11: expected a check such as role:admin",
+        "1.yaml:8: rule worst: at character 1: x is not a check: it has no colon",
+        "2.json:4: rule bad: at character 8: expected )",
+        "3.yaml: cannot be read: invalid utf-8",
+    ]) {
+        assert!(error.starts_with(&format!("{at}/policy.d/{expected}")), "{error} is not {expected}");
+    }
+    assert_eq!(errors.len(), 6);
+}
+
+#[test]
+fn rules_are_described_as_they_stand() {
+    let text = "add_image: 'role:a'\nown: [[\"role:a\", \"role:b\"], \"@\"]\nquoted: \"'x':%(y)s or rule:own\"\nself: rule:self\n";
+    let (found, _) = policy(text);
+    let rule = |name: &str| found.family(name).first().copied().cloned().unwrap();
+    assert_eq!(rule("add_image").line(), r#""add_image": "role:a""#);
+    assert_eq!(rule("own").line(), r#""own": [["role:a","role:b"],["@"]]"#);
+    assert_eq!(rule("quoted").line(), r#""quoted": "'x':%(y)s or rule:own""#);
+    assert!(rule("self").is_broken && !rule("own").is_broken);
+    assert!(matches!(rule("own").origin, Origin::File { line: 2, .. }));
+    assert_eq!(rule("get_images").origin.to_string(), "default");
+    let family: Vec<&str> = found.family("quoted").iter().map(|rule| rule.name.as_str()).collect();
+    assert_eq!(family, ["quoted", "own"]);
+    assert!(found.family("absent").is_empty());
+    // What is listed is a policy file that decides the same.
+    let lines: Vec<String> = found.descriptions().iter().map(Description::line).collect();
+    assert_eq!(found.rules, policy(&lines.join("\n")).0.rules);
+    let old = PolicyFiles { enforce_new_defaults: false, ..options(Path::new("/nowhere")) };
+    let (old, _) = Policy::load(&old).unwrap();
+    let text = old.family("get_tasks")[0].text().into_owned();
+    assert_eq!(text, "(rule:default) or (rule:default)");
+    assert_eq!(old.family("default")[0].text(), "(@) or (rule:context_is_admin)");
 }
 
 #[test]
@@ -171,7 +211,7 @@ fn older_defaults_count_only_when_asked_for_and_not_overridden() {
 #[test]
 fn what_cannot_be_used_denies_even_when_negated() {
     let text = "\
-bad: 'role:admin and'
+bad: 'role:admin or http://server/%(name)s'
 uses_bad: 'rule:bad or role:admin'
 negates_bad: 'role:admin or not rule:bad'
 negates_it_too: 'not rule:negates_bad'
@@ -198,7 +238,7 @@ negates_missing: 'role:admin or not rule:nowhere'
     assert_eq!(
         warnings,
         [
-            "policy.yaml:1: rule bad cannot be understood and denies everything: at character 15: expected a check such as role:admin",
+            "policy.yaml:1: rule bad denies everything: at character 15: rules that ask a server are not there yet",
             "rule either refers to rule nowhere, which does not exist: it is taken to deny",
             "rule missing refers to rule nowhere, which does not exist: it is taken to deny",
             "rule negates_missing refers to rule nowhere, which does not exist: it is taken to deny",

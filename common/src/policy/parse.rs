@@ -24,6 +24,8 @@ pub(super) struct ParseError {
     pub(super) column: usize,
     /// What is wrong there.
     pub(super) reason: String,
+    /// The text is a rule, but uses what is not there yet.
+    pub(super) is_unsupported: bool,
 }
 
 impl fmt::Display for ParseError {
@@ -139,7 +141,7 @@ impl<'t> Parser<'t> {
     }
 
     fn error(&self, reason: &str) -> ParseError {
-        ParseError { column: self.column(), reason: reason.to_owned() }
+        ParseError { column: self.column(), reason: reason.to_owned(), is_unsupported: false }
     }
 
     fn or(&mut self) -> Result<Check, ParseError> {
@@ -188,7 +190,7 @@ impl<'t> Parser<'t> {
 }
 
 fn parse_check(text: &str, column: usize) -> Result<Check, ParseError> {
-    let fail = |reason: String| ParseError { column, reason };
+    let fail = |reason: String| ParseError { column, reason, is_unsupported: false };
     match text {
         "@" => return Ok(Check::Allow),
         "!" => return Ok(Check::Deny),
@@ -206,7 +208,10 @@ fn parse_check(text: &str, column: usize) -> Result<Check, ParseError> {
     Ok(match kind {
         "rule" => Check::Rule { name: right.to_owned(), index: None },
         "role" => Check::Role(template()?),
-        "http" | "https" => return Err(fail("rules that ask a server are not there yet".to_owned())),
+        "http" | "https" => {
+            let reason = "rules that ask a server are not there yet".to_owned();
+            return Err(ParseError { column, reason, is_unsupported: true });
+        }
         _ => Check::Same(left(kind), template()?),
     })
 }

@@ -4,6 +4,12 @@
 //! plain, in quotes, or block scalars (`>`, `|`); lists stand in brackets or one item per `- ` line. Anything else
 //! is an error: a file that is understood only in part would open or close doors that nobody meant.
 
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
 /// What stands for a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Text {
@@ -42,29 +48,76 @@ pub(super) fn read(text: &str) -> Result<Vec<Item>, YamlError> {
     Ok(items)
 }
 
+/// `text` in double quotes, as this reader understands it.
+pub(super) fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\t', "\\t");
+    format!("\"{escaped}\"")
+}
+
 fn read_json(text: &str) -> Result<Vec<Item>, YamlError> {
-    let map: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(text).map_err(|error| (error.line(), error.to_string()))?;
-    let bad = |name: &str| (1, format!("{name}: expected a text, or a list of texts or of lists of texts"));
-    let string = |name: &str, value: serde_json::Value| match value {
-        serde_json::Value::String(text) => Ok(text),
-        _ => Err(bad(name)),
-    };
-    let item = |(name, value): (String, serde_json::Value)| {
-        let text = match value {
-            serde_json::Value::String(text) => Text::Rule(text),
-            serde_json::Value::Array(any) => {
-                let all = any.into_iter().map(|all| match all {
-                    serde_json::Value::Array(all) => all.into_iter().map(|text| string(&name, text)).collect(),
-                    one => string(&name, one).map(|text| vec![text]),
-                });
-                Text::Lists(all.collect::<Result<_, _>>()?)
-            }
-            _ => return Err(bad(&name)),
+    let Members(members) = serde_json::from_str(text).map_err(|error| (error.line(), error.to_string()))?;
+    let item = |(name, value): (String, &RawValue)| {
+        // The value is a part of the text: where it begins says on which line.
+        let at = value.get().as_ptr().addr().saturating_sub(text.as_ptr().addr());
+        let line = text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count().saturating_add(1);
+        let bad = || (line, format!("{name}: expected a text, or a list of texts or of lists of texts"));
+        let text = match serde_json::from_str(value.get()).map_err(|_| bad())? {
+            JsonText::Rule(text) => Text::Rule(text),
+            JsonText::Lists(any) => Text::Lists(any.into_iter().map(OneOrAll::into_vec).collect()),
         };
-        Ok(Item { name, text, line: 1 })
+        Ok(Item { name, text, line })
     };
-    map.into_iter().map(item).collect()
+    members.into_iter().map(item).collect()
+}
+
+/// The members of an object in their order, each with the piece of text that is its value.
+struct Members<'t>(Vec<(String, &'t RawValue)>);
+
+impl<'t> Deserialize<'t> for Members<'t> {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'t> Visitor<'t> for Collect {
+            type Value = Members<'t>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum JsonText {
+    Rule(String),
+    Lists(Vec<OneOrAll>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrAll {
+    One(String),
+    All(Vec<String>),
+}
+
+impl OneOrAll {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            OneOrAll::One(text) => vec![text],
+            OneOrAll::All(all) => all,
+        }
+    }
 }
 
 struct Reader<'t> {

@@ -135,5 +135,6 @@ pub(crate) async fn delete(call: &Call<'_>) -> Result<Reply> {
 
 fn view(call: &Call<'_>, image: &Image) -> Value {
     let config = &call.app().config;
-    representation::image(image, call.caller, &config.api, &config.stores)
+    let image = call.app().authority.readable(call.caller, image);
+    representation::image(&image, call.caller, &config.api, &config.stores)
 }

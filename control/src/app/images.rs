@@ -8,7 +8,7 @@ use common::model::{Image, Status, Visibility};
 use common::{Error, Kind, Result};
 
 use super::patch::{self, Change, Op, Target};
-use super::{App, Seen, quota, reworded};
+use super::{App, Seen, protected, quota, reworded};
 use crate::uploads::staged_url;
 
 /// One page of a list.
@@ -26,6 +26,7 @@ impl App {
     /// 403 by policy, 409 when the id was ever used, 413 over a quota.
     pub(crate) async fn create_image(&self, caller: &Identity, new: NewImage) -> Result<Image> {
         authorise_create(&self.authority, caller, &new)?;
+        protected::check_new(&self.authority, caller, &new)?;
         quota::check_tags(&new.tags, self.config.api.tag_quota)?;
         quota::check_properties(&new.properties, self.config.api.property_quota)?;
         self.db.write(move |catalog| catalog.create_image(&new)).await
@@ -35,9 +36,10 @@ impl App {
     ///
     /// # Errors
     /// 403 by policy, 400 or 403 for a bad marker.
-    pub(crate) async fn list_images(&self, caller: &Identity, query: ListQuery) -> Result<Page> {
+    pub(crate) async fn list_images(&self, caller: &Identity, mut query: ListQuery) -> Result<Page> {
         let project = caller.project_id.as_deref().unwrap_or("None");
         self.authority.enforce("get_images", caller, &[("project_id", project)])?;
+        protected::hide_filters(&self.authority, caller, &mut query);
         let limit = query.limit;
         let mut images = self.db.read(move |catalog| catalog.list(&query)).await?;
         let is_full = images.len() == limit;
@@ -105,7 +107,7 @@ impl App {
                     }
                 }
                 seen.require(&self.authority, "modify_image", caller)?;
-                patch::apply_field(&mut seen.image, name, change)
+                protected::apply_field(&self.authority, caller, &mut seen.image, name, change)
             }
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod imports;
 pub(crate) mod info;
 pub(crate) mod members;
 pub(crate) mod patch;
+pub(crate) mod protected;
 pub(crate) mod quota;
 pub(crate) mod tags;
 pub(crate) mod tasks;

@@ -69,13 +69,23 @@ const BASE: [&str; 10] = [
     "tags",
 ];
 
+/// Whether `name` is a field that every image has, not a property.
+pub(crate) fn is_base(name: &str) -> bool {
+    BASE.contains(&name)
+}
+
+/// The error for a property that is not there.
+pub(crate) fn absent(name: &str) -> Error {
+    Error::conflict(format!("Property {name} does not exist."))
+}
+
 /// Applies the change of `name` to `image`.
 ///
 /// # Errors
 /// 409 when presence is not as `op` needs it, 403 for what may not be changed in the image's state or never, 400 for
 /// values that no column holds.
 pub(crate) fn apply_field(image: &mut Image, name: &str, change: &Change) -> Result<()> {
-    let is_base = BASE.contains(&name);
+    let is_base = is_base(name);
     let is_present = is_base || image.property(name).is_some();
     match change.op {
         Op::Add if change.refuse_present && is_present => {
@@ -83,7 +93,7 @@ pub(crate) fn apply_field(image: &mut Image, name: &str, change: &Change) -> Res
         }
         Op::Remove if is_base => return Err(Error::forbidden(format!("Property {name} may not be removed."))),
         Op::Replace | Op::Remove if !is_present => {
-            return Err(Error::conflict(format!("Property {name} does not exist.")));
+            return Err(absent(name));
         }
         Op::Remove => {
             image.properties.retain(|(key, _)| key != name);

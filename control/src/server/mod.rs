@@ -1,6 +1,7 @@
 //! The control plane's process: opens everything, serves the socket, stops in order.
 
 mod listener;
+mod policy;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -10,11 +11,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use common::authorise::Authority;
 use common::catalog::OpenError;
 use common::config::Config;
 use common::http::errors;
-use common::policy::Policy;
 use common::rpc::{self, Envelope, ToControl};
 use common::{Error, Kind, Result};
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -30,6 +29,7 @@ use crate::db::{Db, DbOptions};
 use crate::metrics::RequestMetrics;
 use crate::rpc_server::{self, RpcContext};
 use listener::Listener;
+use policy::Keeper;
 
 /// Bytes of the largest message of the data plane.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -66,14 +66,24 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Runs the control plane until `SIGTERM` or `SIGINT`. `on_ready` is called once requests are answered.
+impl StartError {
+    /// Whether the configuration is to blame.
+    pub fn is_misconfiguration(&self) -> bool {
+        matches!(self, StartError::Policy(_))
+    }
+}
+
+/// Runs the control plane until `SIGTERM` or `SIGINT`; `SIGHUP` has the policy read again. `on_ready` is called once requests
+/// are answered.
 ///
 /// # Errors
 /// What keeps it from starting.
 pub async fn run(config: Arc<Config>, on_ready: impl FnOnce()) -> Result<(), StartError> {
     let stop = stop_signal().map_err(StartError::Signals)?;
+    let hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     let path = config.paths.data_dir.join(rpc::CONTROL_SOCKET);
-    let control = Arc::new(Control::open(config.clone())?);
+    let (control, keeper) = Control::open(config.clone())?;
+    let control = Arc::new(control);
     let listener = Listener::bind(&path, config.control.max_connections)
         .map_err(|source| StartError::Socket { path: path.clone(), source })?;
     let router = Router::new().fallback(serve).with_state(control);
@@ -82,6 +92,7 @@ pub async fn run(config: Arc<Config>, on_ready: impl FnOnce()) -> Result<(), Sta
         stop.await;
         let _ = stopping.send(true);
     });
+    tokio::spawn(keeper.run(hangup));
     on_ready();
     let late = async {
         // Fails only when the server has ended.
@@ -100,9 +111,6 @@ pub async fn run(config: Arc<Config>, on_ready: impl FnOnce()) -> Result<(), Sta
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // Taken and left alone: by default it would end us, and an operator means "read your files again" by it.
-    // The handler stays for good.
-    let _hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -119,7 +127,7 @@ struct Control {
 }
 
 impl Control {
-    fn open(config: Arc<Config>) -> Result<Self, StartError> {
+    fn open(config: Arc<Config>) -> Result<(Self, Keeper), StartError> {
         let registry = Registry::new();
         let options = DbOptions {
             readers: config.control.read_connections,
@@ -127,7 +135,8 @@ impl Control {
             retry_after_seconds: config.control.retry_after_seconds,
         };
         let db = Db::open(&config.database.sqlite, &options, &registry)?;
-        let authority = Arc::new(Authority::new(policy(&config)?, config.policy.enforce_new_defaults));
+        let keeper = Keeper::load(&config)?;
+        let authority = keeper.authority.clone();
         let authenticator = Authenticator::new(&config, authority.clone())
             .map_err(|error| StartError::Authentication(error.cause.unwrap_or(error.message)))?;
         let authenticator = Arc::new(authenticator);
@@ -136,22 +145,7 @@ impl Control {
         let (uploads, imports) = (rpc.uploads().clone(), rpc.imports().clone());
         let app = App { config: config.clone(), authority, db, uploads, imports };
         let api = Arc::new(Api::new(app, authenticator, RequestMetrics::register(&registry)?));
-        Ok(Control { config, api, rpc })
-    }
-}
-
-fn policy(config: &Config) -> Result<Policy, StartError> {
-    match Policy::load(&config.policy) {
-        Ok((policy, warnings)) => {
-            for warning in warnings {
-                tracing::warn!("{warning}");
-            }
-            Ok(policy)
-        }
-        Err(errors) => {
-            let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            Err(StartError::Policy(texts.join("; ")))
-        }
+        Ok((Control { config, api, rpc }, keeper))
     }
 }
 
@@ -257,5 +251,5 @@ fn document(status: StatusCode, body: String) -> Response<Body> {
 pub(crate) fn test_api(data_dir: &std::path::Path) -> Arc<Api> {
     let overrides = common::config::Overrides { data_dir: Some(data_dir.to_owned()), ..Default::default() };
     let (config, _) = Config::load(&[], &overrides).expect("the defaults are right");
-    Control::open(Arc::new(config)).expect("a new site").api
+    Control::open(Arc::new(config)).expect("a new site").0.api
 }

@@ -12,6 +12,7 @@ pub mod json_patch;
 pub mod list_query;
 pub mod policy_file;
 pub mod policy_rule;
+pub mod protections;
 pub mod range;
 pub mod request_head;
 pub mod routes;
@@ -20,7 +21,7 @@ pub mod routes;
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its binary and of its directory in `corpus/`.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("request_head", request_head::run),
     ("chunked", chunked::run),
     ("range", range::run),
@@ -28,6 +29,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("ini", ini::run),
     ("policy_rule", policy_rule::run),
     ("policy_file", policy_file::run),
+    ("protections", protections::run),
     ("json_patch", json_patch::run),
     ("list_query", list_query::run),
     ("inspect", inspect::run),

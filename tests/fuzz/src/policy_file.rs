@@ -20,13 +20,16 @@ pub fn run(data: &[u8]) {
 fn any_text(text: &str) {
     match load(text) {
         Ok(_) => {}
-        Err(PolicyError::Syntax { file, line, reason }) => {
-            assert_eq!(file, Path::new("policy"));
-            // Behind the last line when the file ends too early.
-            assert!(line >= 1 && line <= text.split('\n').count() + 1, "line {line}: {reason}");
-            assert!(!reason.is_empty());
+        Err(errors) => {
+            assert!(!errors.is_empty());
+            for error in errors {
+                let PolicyError::Syntax { file, line, reason } = error else { panic!("{error}") };
+                assert_eq!(file, Path::new("policy"));
+                // Behind the last line when the file ends too early.
+                assert!(line >= 1 && line <= text.split('\n').count() + 1, "line {line}: {reason}");
+                assert!(!reason.is_empty());
+            }
         }
-        Err(error) => panic!("{error}"),
     }
 }
 
@@ -38,12 +41,27 @@ fn both_ways(lines: &str) {
         rules.insert(format!("f_{}", pair[0]), json!(pair[1]));
     }
     let yaml: String = rules.iter().map(|(name, rule)| format!("{}: {}\n", quoted(name), single(rule))).collect();
-    let from_json = load(&Value::Object(rules.clone()).to_string()).expect("JSON is a policy file");
-    let from_yaml = load(&yaml).unwrap_or_else(|error| panic!("{error} in {yaml:?}"));
+    let (from_json, from_yaml) = (load(&Value::Object(rules.clone()).to_string()), load(&yaml));
+    let (from_json, from_yaml) = match (from_json, from_yaml) {
+        (Ok(from_json), Ok(from_yaml)) => (from_json, from_yaml),
+        (Err(in_json), Err(in_yaml)) => return assert_eq!(reasons(&in_json), reasons(&in_yaml), "{yaml:?}"),
+        (in_json, in_yaml) => panic!("{:?} and {:?}: {yaml:?}", in_json.err(), in_yaml.err()),
+    };
     for name in rules.keys() {
         assert_eq!(decisions(&from_json.0, name), decisions(&from_yaml.0, name), "{name}");
     }
     assert_eq!(from_json.1.len(), from_yaml.1.len(), "warnings");
+}
+
+/// What is wrong, wherever it stands.
+fn reasons(errors: &[PolicyError]) -> Vec<&str> {
+    fn reason(error: &PolicyError) -> &str {
+        match error {
+            PolicyError::Syntax { reason, .. } => reason,
+            PolicyError::Unreadable { .. } => panic!("{error}"),
+        }
+    }
+    errors.iter().map(reason).collect()
 }
 
 fn decisions(policy: &Policy, rule: &str) -> Vec<bool> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use common::config::PolicyFiles;
 use common::identity::Identity;
-use common::policy::{Policy, PolicyWarning, Target};
+use common::policy::{Loaded, Policy, PolicyError, PolicyWarning, Target};
 use serde_json::json;
 
 /// The text of a rule.
@@ -18,13 +18,20 @@ pub fn run(data: &[u8]) {
         "f_and": format!("@ and ( {rule} )"),
         "f_reference": "rule:f_rule",
     });
-    let (policy, warnings) = load(&file.to_string()).expect("the file is JSON");
-    if rule.is_empty() {
-        return;
-    }
+    // Blanks alone are no rule; nothing at all is one, and none in parentheses.
+    let (policy, warnings) = match load(&file.to_string()) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            for error in errors {
+                let PolicyError::Syntax { line: 1, reason, .. } = error else { panic!("{error}") };
+                assert!(reason.starts_with("rule f_") && !reason.starts_with("rule f_reference"), "{reason}");
+            }
+            return;
+        }
+    };
     let broken = |wanted: &str| {
         warnings.iter().any(|warning| match warning {
-            PolicyWarning::NotUnderstood { name, .. }
+            PolicyWarning::NotSupported { name, .. }
             | PolicyWarning::Circle(name)
             | PolicyWarning::NegatesBroken(name) => name == wanted,
             PolicyWarning::Undefined { .. } => false,
@@ -49,9 +56,9 @@ pub fn run(data: &[u8]) {
 }
 
 /// The policy of one file.
-pub(super) fn load(text: &str) -> Result<(Policy, Vec<PolicyWarning>), common::policy::PolicyError> {
+pub(super) fn load(text: &str) -> Loaded {
     let options = PolicyFiles {
-        file: Some(PathBuf::from("policy")),
+        file: vec![PathBuf::from("policy")],
         dirs: Vec::new(),
         default_rule: "default".to_owned(),
         enforce_new_defaults: true,

@@ -10,7 +10,6 @@ mod conditional;
 mod flood;
 mod framing;
 mod headers;
-mod keystone;
 mod limits;
 mod pipelines;
 mod ranges;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::cases::{Answered, Case, Continued, GET, IMAGE, Refused, Want, case, patch, request, run};
-use super::keystone::Keystone;
 use super::transcript::{End, Transcript};
 use super::{resident_bytes, shared, sockets};
 use crate::harness::client::head;
 use crate::harness::data::bytes;
+use crate::harness::keystone::Keystone;
 use crate::harness::server::{OCTETS, Options};
 use crate::harness::{Connection, Server};
 

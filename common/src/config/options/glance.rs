@@ -65,8 +65,17 @@ pub(super) const ROWS: &[Row] = &[
     .default("sha512"),
     row("metadata_encryption_key", Kind::Secret, "key of encrypted locations in the catalog")
         .refused("encrypted locations cannot be read; decrypt them and remove the option"),
-    row("property_protection_file", Kind::Str, "file that says who may see and change which property")
-        .refused("properties would not be protected; remove the option if that is acceptable"),
+    row(
+        "property_protection_file",
+        Kind::Str,
+        "file that says who may see and change which property, read at start; relative names are searched as `policy_file`",
+    ),
+    row(
+        "property_protection_rule_format",
+        Kind::Choice(&["roles", "policies"]),
+        "what the permissions in that file are: roles, or a rule of the policy each",
+    )
+    .default("roles"),
     row("delayed_delete", Kind::Bool, "keep the data of deleted images for a scrubber")
         .default("false")
         .refused("data would be removed at once; set it to false if that is acceptable"),
@@ -110,10 +119,10 @@ pub(super) const ROWS: &[Row] = &[
     policy(
         "policy_file",
         Kind::Str,
-        "file of policy rules; relative names are searched beside the configuration and in Glance's directories",
+        "file of policy rules, read again when it changes and on SIGHUP; relative names are searched beside the configuration and in Glance's directories",
     )
     .default("policy.yaml"),
-    policy("policy_dirs", Kind::Multi, "directories of further policy files").default("policy.d"),
+    policy("policy_dirs", Kind::Multi, "directories of further policy files, read again likewise").default("policy.d"),
     policy(
         "policy_default_rule",
         Kind::Str,

@@ -93,7 +93,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
     ignored("DEFAULT", "staged data is imported by the node that has it", &["worker_self_reference_url"]),
     ignored("DEFAULT", "its place is group [task]", &["task_time_to_live"]),
     ignored("DEFAULT", "adding locations by URL is not there yet", &["do_secure_hash", "http_retries"]),
-    ignored("DEFAULT", "no property is protected", &["property_protection_rule_format"]),
     ignored("DEFAULT", "metadata definitions are not there yet", &["metadata_source_path"]),
     ignored(
         "DEFAULT",

@@ -1,17 +1,18 @@
-//! A stand-in for Keystone that knows two tokens, for what must be seen on the wire of a server with authentication. What
+//! A stand-in for Keystone that knows a few tokens, for what must be seen on the wire of a server with authentication. What
 //! Keystone itself does is tested against the real one, in `tests/clients`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// It runs until the process ends.
-pub(super) struct Keystone {
+pub(crate) struct Keystone {
     address: SocketAddr,
 }
 
 impl Keystone {
-    /// Starts one. The token `right` is a member's, everything else is unknown.
-    pub(super) fn start() -> Keystone {
+    /// Starts one. The token `right` is a member's of the project `p1`, as is `roles=a,b` with these roles instead;
+    /// everything else is unknown.
+    pub(crate) fn start() -> Keystone {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
         std::thread::spawn(move || {
@@ -23,7 +24,7 @@ impl Keystone {
     }
 
     /// A configuration that uses it.
-    pub(super) fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         format!(
             "[paste_deploy]\nflavor = keystone\n[keystone_authtoken]\nauth_url = http://{0}\nwww_authenticate_uri = http://{0}\n\
              auth_type = password\nusername = glance\npassword = secret\nproject_name = service\n\
@@ -55,9 +56,12 @@ fn serve(stream: TcpStream) {
         }
         let _ = reader.read_exact(&mut vec![0; length]);
         let (status, body) = match first.starts_with("POST ") {
-            true => ("201 Created", document()),
-            false if subject == "right" => ("200 OK", document()),
-            false => ("404 Not Found", "{}".to_owned()),
+            true => ("201 Created", document("service")),
+            false => match subject.strip_prefix("roles=") {
+                Some(roles) => ("200 OK", document(roles)),
+                None if subject == "right" => ("200 OK", document("member,reader")),
+                None => ("404 Not Found", "{}".to_owned()),
+            },
         };
         let reply = format!(
             "HTTP/1.1 {status}\r\nX-Subject-Token: ours\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -69,12 +73,13 @@ fn serve(stream: TcpStream) {
     }
 }
 
-fn document() -> String {
+fn document(roles: &str) -> String {
+    let roles: Vec<_> = roles.split(',').map(|name| serde_json::json!({"id": name, "name": name})).collect();
     serde_json::json!({"token": {
         "expires_at": "2999-01-01T00:00:00.000000Z",
         "user": {"id": "u1", "name": "u", "domain": {"id": "default"}},
         "project": {"id": "p1", "name": "p", "domain": {"id": "default"}},
-        "roles": [{"id": "r1", "name": "member"}, {"id": "r2", "name": "reader"}],
+        "roles": roles,
     }})
     .to_string()
 }
