@@ -12,6 +12,7 @@ mod changes;
 mod connection;
 mod fault;
 mod list;
+mod locations;
 mod members;
 mod memo;
 mod queries;
@@ -31,6 +32,7 @@ pub use list::{
     Compare, Dir, FILTERS_MAX, Filter, IntColumn, ListQuery, ListVisibility, MemberFilter, SortKey, TextColumn,
     TimeColumn, Viewer,
 };
+pub use locations::Located;
 pub use queries::Queries;
 pub use removals::Removal;
 pub use uploads::{Aborted, Commit, Committed, Intent, NewUpload};
