@@ -4,9 +4,12 @@ pub(crate) mod actions;
 pub(crate) mod fields;
 pub(crate) mod images;
 pub(crate) mod info;
+pub(crate) mod locations;
 pub(crate) mod members;
 pub(crate) mod patch;
+pub(crate) mod patch_locations;
 pub(crate) mod quota;
+pub(crate) mod stores;
 pub(crate) mod tags;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! How much may hang on one image.
 
+use common::catalog::Queries;
 use common::{Error, Kind, Result};
 
 use super::fields::INTERNAL_PREFIX;
@@ -27,6 +28,35 @@ pub(crate) fn check_properties(properties: &[(String, String)], quota: Option<u6
 /// 413.
 pub(crate) fn check_members(members: usize, quota: Option<u64>) -> Result<()> {
     check("members", members, quota)
+}
+
+/// Refuses more locations than the quota allows.
+///
+/// # Errors
+/// 413.
+pub(crate) fn check_locations(locations: usize, quota: Option<u64>) -> Result<()> {
+    check("locations", locations, quota)
+}
+
+/// Refuses `added` more bytes for `project` than are left of the quota of its images together.
+///
+/// # Errors
+/// 413.
+pub(crate) fn check_storage(
+    catalog: &Queries<'_>,
+    project: Option<&str>,
+    quota: Option<u64>,
+    added: u64,
+) -> Result<()> {
+    let (Some(project), Some(quota)) = (project, quota) else { return Ok(()) };
+    let used = catalog.storage_used(project)?.saturating_add(catalog.storage_awaited(project, None)?);
+    if added <= quota.saturating_sub(used) {
+        return Ok(());
+    }
+    let left = i128::from(quota) - i128::from(used);
+    let text = format!("The size of the data {added} will exceed the limit. {left} bytes remaining.");
+    let text = format!("Denying attempt to upload image because it exceeds the quota: {text}");
+    Err(Error::new(Kind::TooLarge, text))
 }
 
 fn check(what: &str, attempted: usize, quota: Option<u64>) -> Result<()> {

@@ -65,6 +65,7 @@ async fn answer(State(fake): State<FakeState>, body: Bytes) -> (StatusCode, Stri
             fake.cancelled.push(upload_id);
             serde_json::to_string(&Done {})
         }
+        ToDataplane::Probe { .. } => serde_json::to_string(&rpc::Probed { size: 0 }),
     };
     (StatusCode::OK, reply.expect("serialises"))
 }
