@@ -62,7 +62,8 @@ pub(crate) fn store_of<'c>(stores: &'c Stores, location: &Location) -> Option<&'
     named.or_else(|| store_by_url(stores, &location.url))
 }
 
-/// The store in which a client may say that data lies at `url`; `None` where it may not.
+/// The store in which a client may say that data lies at `url`; `None` where it may not. A kind of store that reaches out to
+/// addresses of the client's choice needs the filter of imports here.
 pub(crate) fn store_for_clients<'c>(stores: &'c Stores, url: &str) -> Option<&'c StoreConfig> {
     let scheme = scheme(url)?;
     if RESTRICTED_SCHEMES.contains(&scheme.as_str()) {
