@@ -289,6 +289,21 @@ pub enum ToDataplane {
     /// Move data from one place to others. Legal when no upload owns a sink's place. Replied to with [`Done`] once the job
     /// runs; its end is told by [`ToControl::EndJob`].
     StartJob(Job),
+    /// How many bytes lie at a store URI? Legal at any time. Replied to with [`Probed`]; with 404 when nothing lies there,
+    /// or no configured store has the place.
+    Probe {
+        /// The store.
+        store: String,
+        /// The place.
+        url: String,
+    },
+}
+
+/// Reply to [`ToDataplane::Probe`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// Bytes.
+    pub size: u64,
 }
 
 /// Reply to [`ToDataplane::Status`].

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use common::error::Kind;
 use common::http::head::{Head, Limits};
-use common::rpc::{self, DataplaneStatus, Done, Envelope, ToDataplane};
+use common::rpc::{self, DataplaneStatus, Done, Envelope, Probed, ToDataplane};
 use common::{Error, Result};
 use http::StatusCode;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::http::reply::{self, Sent};
 use crate::io::timeout;
 use crate::places::Place;
 use crate::shard::Shard;
-use crate::store::StoreError;
+use crate::store::{Source, StoreError};
 use crate::transfer::job;
 
 /// Bounds of a request of control.
@@ -83,6 +83,7 @@ async fn handle(shard: &Shard, head: &Head, content: &[u8]) -> Result<Vec<u8>> {
             job::begin(&shard.shared, job)?;
             reply(&Done {})
         }
+        ToDataplane::Probe { store, url } => reply(&Probed { size: probe(shard, &store, &url).await? }),
     }
 }
 
@@ -101,6 +102,18 @@ async fn remove(shard: &Shard, store: &str, url: &str, upload_id: Option<&str>) 
     match store.remove(url, upload_id, &shard.metrics).await {
         Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
         removed => Ok(removed?),
+    }
+}
+
+/// Bytes at a place.
+async fn probe(shard: &Shard, store: &str, url: &str) -> Result<u64> {
+    let Some(store) = shard.shared.stores.holding(Some(store), url) else {
+        return Err(Error::not_found(format!("No store {store} is configured.")));
+    };
+    match store.open(url, &shard.metrics).await {
+        Ok(Source::File { size, .. }) => Ok(size),
+        Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
+        Err(error) => Err(error.into()),
     }
 }
 

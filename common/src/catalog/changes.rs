@@ -193,14 +193,15 @@ impl<'c> Changes<'c> {
         self.execute(sql, &[&id, &to.as_str(), &Timestamp::now().to_sql()]).map(|_| ())
     }
 
-    /// Marks the image and everything of it as deleted and records its bytes for removal. Open uploads into it stay on
+    /// Marks the image and everything of it as deleted and records its bytes for removal, but those that another image
+    /// has too. Open uploads into it stay on
     /// record until their bytes are removed. 404 when there is no such image, 409 when its status does not permit it. Asks
     /// nothing about `protected`.
     pub fn delete_image(&self, id: &str) -> Result<()> {
         let image = self.image(id)?.ok_or_else(|| no_image(id))?;
         self.set_status(id, &[], Status::Deleted)?;
         for location in image.locations.iter().filter(|location| location.status != "deleted") {
-            self.add_removal(id, location.store(), &location.url, None)?;
+            self.release(id, location)?;
         }
         let now = Timestamp::now().to_sql();
         self.execute("UPDATE images SET deleted = 1, deleted_at = ?2, updated_at = ?2 WHERE id = ?1", &[&id, &now])?;

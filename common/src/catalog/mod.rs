@@ -13,6 +13,7 @@ mod connection;
 mod fault;
 mod jobs;
 mod list;
+mod locations;
 mod members;
 mod memo;
 mod queries;
@@ -34,6 +35,7 @@ pub use list::{
     Compare, Dir, FILTERS_MAX, Filter, IntColumn, ListQuery, ListVisibility, MemberFilter, SortKey, TextColumn,
     TimeColumn, Viewer,
 };
+pub use locations::Located;
 pub use queries::Queries;
 pub use removals::Removal;
 pub use tasks::{NewTask, TaskColumn, TaskQuery};

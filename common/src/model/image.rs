@@ -65,7 +65,7 @@ impl Image {
 /// One place where an image's data lies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Location {
-    /// The catalog's row.
+    /// The catalog's row; [`Location::UNSAVED`] for one that has none yet.
     pub id: i64,
     /// Store URI, such as `file:///var/lib/glance/images/ID`.
     pub url: String,
@@ -76,6 +76,17 @@ pub struct Location {
 }
 
 impl Location {
+    /// The id of a location that is not in the catalog yet.
+    pub const UNSAVED: i64 = 0;
+
+    /// The status of a location that holds data.
+    pub const LIVE: &str = "active";
+
+    /// Whether it holds data: what a scrubber is about to remove does not count.
+    pub fn is_live(&self) -> bool {
+        self.status == Self::LIVE
+    }
+
     /// The store that this location names, in multi-store mode.
     pub fn store(&self) -> Option<&str> {
         self.metadata.get("store").and_then(Value::as_str)

@@ -5,11 +5,10 @@ use common::identity::Identity;
 use common::model::{Image, Location, Member, Status};
 use serde_json::{Map, Value, json};
 
+use crate::app::locations::in_order;
+
 /// Properties that are never shown.
 const HIDDEN: [&str; 2] = ["os_glance_stage_host", "os_glance_hash_op_host"];
-
-/// The status of locations that hold data.
-const LIVE: &str = "active";
 
 /// The image, in the order of keys that the original has.
 pub(crate) fn image(image: &Image, caller: &Identity, api: &Api, stores: &Stores) -> Value {
@@ -23,11 +22,10 @@ pub(crate) fn image(image: &Image, caller: &Identity, api: &Api, stores: &Stores
     // What a deactivated image consists of is for administrators only.
     let locations = match image.status {
         Status::Deactivated if !caller.is_admin => Vec::new(),
-        _ => by_weight(image, stores),
+        _ => in_order(image, stores),
     };
     if api.show_multiple_locations {
-        let all: Vec<Value> =
-            locations.iter().map(|place| json!({"url": place.url, "metadata": place.metadata})).collect();
+        let all: Vec<Value> = locations.iter().map(|place| location(place)).collect();
         view.insert("locations".to_owned(), json!(all));
     }
     if let Some(first) = locations.first().filter(|_| api.show_image_direct_url) {
@@ -73,15 +71,9 @@ fn put_base(view: &mut Map<String, Value>, image: &Image) {
     }
 }
 
-/// The places where data lies, those in the heaviest store first.
-fn by_weight<'a>(image: &'a Image, stores: &Stores) -> Vec<&'a Location> {
-    let weight = |place: &Location| {
-        let id = place.store().unwrap_or(&stores.default);
-        stores.list.iter().find(|store| store.id == id).map_or(0, |store| store.weight)
-    };
-    let mut places: Vec<&Location> = image.locations.iter().filter(|place| place.status == LIVE).collect();
-    places.sort_by_key(|place| std::cmp::Reverse(weight(place)));
-    places
+/// One place where data lies.
+pub(crate) fn location(location: &Location) -> Value {
+    json!({"url": location.url, "metadata": location.metadata})
 }
 
 /// A member.

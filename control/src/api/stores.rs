@@ -1,12 +1,13 @@
 //! `/v2/stores/{store}/{image}`.
 
-use common::authorise::NOT_FOUND_TEXT;
-use common::{Error, Result};
+use common::Result;
 
 use super::call::Call;
 use super::reply::Reply;
 
 /// `DELETE /v2/stores/{store}/{image}`
-pub(crate) async fn remove(_call: &Call<'_>) -> Result<Reply> {
-    Err(Error::not_found(NOT_FOUND_TEXT))
+pub(crate) async fn remove(call: &Call<'_>) -> Result<Reply> {
+    call.refuse_body()?;
+    call.app().remove_from_store(call.caller, call.param(0)?, call.param(1)?).await?;
+    Ok(Reply::no_content())
 }

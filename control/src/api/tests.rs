@@ -16,8 +16,28 @@ type Answer = (u16, Value);
 
 impl Site {
     fn new() -> Self {
+        Site::with_config("")
+    }
+
+    fn with_config(text: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        Site { api: crate::server::test_api(directory.path()), _directory: directory }
+        Site { api: crate::server::test_api(directory.path(), text), _directory: directory }
+    }
+
+    /// An active image of `caller` with these locations, as they stand in the catalog.
+    async fn located(&self, caller: &Identity, locations: Vec<(String, Value)>) -> String {
+        let formats = json!({"disk_format": "raw", "container_format": "bare"});
+        let id = self.create(caller, formats).await;
+        let image = id.clone();
+        let made = self.api.app.db.write(move |catalog| {
+            catalog.set_status(&image, &[], common::model::Status::Active)?;
+            for (url, metadata) in &locations {
+                catalog.add_location(&image, url, metadata.as_object().expect("an object"))?;
+            }
+            Ok(())
+        });
+        made.await.expect("located");
+        id
     }
 
     fn request(method: &str, path: &str) -> http::request::Builder {
@@ -283,4 +303,158 @@ async fn no_body_makes_the_server_fail() {
             assert!(!head.status.is_server_error(), "{method} {path} {shown}: {} {text}", head.status);
         }
     }
+}
+
+/// Two file stores, of which `two` weighs more; locations are shown.
+const TWO_STORES: &str = "[DEFAULT]\nenabled_backends = one:file,two:file\nshow_multiple_locations = true\n\
+     [glance_store]\ndefault_backend = one\n[one]\nfilesystem_store_datadir = /stores/one\n\
+     [two]\nfilesystem_store_datadir = /stores/two\nweight = 5\n";
+
+fn two_places(name: &str) -> Vec<(String, Value)> {
+    ["one", "two"].map(|store| (format!("file:///stores/{store}/{name}"), json!({"store": store}))).to_vec()
+}
+
+#[tokio::test]
+async fn locations_are_changed_by_whom_the_policy_lets() {
+    let site = Site::with_config(TWO_STORES);
+    let owner = member("p1");
+    let id = site.located(&owner, two_places("x")).await;
+    let path = format!("/v2/images/{id}");
+    let file = |url: &str| json!({"url": url, "metadata": {}});
+    let add = json!([{"op": "add", "path": "/locations/-", "value": file("file:///stores/one/x")}]);
+    let same = [file("file:///stores/one/x"), file("file:///stores/two/x")];
+    let replace = json!([{"op": "replace", "path": "/locations", "value": same}]);
+    let remove = json!([{"op": "remove", "path": "/locations/0"}]);
+    let not_allowed = |rule: &str| (403, json!(format!("You are not authorized to complete {rule} action.")));
+    assert_eq!(site.ask(&reader("p1"), "PATCH", &path, &add).await, not_allowed("set_image_location"));
+    assert_eq!(site.ask(&reader("p1"), "PATCH", &path, &replace).await, not_allowed("set_image_location"));
+    assert_eq!(site.ask(&owner, "PATCH", &path, &remove).await, not_allowed("delete_image_location"));
+    assert_eq!(site.ask(&member("p2"), "PATCH", &path, &add).await.0, 404);
+    for who in [&owner, &admin()] {
+        let refused = (400, json!("Invalid location"));
+        assert_eq!(site.ask(who, "PATCH", &path, &add).await, refused, "files are nobody's to add");
+    }
+    let (status, image) = site.ask(&owner, "PATCH", &path, &replace).await;
+    assert_eq!((status, &image["stores"]), (200, &json!("two,one")), "{image}");
+    let (status, image) = site.ask(&admin(), "PATCH", &path, &remove).await;
+    let left = json!([{"url": "file:///stores/one/x", "metadata": {"store": "one"}}]);
+    assert_eq!((status, &image["locations"]), (200, &left), "positions count by weight: {image}");
+    let removals = site.api.app.db.read(|catalog| catalog.removals(0, 9)).await.expect("reads");
+    let removed: Vec<_> = removals.iter().map(|removal| (removal.store.as_deref(), removal.url.as_str())).collect();
+    assert_eq!(removed, [(Some("two"), "file:///stores/two/x")]);
+    let last = (403, json!("Cannot remove last location in the image."));
+    assert_eq!(site.ask(&admin(), "PATCH", &path, &remove).await, last);
+    // Nothing of a patch that fails in the end.
+    let half = json!([{"op": "add", "path": "/own", "value": "1"}, remove[0], replace[0]]);
+    assert_eq!(site.ask(&admin(), "PATCH", &path, &half).await.0, 403);
+    assert!(site.ask(&owner, "GET", &path, &Value::Null).await.1.get("own").is_none());
+}
+
+#[tokio::test]
+async fn data_leaves_a_store_by_whom_the_policy_lets() {
+    let site = Site::with_config(TWO_STORES);
+    let owner = member("p1");
+    let id = site.located(&owner, two_places("x")).await;
+    let path = |store: &str, id: &str| format!("/v2/stores/{store}/{id}");
+    let refusals = [
+        (owner.clone(), path("gone", "zzz"), 409, "The selected store gone is not available on this node."),
+        (admin(), path("one", "zzz"), 404, "Failed to find image zzz"),
+        (member("p2"), path("one", &id), 404, &*format!("Failed to find image {id}")),
+        (caller("p1", &["member"]), path("one", &id), 404, "The resource could not be found."),
+        (owner.clone(), path("one", &id), 403, "You are not authorized to complete delete_image_location action."),
+    ];
+    for (who, path, status, text) in &refusals {
+        assert_eq!(site.ask(who, "DELETE", path, &Value::Null).await, (*status, json!(text)), "{path}");
+    }
+    let answer = site.ask(&admin(), "DELETE", &path("one", &id), &json!({})).await;
+    assert_eq!(answer, (400, json!("A body is not expected with this request.")));
+    assert_eq!(site.ask(&admin(), "DELETE", &path("one", &id), &Value::Null).await, (204, Value::Null));
+    let image = site.ask(&owner, "GET", &format!("/v2/images/{id}"), &Value::Null).await.1;
+    assert_eq!(image["stores"], "two");
+    let text = "Cannot delete image data from the only store containing it. Consider deleting the image instead.";
+    assert_eq!(site.ask(&admin(), "DELETE", &path("two", &id), &Value::Null).await, (403, json!(text)));
+    let twice = site.located(&owner, vec![two_places("y")[0].clone(), two_places("y")[0].clone()]).await;
+    let answer = site.ask(&admin(), "DELETE", &path("two", &twice), &Value::Null).await;
+    assert_eq!(answer, (404, json!(format!("Image {twice} is not stored in store two."))));
+    let queued = site.create(&owner, json!({})).await;
+    let text = "It's not allowed to remove image data from store if image status is not 'active'";
+    assert_eq!(site.ask(&admin(), "DELETE", &path("one", &queued), &Value::Null).await, (409, json!(text)));
+    let single = Site::new();
+    let id = single.located(&owner, two_places("x")).await;
+    assert_eq!(single.ask(&admin(), "DELETE", &path("file", &id), &Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn services_see_all_locations() {
+    let site = Site::with_config(TWO_STORES);
+    let owner = member("p1");
+    let id = site.located(&owner, two_places("x")).await;
+    let path = format!("/v2/images/{id}/locations");
+    let places = json!([
+        {"url": "file:///stores/two/x", "metadata": {"store": "two"}},
+        {"url": "file:///stores/one/x", "metadata": {"store": "one"}},
+    ]);
+    for who in [admin(), caller("p1", &["service", "reader"])] {
+        assert_eq!(site.ask(&who, "GET", &path, &Value::Null).await, (200, places.clone()), "{who:?}");
+    }
+    let text = "You are not authorized to complete fetch_image_location action.";
+    // The role counts for the caller, not for a service that passes a user's request on.
+    let on_behalf = Identity { service_roles: vec!["service".to_owned()], ..owner.clone() };
+    for who in [&owner, &on_behalf] {
+        assert_eq!(site.ask(who, "GET", &path, &Value::Null).await, (403, json!(text)));
+    }
+    assert_eq!(site.ask(&caller("p2", &["service", "reader"]), "GET", &path, &Value::Null).await.0, 404);
+    assert_eq!(site.ask(&admin(), "GET", &path, &json!("text")).await.0, 400, "a body is JSON");
+    assert_eq!(site.ask(&owner, "POST", &format!("/v2/images/{id}/actions/deactivate"), &Value::Null).await.0, 204);
+    let service = caller("p1", &["service", "reader"]);
+    assert_eq!(site.ask(&service, "GET", &path, &Value::Null).await, (200, json!([])), "deactivated");
+    assert_eq!(site.ask(&admin(), "GET", &path, &Value::Null).await, (200, places));
+    assert_eq!(site.ask(&admin(), "GET", "/v2/images/zzz/locations", &Value::Null).await.0, 404);
+    let queued = site.create(&owner, json!({})).await;
+    let path = format!("/v2/images/{queued}/locations");
+    assert_eq!(site.ask(&admin(), "GET", &path, &Value::Null).await, (200, json!([])));
+}
+
+#[tokio::test]
+async fn locations_are_added_by_url_as_far_as_there_are_stores_for_them() {
+    let site = Site::with_config(TWO_STORES);
+    let owner = member("p1");
+    let active = site.located(&owner, two_places("x")).await;
+    let queued = site.create(&owner, json!({})).await;
+    let path = |id: &str| format!("/v2/images/{id}/locations");
+    let web = json!({"url": "http://x/"});
+    let digest = |algorithm: &str, value: &str| json!({"url": "http://x/", "validation_data": {"os_hash_algo": algorithm, "os_hash_value": value}});
+    let service = caller("p1", &["service", "reader"]);
+    let helper = Identity { service_roles: vec!["service".to_owned()], ..owner.clone() };
+    let no_store = "http store must be enabled to use location API by normal user.";
+    let refusals = [
+        (&owner, path("zzz"), web.clone(), 404, "No image found with ID zzz"),
+        (&member("p2"), path(&queued), web.clone(), 404, &*format!("No image found with ID {queued}")),
+        (&service, path(&active), web.clone(), 409, "It's not allowed to add locations if image status is active."),
+        (
+            &reader("p1"),
+            path(&queued),
+            web.clone(),
+            403,
+            "You are not authorized to complete add_image_location action.",
+        ),
+        (&owner, path(&queued), web.clone(), 403, no_store),
+        (&admin(), path(&queued), web.clone(), 403, no_store),
+        (&owner, path(&queued), json!({"url": "file:///etc/passwd"}), 403, no_store),
+        (&service, path(&queued), digest("md5", "xy"), 400, "os_hash_value (xy) is not a valid hexadecimal value"),
+        (
+            &helper,
+            path(&queued),
+            digest("md5", "ab"),
+            400,
+            "os_hash_value: (ab) is not the correct size for (md5) (should be (16) bytes)",
+        ),
+    ];
+    for (who, path, body, status, text) in refusals {
+        assert_eq!(site.ask(who, "POST", &path, &body).await, (status, json!(text)), "{who:?} {body}");
+    }
+    let (status, text) = site.ask(&owner, "POST", &path(&queued), &json!([])).await;
+    assert_eq!(status, 400, "{text}");
+    assert_eq!(site.ask(&service, "POST", &path(&queued), &web).await.0, 404, "no job does it yet");
+    assert_eq!(site.ask(&owner, "GET", &format!("/v2/images/{queued}"), &Value::Null).await.1["status"], "queued");
 }

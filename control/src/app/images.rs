@@ -1,14 +1,15 @@
 //! Create, list, show, change and delete images.
 
 use common::authorise::Authority;
-use common::catalog::{ListQuery, NewImage};
-use common::config::STAGING_STORE;
+use common::catalog::{Changes, ListQuery, Located, NewImage, Queries};
+use common::config::{STAGING_STORE, StoreConfig};
 use common::identity::Identity;
-use common::model::{Image, Status, Visibility};
+use common::model::{Image, Location, Status, Visibility};
 use common::{Error, Kind, Result};
 
 use super::patch::{self, Change, Op, Target};
-use super::{App, Seen, protected, quota, reworded};
+use super::patch_locations::{self, Site, Sizes};
+use super::{App, Seen, locations, protected, quota, reworded};
 use crate::uploads::staged_url;
 
 /// One page of a list.
@@ -78,22 +79,35 @@ impl App {
             // Nothing changes, so that whoever may get the image may do it, as with the original; but nobody else.
             return self.show_image(&caller, id).await;
         }
-        self.db
-            .write(move |catalog| {
-                let mut seen = Seen::find(catalog, &caller, &id)?;
-                let before = seen.image.clone();
-                for change in &changes {
-                    app.apply(&caller, &mut seen, change)?;
-                }
-                app.check_quotas(&before, &seen.image)?;
-                catalog.update_image(&id, &[], &patch::difference(&before, &seen.image))
-            })
-            .await
+        let removes_data = changes.iter().any(|change| change.op == Op::Remove && is_of_locations(change));
+        let mut sizes = self.sizes_of_new_locations(&caller, &id, &changes).await?;
+        let changed = self.db.write(move |catalog| {
+            let mut seen = Seen::find(catalog, &caller, &id)?;
+            let before = seen.image.clone();
+            for change in &changes {
+                app.apply(&caller, &mut seen, change, &mut sizes)?;
+            }
+            if !sizes.unknown().is_empty() {
+                return Err(Error::conflict(format!("Image {id} was changed by somebody else meanwhile. Try again.")));
+            }
+            app.check_quotas(&before, &seen.image)?;
+            if !changes.iter().any(is_of_locations) {
+                return catalog.update_image(&id, &[], &patch::difference(&before, &seen.image));
+            }
+            app.check_new_locations(catalog, &caller, &before, &seen.image)?;
+            save_with_locations(catalog, &before, &seen.image)
+        });
+        let image = changed.await?;
+        if removes_data {
+            self.uploads.wake_reaper();
+        }
+        Ok(image)
     }
 
-    fn apply(&self, caller: &Identity, seen: &mut Seen, change: &Change) -> Result<()> {
+    /// Applies `change` to the image in memory.
+    pub(super) fn apply(&self, caller: &Identity, seen: &mut Seen, change: &Change, sizes: &mut Sizes) -> Result<()> {
         match &change.target {
-            Target::Locations { position } => self.refuse_location_change(caller, seen, change, position.as_deref()),
+            Target::Locations { position } => self.apply_to_locations(caller, seen, change, position.as_deref(), sizes),
             Target::Field(name) => {
                 if name == "owner" && change.op == Op::Replace && !caller.is_admin {
                     return Err(Error::forbidden("Owner can't be updated by non admin."));
@@ -112,17 +126,16 @@ impl App {
         }
     }
 
-    /// Locations cannot be changed by clients; the refusals are those of the original with
-    /// `show_multiple_locations` off.
-    fn refuse_location_change(
+    fn apply_to_locations(
         &self,
         caller: &Identity,
-        seen: &Seen,
+        seen: &mut Seen,
         change: &Change,
         position: Option<&str>,
+        sizes: &mut Sizes,
     ) -> Result<()> {
         let is_empty = change.value.as_array().is_some_and(Vec::is_empty);
-        if change.op == Op::Replace && position.is_none() && is_empty {
+        if change.op == Op::Replace && is_empty {
             return Err(Error::forbidden("Cannot set locations to empty list."));
         }
         let (rule, verb) = match change.op {
@@ -131,7 +144,40 @@ impl App {
             Op::Remove => ("delete_image_location", "remove"),
         };
         seen.require(&self.authority, rule, caller)?;
-        Err(Error::forbidden(format!("It's not allowed to {verb} locations if locations are invisible.")))
+        let (api, stores) = (&self.config.api, &self.config.stores);
+        if !api.show_multiple_locations {
+            return Err(Error::forbidden(format!("It's not allowed to {verb} locations if locations are invisible.")));
+        }
+        let id_of = |store: &StoreConfig| store.id.clone();
+        let site = Site {
+            quota: api.location_quota,
+            hashing_algorithm: &api.hashing_algorithm,
+            sort: &|image| locations::sort(image, stores),
+            store_to_name: &|url| locations::store_by_url(stores, url).filter(|_| stores.multi).map(id_of),
+            store_for_clients: &|url| locations::store_for_clients(stores, url).map(id_of),
+        };
+        patch_locations::apply(&mut seen.image, change, position, &site, sizes)
+    }
+
+    /// What the catalog has to say about locations that `after` has and `before` has not.
+    fn check_new_locations(
+        &self,
+        catalog: &Queries<'_>,
+        caller: &Identity,
+        before: &Image,
+        after: &Image,
+    ) -> Result<()> {
+        for location in after.locations.iter().filter(|location| location.id == Location::UNSAVED) {
+            if catalog.is_being_removed(&location.url)? {
+                return Err(locations::invalid_location());
+            }
+        }
+        let added = after.locations.len().saturating_sub(before.locations.len());
+        let added = after.size.unwrap_or(0).saturating_mul(u64::try_from(added).unwrap_or(u64::MAX));
+        if added == 0 {
+            return Ok(());
+        }
+        quota::check_storage(catalog, caller.project_id.as_deref(), self.config.api.user_storage_quota, added)
     }
 
     /// Counts only what grew, so that an image above a lowered quota can still be changed.
@@ -172,6 +218,27 @@ impl App {
         self.uploads.wake_reaper();
         Ok(())
     }
+}
+
+fn is_of_locations(change: &Change) -> bool {
+    matches!(change.target, Target::Locations { .. })
+}
+
+/// Saves all that differs, locations as well, and a status that the first location changed.
+fn save_with_locations(catalog: &Changes<'_>, before: &Image, after: &Image) -> Result<Image> {
+    let id = &after.id;
+    catalog.update_image(id, &[before.status], &patch::difference(before, after))?;
+    if before.status != after.status {
+        let data = Located {
+            size: after.size,
+            checksum: after.checksum.as_deref(),
+            hash_algo: after.os_hash_algo.as_deref(),
+            hash_value: after.os_hash_value.as_deref(),
+        };
+        catalog.activate_located(id, &data)?;
+    }
+    catalog.save_locations(id, &after.locations)?;
+    catalog.image(id)?.ok_or_else(|| common::authorise::no_image(id))
 }
 
 /// The rule beside `modify_image` or `add_image` that a visibility needs.

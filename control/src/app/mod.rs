@@ -5,10 +5,13 @@ pub(crate) mod fields;
 pub(crate) mod images;
 pub(crate) mod imports;
 pub(crate) mod info;
+pub(crate) mod locations;
 pub(crate) mod members;
 pub(crate) mod patch;
+pub(crate) mod patch_locations;
 pub(crate) mod protected;
 pub(crate) mod quota;
+pub(crate) mod stores;
 pub(crate) mod tags;
 pub(crate) mod tasks;
 

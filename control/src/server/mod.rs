@@ -246,10 +246,12 @@ fn document(status: StatusCode, body: String) -> Response<Body> {
     response
 }
 
-/// The API of a new site in `data_dir`, with an untouched configuration.
+/// The API of a new site in `data_dir`, with this text as its configuration file.
 #[cfg(test)]
-pub(crate) fn test_api(data_dir: &std::path::Path) -> Arc<Api> {
+pub(crate) fn test_api(data_dir: &std::path::Path, text: &str) -> Arc<Api> {
+    let file = data_dir.join("test.conf");
+    std::fs::write(&file, text).expect("the configuration is written");
     let overrides = common::config::Overrides { data_dir: Some(data_dir.to_owned()), ..Default::default() };
-    let (config, _) = Config::load(&[], &overrides).expect("the defaults are right");
+    let (config, _) = Config::load(&[file], &overrides).expect("a good configuration");
     Control::open(Arc::new(config)).expect("a new site").0.api
 }

@@ -71,6 +71,7 @@ pub(crate) async fn answer(State(fake): State<FakeState>, body: Bytes) -> (Statu
             fake.jobs.push(job);
             serde_json::to_string(&Done {})
         }
+        ToDataplane::Probe { .. } => serde_json::to_string(&rpc::Probed { size: 0 }),
     };
     (StatusCode::OK, reply.expect("serialises"))
 }

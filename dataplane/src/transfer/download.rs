@@ -3,14 +3,16 @@
 //! Nothing is decided after the first byte has left: a failure from then on breaks the connection, so that the client
 //! sees that its image is not whole.
 
+use std::cmp::Reverse;
 use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
 use common::access::find_visible;
+use common::config::Stores;
 use common::http::conditional::{self, Verdict};
-use common::http::head;
 use common::http::range::{self, ByteRange};
+use common::http::{head, query};
 use common::identity::Identity;
 use common::model::{Image, Location, Status};
 use common::{Error, Result};
@@ -91,11 +93,12 @@ async fn decide<'a>(shard: &'a Shard, request: &Request<'_>, image_id: &str) -> 
     if request.head.body != head::Body::None {
         return Err(Error::bad_request("A body is not expected with this request."));
     }
-    let image = shard.read(|catalog| permitted(shard, catalog, &caller, image_id))?;
+    let preferred = preferred(request.head.query.as_deref().unwrap_or(""))?;
+    let image = shard.read(|catalog| permitted(shard, catalog, &caller, image_id, &preferred))?;
     if image.locations.is_empty() {
         return Ok(Decision::Empty);
     }
-    let Some((store, source)) = open_first(shard, &image).await? else { return Ok(Decision::Empty) };
+    let Some((store, source)) = open_first(shard, &image, &preferred).await? else { return Ok(Decision::Empty) };
     let Source::File { file, size: stored } = source;
     let size = image.size.unwrap_or(stored);
     if stored < size {
@@ -111,26 +114,54 @@ async fn decide<'a>(shard: &'a Shard, request: &Request<'_>, image_id: &str) -> 
     Ok(Decision::Data(Box::new(Delivery { store, file, size, range, checksum: image.checksum, tag })))
 }
 
-/// The image, if the caller may download it now.
+/// The stores from which the client would rather have the data, by the parameter `prefer`; the last one counts.
+fn preferred(query: &str) -> Result<Vec<String>> {
+    if query.is_empty() {
+        return Ok(Vec::new());
+    }
+    let params = query::parse_query(query).ok_or_else(|| Error::bad_request("The query is not UTF-8."))?;
+    let given = params.iter().rev().find(|(name, _)| name == "prefer").map_or("", |(_, value)| value);
+    Ok(given.split(',').map(str::trim).filter(|store| !store.is_empty()).map(str::to_owned).collect())
+}
+
+/// The image, if the caller may download it now, from the stores of its choice.
 fn permitted(
     shard: &Shard,
     catalog: &common::catalog::Queries<'_>,
     caller: &Identity,
     image_id: &str,
+    preferred: &[String],
 ) -> Result<Image> {
     let (image, is_member) = find_visible(catalog, caller, image_id)?;
-    shard.shared.authority.enforce_image("download_image", caller, &image, is_member)?;
+    let authority = &shard.shared.authority;
+    authority.enforce_image("download_image", caller, &image, is_member)?;
     if image.status == Status::Deactivated && !caller.is_admin {
         let message = "The requested image has been deactivated. Image data download is forbidden.";
         return Err(Error::forbidden(message));
     }
+    if !preferred.is_empty() {
+        authority.enforce_image("download_from_store", caller, &image, is_member)?;
+        require_configured(&shard.config.stores, preferred)?;
+    }
     Ok(image)
 }
 
-/// The first location that can be opened, by store weight. `None` where no store has the data.
-async fn open_first<'a>(shard: &'a Shard, image: &Image) -> Result<Option<(&'a Store, Source)>> {
+/// Refuses stores that clients cannot choose.
+fn require_configured(stores: &Stores, preferred: &[String]) -> Result<()> {
+    if !stores.multi {
+        let text = "Store selection for download is not available when multiple backends are not enabled.";
+        return Err(Error::bad_request(text));
+    }
+    match preferred.iter().find(|id| !stores.list.iter().any(|store| store.id == **id)) {
+        Some(unknown) => Err(Error::bad_request(format!("Store '{unknown}' is not configured."))),
+        None => Ok(()),
+    }
+}
+
+/// The first location that can be opened, those in `preferred` stores before others. `None` where no store has the data.
+async fn open_first<'a>(shard: &'a Shard, image: &Image, preferred: &[String]) -> Result<Option<(&'a Store, Source)>> {
     let mut failure = None;
-    for location in by_weight(shard, &image.locations) {
+    for location in in_order(&shard.config.stores, &image.locations, preferred) {
         let opened = match shard.shared.stores.holding(location.store(), &location.url) {
             Some(store) => store.open(&location.url, &shard.metrics).await.map(|source| (store, source)),
             None => Err(StoreError::Foreign(location.url.clone())),
@@ -144,13 +175,16 @@ async fn open_first<'a>(shard: &'a Shard, image: &Image) -> Result<Option<(&'a S
     failure.map_or(Ok(None), |error| Err(error.into()))
 }
 
-fn by_weight<'i>(shard: &Shard, locations: &'i [Location]) -> Vec<&'i Location> {
-    let weight = |location: &&Location| {
-        let store = shard.config.stores.list.iter().find(|store| Some(store.id.as_str()) == location.store());
-        std::cmp::Reverse(store.map_or(0, |store| store.weight))
+/// Where to look for the data: in `preferred` stores first, whichever of them; among those, and among the others, in the
+/// heaviest first.
+fn in_order<'i>(stores: &Stores, locations: &'i [Location], preferred: &[String]) -> Vec<&'i Location> {
+    let rank = |location: &&Location| {
+        let store = stores.list.iter().find(|store| Some(store.id.as_str()) == location.store());
+        let is_preferred = location.store().is_some_and(|id| preferred.iter().any(|store| store == id));
+        Reverse((is_preferred, store.map_or(0, |store| store.weight)))
     };
-    let mut sorted: Vec<&Location> = locations.iter().collect();
-    sorted.sort_by_key(weight);
+    let mut sorted: Vec<&Location> = locations.iter().filter(|location| location.is_live()).collect();
+    sorted.sort_by_key(rank);
     sorted
 }
 
@@ -232,7 +266,70 @@ fn reply_head(request: &Request<'_>, delivery: &Delivery<'_>, length: u64) -> (S
 
 #[cfg(test)]
 mod tests {
+    use common::config::{Config, Overrides, StoreConfig};
+    use serde_json::json;
+
     use super::*;
+
+    /// Stores `a`, `b` and `c`, of which `c` weighs most and `a` least.
+    fn stores() -> Stores {
+        let (config, _) = Config::load(&[], &Overrides::default()).expect("the defaults are right");
+        let template = config.stores.list.first().expect("one store").clone();
+        let list = [("a", 0), ("b", 10), ("c", 20)].map(|(id, weight)| StoreConfig {
+            id: id.to_owned(),
+            weight,
+            ..template.clone()
+        });
+        Stores { multi: true, default: "a".to_owned(), list: list.to_vec(), ..config.stores }
+    }
+
+    #[test]
+    fn preferred_stores_are_named_with_commas() {
+        let names = |query: &str| preferred(query).map_err(|error| error.message);
+        assert_eq!(names("prefer=+b+,,a%20").as_deref(), Ok(&["b".to_owned(), "a".to_owned()][..]));
+        assert_eq!(names("prefer=a&prefer=b&x=y").as_deref(), Ok(&["b".to_owned()][..]), "the last one counts");
+        for none in ["", "prefer=", "prefer=,+,", "x=a", "Prefer=a"] {
+            assert_eq!(names(none).as_deref(), Ok(&[][..]), "{none}");
+        }
+        assert!(names("prefer=%FF").is_err());
+    }
+
+    #[test]
+    fn only_configured_stores_can_be_preferred() {
+        let refused = |stores: &Stores, names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            require_configured(stores, &names).map_err(|error| (error.status().as_u16(), error.message))
+        };
+        let several = stores();
+        assert_eq!(refused(&several, &["c", "a"]), Ok(()));
+        let unknown = "os_glance_staging_store";
+        assert_eq!(refused(&several, &["a", unknown]), Err((400, format!("Store '{unknown}' is not configured."))));
+        let single = Stores { multi: false, ..several };
+        let text = "Store selection for download is not available when multiple backends are not enabled.";
+        assert_eq!(refused(&single, &["a"]), Err((400, text.to_owned())));
+    }
+
+    #[test]
+    fn preferred_stores_come_first_and_the_others_follow() {
+        let location = |store: &str| Location {
+            id: 0,
+            url: format!("file:///{store}/x"),
+            metadata: json!({"store": store}).as_object().expect("an object").clone(),
+            status: "active".to_owned(),
+        };
+        let locations = ["a", "gone", "b", "c"].map(location);
+        let order = |preferred: &[&str]| {
+            let preferred: Vec<String> = preferred.iter().map(|&id| id.to_owned()).collect();
+            let sorted = in_order(&stores(), &locations, &preferred);
+            sorted.iter().filter_map(|location| location.store()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(order(&[]), "c b a gone");
+        assert_eq!(order(&["a"]), "a c b gone");
+        assert_eq!(order(&["a", "b"]), "b a c gone", "weights count among the preferred ones");
+        assert_eq!(order(&["gone"]), "gone c b a");
+        let waiting = [Location { status: "pending_delete".to_owned(), ..location("a") }];
+        assert!(in_order(&stores(), &waiting, &[]).is_empty(), "a scrubber is about to remove it");
+    }
 
     #[test]
     fn a_foreign_store_is_a_503_without_its_path() {

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod data;
 pub(crate) mod keystone;
+pub(crate) mod locations;
 pub(crate) mod server;
 pub(crate) mod tls;
 

@@ -2,6 +2,7 @@
 
 mod images;
 mod lists;
+mod locations;
 mod plans;
 mod schema;
 mod uploads;

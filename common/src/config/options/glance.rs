@@ -44,14 +44,12 @@ pub(super) const ROWS: &[Row] = &[
     row("limit_param_default", Kind::Int(1, 1_000_000), "images of a page when `limit` is not given").default("25"),
     row("api_limit_max", Kind::Int(1, 1_000_000), "images of the largest page").default("1000"),
     row("show_image_direct_url", Kind::Bool, "show `direct_url` of images").default("false"),
-    row("show_multiple_locations", Kind::Bool, "show `locations` of images; clients cannot change them yet")
+    row("show_multiple_locations", Kind::Bool, "show `locations` of images, and let clients change them")
         .default("false"),
     row("image_member_quota", NUMBER, "members of an image; negative = no limit").default("128"),
     row("image_property_quota", NUMBER, "properties of an image; negative = no limit").default("128"),
     row("image_tag_quota", NUMBER, "tags of an image; negative = no limit").default("128"),
-    row("image_location_quota", NUMBER, "locations of an image; negative = no limit")
-        .default("10")
-        .no_effect_yet("clients cannot change locations yet"),
+    row("image_location_quota", NUMBER, "locations of an image; negative = no limit").default("10"),
     row("image_size_cap", from(1), "bytes of the largest image").default("1099511627776"),
     row("user_storage_quota", Kind::ByteSize, "bytes of all images of a project; 0 = no limit").default("0"),
     row("use_keystone_limits", Kind::Bool, "take quotas from Keystone's unified limits").default("false").refused(

@@ -202,12 +202,87 @@ fn check_location(value: &Value) -> Result<(), Misfit> {
     }
     let url = Shape::Text { nullable: false, max: Some(LOCATION_URL_CHARS_MAX) };
     url.check(&object["url"]).map_err(|misfit| misfit.below("['properties']['url']", "['url']"))?;
-    for key in ["metadata", "validation_data"] {
-        if let Some(part) = object.get(key)
-            && !part.is_object()
-        {
-            let (schema, path) = (format!("['properties']['{key}']"), format!("['{key}']"));
-            return Err(wrong_type(part, "'object'").below(&schema, &path));
+    if !object["metadata"].is_object() {
+        return Err(wrong_type(&object["metadata"], "'object'").below("['properties']['metadata']", "['metadata']"));
+    }
+    match object.get("validation_data") {
+        Some(data) => check_validation_data(data)
+            .map_err(|misfit| misfit.below("['properties']['validation_data']", "['validation_data']")),
+        None => Ok(()),
+    }
+}
+
+/// Digests of the data at a location, with their longest lengths in characters.
+const VALIDATION_DATA: [(&str, usize); 3] =
+    [("checksum", CHECKSUM_CHARS), ("os_hash_algo", 64), ("os_hash_value", 128)];
+
+/// Characters of an MD5.
+const CHECKSUM_CHARS: usize = 32;
+
+fn check_validation_data(value: &Value) -> Result<(), Misfit> {
+    let object = value.as_object().ok_or_else(|| wrong_type(value, "'object'"))?;
+    if let Some(extra) = object.keys().find(|key| !VALIDATION_DATA.iter().any(|(known, _)| known == key)) {
+        let sentence = format!("Additional properties are not allowed ('{}' was unexpected)", shorten(extra));
+        return Err(Misfit::new("additionalProperties", value, |_| sentence));
+    }
+    for key in ["os_hash_algo", "os_hash_value"] {
+        if !object.contains_key(key) {
+            return Err(Misfit::new("required", value, |_| format!("'{key}' is a required property")));
+        }
+    }
+    for (key, max) in VALIDATION_DATA {
+        let Some(part) = object.get(key) else { continue };
+        let below = |misfit: Misfit| misfit.below(&format!("['properties']['{key}']"), &format!("['{key}']"));
+        Shape::Text { nullable: false, max: Some(max) }.check(part).map_err(below)?;
+        if key == "checksum" && part.as_str().is_some_and(|text| text.chars().count() < CHECKSUM_CHARS) {
+            return Err(below(Misfit::new("minLength", part, |shown| format!("{shown} is too short"))));
+        }
+    }
+    Ok(())
+}
+
+/// Digests that a client may name beside the URL of a new location.
+const NEW_LOCATION_ALGORITHMS: [&str; 4] = ["sha1", "sha256", "sha512", "md5"];
+
+/// Checks the body of a request that adds a location by its URL.
+///
+/// # Errors
+/// 400 if it does not fit.
+pub(crate) fn validate_new_location(body: &Value) -> Result<()> {
+    check_new_location(body).map_err(|misfit| misfit.into_error("location", "add_location", true))
+}
+
+fn check_new_location(body: &Value) -> Result<(), Misfit> {
+    let object = body.as_object().ok_or_else(|| wrong_type(body, "'object'"))?;
+    let Some(url) = object.get("url") else {
+        return Err(Misfit::new("required", body, |_| "'url' is a required property".to_owned()));
+    };
+    as_text(url, false).map_err(|misfit| misfit.below("['properties']['url']", "['url']"))?;
+    match object.get("validation_data") {
+        Some(data) => check_new_digest(data)
+            .map_err(|misfit| misfit.below("['properties']['validation_data']", "['validation_data']")),
+        None => Ok(()),
+    }
+}
+
+fn check_new_digest(value: &Value) -> Result<(), Misfit> {
+    let object = value.as_object().ok_or_else(|| wrong_type(value, "'object'"))?;
+    let algorithms = NEW_LOCATION_ALGORITHMS.map(str::to_owned).to_vec();
+    let shapes = [
+        ("os_hash_algo", Shape::OneOf { nullable: false, values: algorithms }),
+        ("os_hash_value", Shape::Text { nullable: false, max: Some(128) }),
+    ];
+    if let Some(extra) = object.keys().find(|key| !shapes.iter().any(|(known, _)| known == key)) {
+        let sentence = format!("Additional properties are not allowed ('{}' was unexpected)", shorten(extra));
+        return Err(Misfit::new("additionalProperties", value, |_| sentence));
+    }
+    for (key, shape) in &shapes {
+        let Some(part) = object.get(*key) else { continue };
+        let below = |misfit: Misfit| misfit.below(&format!("['properties']['{key}']"), &format!("['{key}']"));
+        shape.check(part).map_err(below)?;
+        if let Some((other, _)) = shapes.iter().find(|(other, _)| !object.contains_key(*other)) {
+            let sentence = format!("'{other}' is a dependency of '{key}'");
+            return Err(Misfit::new("dependentRequired", value, |_| sentence));
         }
     }
     Ok(())
@@ -228,7 +303,7 @@ fn locations_document() -> Value {
                     "writeOnly": true,
                     "additionalProperties": false,
                     "properties": {
-                        "checksum": {"type": "string", "minLength": 32, "maxLength": 32},
+                        "checksum": {"type": "string", "minLength": CHECKSUM_CHARS, "maxLength": CHECKSUM_CHARS},
                         "os_hash_algo": {"type": "string", "maxLength": 64},
                         "os_hash_value": {"type": "string", "maxLength": 128},
                     },
@@ -331,6 +406,37 @@ mod tests {
         assert!(shape.check(&json!("üü")).is_ok());
         assert!(shape.check(&json!("üüü")).is_err());
         assert!(shape.check(&json!(null)).is_ok());
+    }
+
+    #[test]
+    fn a_new_location_has_a_url_and_both_parts_of_a_digest_or_none() {
+        let with = |data: Value| json!({"url": "http://x/", "validation_data": data});
+        for good in [
+            json!({"url": "x".repeat(3000), "other": 5}),
+            with(json!({})),
+            with(json!({"os_hash_algo": "md5", "os_hash_value": ""})),
+        ] {
+            assert_eq!(validate_new_location(&good), Ok(()), "{good}");
+        }
+        let bad = [
+            (json!([]), "[] is not of type 'object'"),
+            (json!({}), "'url' is a required property"),
+            (json!({"url": null}), "None is not of type 'string'"),
+            (with(json!(null)), "None is not of type 'object'"),
+            (with(json!({"os_hash_algo": "md5"})), "'os_hash_value' is a dependency of 'os_hash_algo'"),
+            (with(json!({"os_hash_value": "x"})), "'os_hash_algo' is a dependency of 'os_hash_value'"),
+            (
+                with(json!({"os_hash_algo": "sha384", "os_hash_value": ""})),
+                "'sha384' is not one of ['sha1', 'sha256', 'sha512', 'md5']",
+            ),
+            (with(json!({"checksum": ""})), "Additional properties are not allowed ('checksum' was unexpected)"),
+            (with(json!({"os_hash_algo": "md5", "os_hash_value": "x".repeat(129)})), "is too long"),
+        ];
+        for (body, text) in bad {
+            let error = validate_new_location(&body).expect_err(text);
+            assert!(error.message.starts_with("Provided object does not match schema 'location': "), "{error}");
+            assert!(error.message.contains(text), "{error}");
+        }
     }
 
     #[test]

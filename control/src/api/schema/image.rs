@@ -162,9 +162,22 @@ pub(crate) mod tests {
     fn locations_need_a_url_and_metadata() {
         let schema = schema();
         assert!(schema.validate_element("locations", &json!({"url": "http://x", "metadata": {}})).is_ok());
-        for bad in
-            [json!(5), json!({"url": "x"}), json!({"url": 5, "metadata": {}}), json!({"url": "x", "metadata": 1})]
-        {
+        let digests = |data: Value| json!({"url": "x", "metadata": {}, "validation_data": data});
+        let good = json!({"os_hash_algo": "md5", "os_hash_value": "0", "checksum": "c".repeat(32)});
+        assert!(schema.validate_element("locations", &digests(good)).is_ok());
+        for bad in [
+            json!(5),
+            json!({"url": "x"}),
+            json!({"url": 5, "metadata": {}}),
+            json!({"url": "x", "metadata": 1}),
+            digests(json!(5)),
+            digests(json!({})),
+            digests(json!({"os_hash_algo": "md5"})),
+            digests(json!({"os_hash_algo": "md5", "os_hash_value": 5})),
+            digests(json!({"os_hash_algo": "md5", "os_hash_value": "x".repeat(129)})),
+            digests(json!({"os_hash_algo": "md5", "os_hash_value": "0", "checksum": "short"})),
+            digests(json!({"os_hash_algo": "md5", "os_hash_value": "0", "size": "1"})),
+        ] {
             assert!(schema.validate_element("locations", &bad).is_err(), "{bad}");
         }
     }

@@ -7,6 +7,7 @@ mod check;
 mod documents;
 mod image;
 
+pub(crate) use check::validate_new_location;
 pub(crate) use documents::Documents;
 pub(crate) use image::ImageSchema;
 

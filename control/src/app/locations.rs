@@ -1,0 +1,305 @@
+//! Where the data of images lies: which store a location is in, what clients may add, and who sees it all.
+
+use std::cmp::Reverse;
+use std::path::Path;
+
+use common::authorise::NOT_FOUND_TEXT;
+use common::config::{FileStore, StoreConfig, StoreKind, Stores};
+use common::identity::Identity;
+use common::model::{Image, Location, Status};
+use common::rpc::{Probed, ToDataplane};
+use common::{Error, Kind, Result};
+
+use super::patch::{Change, Op, Target};
+use super::patch_locations::{Place, Sizes, digest_bytes, hexadecimal_bytes};
+use super::{App, Seen};
+use crate::dataplane_client::DataplaneClient;
+
+/// Schemes of URLs that no client may add: what they lead to depends on the machine or on its configuration, and need
+/// not be the client's.
+const RESTRICTED_SCHEMES: [&str; 3] = ["file", "filesystem", "swift+config"];
+
+/// The role of other services of the cloud.
+const SERVICE_ROLE: &str = "service";
+
+/// The property that names the job that has an image.
+const JOB_LOCK: &str = "os_glance_import_task";
+
+/// Schemes of URLs of files.
+const FILE_SCHEMES: [&str; 2] = ["file", "filesystem"];
+
+/// Schemes of URLs in stores of this kind.
+fn schemes(kind: &StoreKind) -> &'static [&'static str] {
+    match kind {
+        StoreKind::File(_) => &FILE_SCHEMES,
+    }
+}
+
+/// The scheme of `url`, in lower case.
+fn scheme(url: &str) -> Option<String> {
+    url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase())
+}
+
+/// Whether `url` is a file right in a directory of the store.
+fn holds(store: &FileStore, url: &str) -> bool {
+    let after = |scheme: &&str| url.strip_prefix(*scheme).and_then(|rest| rest.strip_prefix("://"));
+    let path = FILE_SCHEMES.iter().find_map(after);
+    let parent = path.and_then(|path| Path::new(path).parent());
+    parent.is_some_and(|parent| store.dirs.iter().any(|dir| dir.path == parent))
+}
+
+/// The store whose places look like `url`.
+pub(crate) fn store_by_url<'c>(stores: &'c Stores, url: &str) -> Option<&'c StoreConfig> {
+    stores.list.iter().find(|store| match &store.kind {
+        StoreKind::File(file) => holds(file, url),
+    })
+}
+
+/// The store that holds the data of `location`: the one that it names, or, for what was written when there was only
+/// one, the one whose places look like it.
+pub(crate) fn store_of<'c>(stores: &'c Stores, location: &Location) -> Option<&'c StoreConfig> {
+    let named = location.store().and_then(|id| stores.list.iter().find(|store| store.id == id));
+    named.or_else(|| store_by_url(stores, &location.url))
+}
+
+/// The store in which a client may say that data lies at `url`; `None` where it may not. A kind of store that reaches out to
+/// addresses of the client's choice needs the filter of imports here.
+pub(crate) fn store_for_clients<'c>(stores: &'c Stores, url: &str) -> Option<&'c StoreConfig> {
+    let scheme = scheme(url)?;
+    if RESTRICTED_SCHEMES.contains(&scheme.as_str()) {
+        return None;
+    }
+    let by_scheme = || stores.list.iter().find(|store| schemes(&store.kind).contains(&scheme.as_str()));
+    store_by_url(stores, url).or_else(by_scheme)
+}
+
+/// The locations that hold data, those in the heaviest store first.
+pub(crate) fn in_order<'i>(image: &'i Image, stores: &Stores) -> Vec<&'i Location> {
+    let mut locations: Vec<&Location> = image.locations.iter().filter(|location| location.is_live()).collect();
+    locations.sort_by_key(|location| Reverse(store_of(stores, location).map_or(0, |store| store.weight)));
+    locations
+}
+
+/// Puts the image's locations in the order in which clients see and count them.
+pub(crate) fn sort(image: &mut Image, stores: &Stores) {
+    image.locations.sort_by_key(|location| Reverse(store_of(stores, location).map_or(0, |store| store.weight)));
+}
+
+impl App {
+    /// All locations of an image, for services; of a deactivated one for administrators alone.
+    ///
+    /// # Errors
+    /// 404, 403 by policy.
+    pub(crate) async fn list_locations(&self, caller: &Identity, id: String) -> Result<Vec<Location>> {
+        let (authority, caller, config) = (self.authority.clone(), caller.clone(), self.config.clone());
+        self.db
+            .look_up(move |catalog| {
+                let seen = Seen::find(catalog, &caller, &id)?;
+                seen.require(&authority, "fetch_image_location", &caller)?;
+                if seen.image.status == Status::Deactivated && !caller.is_admin {
+                    return Ok(Vec::new());
+                }
+                Ok(in_order(&seen.image, &config.stores).into_iter().cloned().collect())
+            })
+            .await
+    }
+
+    /// Asks the stores for the sizes of the places that `changes` would add to the image. Nothing is asked for a caller
+    /// who may not change it so.
+    ///
+    /// # Errors
+    /// Those of the changes, as far as they do not depend on the sizes; 503 while a store does not answer.
+    pub(crate) async fn sizes_of_new_locations(
+        &self,
+        caller: &Identity,
+        id: &str,
+        changes: &[Change],
+    ) -> Result<Sizes> {
+        let brings_one = |change: &Change| {
+            matches!(change.target, Target::Locations { .. }) && matches!(change.op, Op::Add | Op::Replace)
+        };
+        if !changes.iter().any(brings_one) {
+            return Ok(Sizes::default());
+        }
+        let (app, caller, id, changes) = (self.clone(), caller.clone(), id.to_owned(), changes.to_vec());
+        let unknown = self.db.read(move |catalog| {
+            let mut seen = Seen::find(catalog, &caller, &id)?;
+            let mut sizes = Sizes::default();
+            let tried = changes.iter().try_for_each(|change| app.apply(&caller, &mut seen, change, &mut sizes));
+            // What fails later than at the first unknown place may not fail at all, once the place is known to be bad.
+            if sizes.unknown().is_empty() { tried.map(|()| Vec::new()) } else { Ok(sizes.unknown().to_vec()) }
+        });
+        let mut sizes = Sizes::default();
+        for place in unknown.await? {
+            let size = self.size_at(&place).await?;
+            sizes.note(place, size);
+        }
+        Ok(sizes)
+    }
+
+    /// Bytes at a place; 0 when nothing is there.
+    async fn size_at(&self, place: &Place) -> Result<u64> {
+        let control = &self.config.control;
+        let dataplane =
+            DataplaneClient::new(&self.config.paths.data_dir, control.rpc_timeout, control.retry_after_seconds);
+        let probe = ToDataplane::Probe { store: place.store.clone(), url: place.url.clone() };
+        match dataplane.call::<Probed>(probe).await {
+            Ok(Probed { size }) => Ok(size),
+            Err(error) if error.kind == Kind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A location that an image shall have, by its URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewLocation {
+    /// Where the data lies.
+    pub(crate) url: String,
+    /// What it has to be: the name of a digest, and its value in hexadecimal.
+    pub(crate) digest: Option<(String, String)>,
+}
+
+impl NewLocation {
+    /// Refuses a digest that cannot be one.
+    fn check_digest(&self) -> Result<()> {
+        let Some((algorithm, value)) = &self.digest else { return Ok(()) };
+        let Some(bytes) = hexadecimal_bytes(value) else {
+            return Err(Error::bad_request(format!("os_hash_value ({value}) is not a valid hexadecimal value")));
+        };
+        match digest_bytes(algorithm) {
+            Some(wanted) if wanted != bytes => Err(Error::bad_request(format!(
+                "os_hash_value: ({value}) is not the correct size for ({algorithm}) (should be ({wanted}) bytes)"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether some store takes data that lies at `http:` and `https:` URLs, the only ones that users may name.
+fn takes_http(stores: &Stores) -> bool {
+    stores.list.iter().any(|store| match &store.kind {
+        StoreKind::File(_) => false,
+    })
+}
+
+impl App {
+    /// Has a job give the image its location.
+    ///
+    /// # Errors
+    /// In Glance's order: 404, 409 unless the image is queued, 403 by policy and for users without a store for their
+    /// URLs, 400 for a digest that cannot be one, 409 while another job has the image.
+    pub(crate) async fn add_location(&self, caller: &Identity, id: String, new: NewLocation) -> Result<()> {
+        let (authority, caller, config) = (self.authority.clone(), caller.clone(), self.config.clone());
+        self.db
+            .write(move |catalog| {
+                let seen = Seen::find(catalog, &caller, &id)?;
+                let status = seen.image.status;
+                if status != Status::Queued {
+                    let text = format!("It's not allowed to add locations if image status is {status}.");
+                    return Err(Error::conflict(text));
+                }
+                seen.require(&authority, "add_image_location", &caller)?;
+                let is_service = caller.roles.iter().chain(&caller.service_roles).any(|role| role == SERVICE_ROLE);
+                let is_for_users = new.url.starts_with("http") && takes_http(&config.stores);
+                if !is_service && !is_for_users {
+                    let text = "http store must be enabled to use location API by normal user.";
+                    return Err(Error::forbidden(text));
+                }
+                new.check_digest()?;
+                require_no_job(&seen.image)?;
+                start_location_import(&seen.image, &new)
+            })
+            .await
+    }
+}
+
+/// Refuses an image that a job has.
+fn require_no_job(image: &Image) -> Result<()> {
+    match image.property(JOB_LOCK) {
+        Some(_) => Err(Error::conflict("Image has active task")),
+        None => Ok(()),
+    }
+}
+
+/// Starts the job that gives `image` its location: in the caller's transaction, so that the job is on record, and holds
+/// the image, exactly when the client is told so. There are no such jobs yet, so what asks for one is not there.
+fn start_location_import(image: &Image, new: &NewLocation) -> Result<()> {
+    let cause = format!("image {}: no job takes in a location at {} yet", image.id, new.url);
+    Err(Error::not_found(NOT_FOUND_TEXT).caused_by(cause))
+}
+
+/// The error for a location that clients may not add, or where nothing lies.
+pub(crate) fn invalid_location() -> Error {
+    Error::bad_request("Invalid location")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use common::config::DataDir;
+    use serde_json::json;
+
+    use super::*;
+    use crate::app::patch::tests::image as plain_image;
+
+    fn store(id: &str, dir: &str, weight: i64) -> StoreConfig {
+        let dirs = vec![DataDir { path: PathBuf::from(dir), priority: 0 }];
+        let file = FileStore { dirs, file_mode: None, thin_provisioning: false, chunk_bytes: 65536 };
+        StoreConfig { id: id.to_owned(), kind: StoreKind::File(file), weight, description: None }
+    }
+
+    fn stores() -> Stores {
+        let list = vec![store("slow", "/slow", 0), store("fast", "/fast", 10)];
+        let staging = store("os_glance_staging_store", "/staging", 0);
+        Stores { multi: true, default: "slow".to_owned(), list, staging }
+    }
+
+    fn location(url: &str, metadata: serde_json::Value, status: &str) -> Location {
+        let metadata = metadata.as_object().expect("an object").clone();
+        Location { id: 1, url: url.to_owned(), metadata, status: status.to_owned() }
+    }
+
+    #[test]
+    fn a_location_is_in_the_store_that_it_names_or_looks_like() {
+        let stores = stores();
+        let id = |url: &str, metadata| store_of(&stores, &location(url, metadata, "active")).map(|s| s.id.as_str());
+        assert_eq!(id("file:///fast/x", json!({"store": "slow"})), Some("slow"));
+        assert_eq!(id("file:///fast/x", json!({})), Some("fast"));
+        assert_eq!(id("filesystem:///fast/x", json!({"store": "renamed"})), Some("fast"));
+        for foreign in ["file:///faster/x", "file:///fast/below/x", "file:/fast/x", "/fast/x", "http:///fast/x", ""] {
+            assert_eq!(id(foreign, json!({})), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn clients_may_not_name_files() {
+        let stores = stores();
+        for url in
+            ["file:///fast/x", "FILE:///fast/x", "filesystem:///fast/x", "swift+config://a/b/c", "http://h/x", "x"]
+        {
+            assert_eq!(store_for_clients(&stores, url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_job_has_its_image_for_itself() {
+        let mut image = plain_image();
+        assert_eq!(require_no_job(&image), Ok(()));
+        image.properties.push((JOB_LOCK.to_owned(), "task".to_owned()));
+        assert_eq!(require_no_job(&image).map_err(|error| error.kind), Err(Kind::Conflict));
+    }
+
+    #[test]
+    fn the_heaviest_store_comes_first_and_what_is_going_is_left_out() {
+        let locations = vec![
+            location("file:///slow/x", json!({}), "active"),
+            location("file:///gone/x", json!({"store": "fast"}), "pending_delete"),
+            location("file:///fast/x", json!({}), "active"),
+        ];
+        let image = Image { locations, ..plain_image() };
+        let urls: Vec<&str> = in_order(&image, &stores()).iter().map(|location| location.url.as_str()).collect();
+        assert_eq!(urls, ["file:///fast/x", "file:///slow/x"]);
+    }
+}
