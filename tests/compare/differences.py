@@ -18,6 +18,8 @@ DOCUMENT = HERE.parent.parent / "docs" / "differences.md"
 
 _ANCHOR = re.compile(r"\{#([a-z0-9-]+)\}")
 _MISSING = object()
+# The pattern of a side that may hold whatever it likes, also nothing.
+_ANYTHING = re.compile(r".*", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Rule:
             return False
         groups = []
         for pattern, value in ((self.glance, finding.glance), (self.vitrine, finding.vitrine)):
+            if pattern is _ANYTHING:
+                continue
             if pattern is None or value is None:
                 if (pattern is None) != (value is None):
                     return False
@@ -86,8 +90,9 @@ def _rule(name: str, fields: dict[str, Any]) -> Rule:
         return Rule(name, re.compile("status"), left, right, everywhere, whole=True)
 
     def pattern(side: str) -> re.Pattern | None:
-        text = fields.get(side, ".*")
-        return None if text is None else re.compile(str(text), re.DOTALL)
+        if side not in fields:
+            return _ANYTHING
+        return None if fields[side] is None else re.compile(str(fields[side]), re.DOTALL)
 
     return Rule(name, re.compile(fields["aspect"]), pattern("glance"), pattern("vitrine"), everywhere, whole=False)
 
@@ -109,5 +114,5 @@ def judge(findings: list[Finding], named: list[str], rules: dict[str, list[Rule]
 
 def documented(path: pathlib.Path = DOCUMENT) -> set[str]:
     """The ids in rows of the document."""
-    rows = [line for line in path.read_text().splitlines() if line.startswith(("|", "*"))]
+    rows = [line for line in path.read_text().splitlines() if line.startswith(("|", "*", "  "))]
     return {name for row in rows for name in _ANCHOR.findall(row)}

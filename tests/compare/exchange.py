@@ -1,4 +1,4 @@
-"""One request to one server, exactly as it is written: nothing is added to the head but `Host` and a length."""
+"""One request to one server, exactly as it is written: nothing is added to the head but `Host`, where it is missing, and a length."""
 
 import dataclasses
 import http.client
@@ -35,7 +35,8 @@ def send(port: int, request: Request) -> Response:
     begun = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        connection.putrequest(request.method, request.path, skip_accept_encoding=True)
+        own_host = any(name.lower() == "host" for name, _ in request.headers)
+        connection.putrequest(request.method, request.path, skip_host=own_host, skip_accept_encoding=True)
         for name, value in request.headers:
             connection.putheader(name, value.encode("utf-8"))
         if request.chunked:

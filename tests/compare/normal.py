@@ -38,7 +38,7 @@ MADE_UP = {"x-openstack-request-id": "req-"}
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(Z)?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_PLAIN = re.compile(r"\d{3} [^\n]*\n\n(.*)\n\n   ?\n*", re.DOTALL)
+_PLAIN = re.compile(r"\d{3} [^\n]*\n\n(.*)", re.DOTALL)
 _PAGE = re.compile(r"<html>.*<h1>[^<]*</h1>\n(.*)</body>\n?</html>\n?", re.DOTALL)
 _BREAKS = re.compile(r"(<br ?/?>|\s)+")
 

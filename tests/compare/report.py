@@ -8,6 +8,8 @@ from runner import Failure, Results
 
 # Characters of a value that are shown.
 WIDTH = 300
+# Aspects of one answer that are shown.
+FINDINGS = 12
 
 
 def progress(text: str) -> None:
@@ -18,8 +20,10 @@ def progress(text: str) -> None:
 def show_failure(failure: Failure) -> None:
     """A step whose answers differ."""
     print(f"\nFAILED [{failure.stores}] {failure.place}  {failure.line}")
-    for finding in failure.findings:
+    for finding in failure.findings[:FINDINGS]:
         _show_finding(finding)
+    if len(failure.findings) > FINDINGS:
+        print(f"  and {len(failure.findings) - FINDINGS} aspects more")
     for name in failure.gone:
         print(f"  the listed difference `{name}` is not there (any more)")
     sys.stdout.flush()

@@ -57,7 +57,7 @@ class Step:
     @property
     def differs(self) -> list[str]:
         """The listed differences that this step must show."""
-        named = self.options.get("differs", [])
+        named = fill(self.options.get("differs", []), self.chosen, self.place)
         return [named] if isinstance(named, str) else named
 
     @property
