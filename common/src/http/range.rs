@@ -65,11 +65,11 @@ fn parse_range(value: &str, size: u64) -> Result<ByteRange> {
     let start = number(first).ok_or_else(|| invalid(size))?;
     let end = match last {
         "" => u64::MAX,
-        last => number(last).ok_or_else(|| invalid(size))?.saturating_add(1),
+        last => match number(last) {
+            Some(last) if last >= start => last.saturating_add(1),
+            _ => return Err(invalid(size)),
+        },
     };
-    if start >= end {
-        return Err(invalid(size));
-    }
     slice(start, end, size)
 }
 
@@ -165,6 +165,8 @@ mod tests {
             assert_eq!(error.kind, Kind::RangeNotSatisfiable, "{value}");
             assert_eq!(error.headers, [("Content-Range".to_owned(), "bytes */10".to_owned())]);
         }
+        let beyond = range("bytes=99999999999999999999999-", 10).expect_err("beyond");
+        assert!(beyond.message.starts_with("Invalid start position"), "{}", beyond.message);
         assert_eq!(range("bytes=0-0", 0).expect_err("empty").kind, Kind::RangeNotSatisfiable);
         assert_eq!(range("bytes=0-1,3-4", 10).expect_err("two").kind, Kind::BadRequest);
     }
