@@ -32,7 +32,7 @@ def main() -> int:
     home = pathlib.Path(tempfile.mkdtemp(prefix="vitrine-compare-"))
     kept = options.keep
     try:
-        _run(home, scripts, options.stores or list(servers.STORES), rules, results)
+        _run(home, scripts, options.sites or list(servers.SITES), rules, results)
     except BaseException:
         kept = True
         raise
@@ -42,7 +42,7 @@ def main() -> int:
         else:
             shutil.rmtree(home)
     report.table(results, endpoints.Endpoints().all())
-    complete = not options.only and not options.stores
+    complete = not options.only and not options.sites
     problems = [*_check_lists(rules), *(_check_coverage(results, rules) if complete else [])]
     for problem in problems:
         print(f"FAILED {problem}")
@@ -53,19 +53,19 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/compare/run", description=DESCRIPTION)
     parser.add_argument("--only", metavar="PART", help="only scripts whose name holds PART")
-    parser.add_argument("--stores", action="append", choices=servers.STORES, help="only with this set of stores (repeatable)")
+    parser.add_argument("--site", action="append", dest="sites", choices=servers.SITES, help="only this site (repeatable)")
     parser.add_argument("--keep", action="store_true", help="keep the servers' logs and data")
     return parser.parse_args()
 
 
-def _run(home: pathlib.Path, scripts: list[script.Script], stores: list[str], rules, results: Results) -> None:
+def _run(home: pathlib.Path, scripts: list[script.Script], sites: list[str], rules, results: Results) -> None:
     report.progress("starting Keystone")
     with servers.keystone(home / "keystone") as identity:
         tokens = {user: identity.token(user) for user in servers.USERS}
         known = {f"project_{name}": value for name, value in identity.projects.items()}
-        for each in stores:
-            report.progress(f"starting Glance and Vitrine with stores: {each}")
-            with servers.pair(home / each, identity, each) as pair:
+        for each in sites:
+            report.progress(f"starting Glance and Vitrine of site {each}")
+            with servers.pair(home / each, identity, servers.SITES[each]) as pair:
                 runner = Runner(pair, each, tokens, known, rules, results)
                 try:
                     _run_scripts(runner, scripts, results)
@@ -75,7 +75,7 @@ def _run(home: pathlib.Path, scripts: list[script.Script], stores: list[str], ru
 
 def _run_scripts(runner: Runner, scripts: list[script.Script], results: Results) -> None:
     for one in scripts:
-        if one.stores and runner.stores not in one.stores:
+        if runner.site not in one.sites:
             continue
         begun, before = time.monotonic(), results.requests
         failed = runner.run(one)
@@ -84,7 +84,7 @@ def _run_scripts(runner: Runner, scripts: list[script.Script], results: Results)
                 report.show_failure(failure)
         count = results.requests - before
         verdict = f"{failed} FAILED" if failed else "alike"
-        report.progress(f"  [{runner.stores}] {one.name}: {count} requests, {verdict} ({time.monotonic() - begun:.1f} s)")
+        report.progress(f"  [{runner.site}] {one.name}: {count} requests, {verdict} ({time.monotonic() - begun:.1f} s)")
 
 
 def _check_lists(rules: dict[str, list[differences.Rule]]) -> list[str]:

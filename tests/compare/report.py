@@ -19,7 +19,7 @@ def progress(text: str) -> None:
 
 def show_failure(failure: Failure) -> None:
     """A step whose answers differ."""
-    print(f"\nFAILED [{failure.stores}] {failure.place}  {failure.line}")
+    print(f"\nFAILED [{failure.site}] {failure.place}  {failure.line}")
     for finding in failure.findings[:FINDINGS]:
         _show_finding(finding)
     if len(failure.findings) > FINDINGS:

@@ -23,7 +23,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 class Failure:
     """A step whose answers differ as nothing allows, or that shows no difference where one is listed."""
 
-    stores: str
+    site: str
     place: str
     line: str
     findings: list[Finding]
@@ -54,19 +54,19 @@ class Results:
 
 
 class Runner:
-    """Both servers with one set of stores."""
+    """Both servers of one site."""
 
     def __init__(
         self,
         servers: dict[str, Server],
-        stores: str,
+        site: str,
         tokens: dict[str, str],
         known: dict[str, str],
         rules: dict[str, list[Rule]],
         results: Results,
     ) -> None:
         self.servers = servers
-        self.stores = stores
+        self.site = site
         self.tokens = tokens
         self.known = known
         self.rules = rules
@@ -86,7 +86,7 @@ class Runner:
         """Carries a script out, then removes every image there is. Returns how many of its steps failed."""
         before = len(self.results.failures)
         self.variables = {
-            name: {**self.known, "server": f"127.0.0.1:{self.servers[name].port}", "stores_of_run": self.stores}
+            name: {**self.known, "server": f"127.0.0.1:{self.servers[name].port}", "site": self.site}
             for name in BOTH
         }
         for step in script.steps:
@@ -138,7 +138,7 @@ class Runner:
         gone = [name for name in named if name not in seen]
         if left or gone:
             count.failed += 1
-            self.results.failures.append(Failure(self.stores, place, line, left, gone))
+            self.results.failures.append(Failure(self.site, place, line, left, gone))
 
     def _send_both(self, requests: dict[str, Request]) -> dict[str, Response]:
         """To both at once: they share nothing."""

@@ -18,6 +18,9 @@ from exchange import Request
 
 SCRIPTS = pathlib.Path(__file__).parent / "scripts"
 
+# The sites of a script that names none.
+COMMON = ("multi", "single", "legacy")
+
 # Who asks without being a user of the Identity server.
 NOBODY, STRANGER = "nobody", "stranger"
 
@@ -149,8 +152,8 @@ class Script:
 
     name: str
     steps: tuple[Step, ...]
-    # With which sets of stores it is run; empty: with all.
-    stores: tuple[str, ...]
+    # On which of `servers.SITES` it is run.
+    sites: tuple[str, ...]
 
 
 def load_all(directory: pathlib.Path = SCRIPTS) -> list[Script]:
@@ -164,10 +167,10 @@ def load_all(directory: pathlib.Path = SCRIPTS) -> list[Script]:
 def load(path: pathlib.Path) -> Script:
     """One script."""
     document = yaml.safe_load(path.read_text())
-    if unknown := set(document) - {"stores", "steps"}:
+    if unknown := set(document) - {"sites", "steps"}:
         raise ScriptError(f"{path.name}: unknown key {unknown}")
     steps = tuple(_expand(document["steps"], path.stem, {}))
-    return Script(path.stem, steps, tuple(document.get("stores", ())))
+    return Script(path.stem, steps, tuple(document.get("sites", COMMON)))
 
 
 def _expand(steps: list, place: str, chosen: dict[str, Any]) -> Iterator[Step]:

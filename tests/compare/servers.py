@@ -18,17 +18,50 @@ VITRINE = "vitrine"
 # In this order everywhere: what is expected, then what is.
 BOTH = (GLANCE, VITRINE)
 
-# Each set of stores that is compared: the lines of [DEFAULT] and [glance_store], and a section for each store.
-STORES = {
-    "multi": {"fast": "store_description = the fast store\nweight = 20", "slow": "weight = 10"},
-    "single": {"only": "store_description = the only store"},
-    "legacy": {},
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """One way to configure both servers."""
+
+    # Each store's section; empty: one store without a name, as old configurations have it.
+    stores: dict[str, str]
+    # More of [DEFAULT], then sections.
+    default: str = ""
+    sections: str = ""
+
+
+SITES = {
+    "multi": Site({"fast": "store_description = the fast store\nweight = 20", "slow": "weight = 10"}),
+    "single": Site({"only": "store_description = the only store"}),
+    "legacy": Site({}),
+    # What operators turn on: more is shown, strangers may read, pages of other sizes, a browser's origin.
+    "open": Site(
+        {"fast": ""},
+        default="""\
+show_image_direct_url = True
+show_multiple_locations = True
+allow_anonymous_access = True
+public_endpoint = https://images.example.org/
+limit_param_default = 2
+api_limit_max = 4
+""",
+        sections="""\
+[cors]
+allowed_origin = https://panel.example.org
+max_age = 60
+[image_format]
+disk_formats = raw,qcow2
+container_formats = bare
+""",
+    ),
 }
 
 # The configuration of both. Each has its own directories and nothing else of its own.
 CONFIG = """\
 [DEFAULT]
 {enabled}
+{more}
 node_staging_uri = file://{home}/staging
 worker_self_reference_url = {url}
 image_size_cap = 1048576
@@ -60,6 +93,7 @@ password = {password}
 project_name = service
 user_domain_id = default
 project_domain_id = default
+{sections}
 """
 
 # As in the release's own httpd/uwsgi-glance-api.conf, with one worker: with SQLite, two that write at once would fail.
@@ -120,14 +154,14 @@ def keystone(home: pathlib.Path) -> Iterator[Keystone]:
 
 
 @contextlib.contextmanager
-def pair(home: pathlib.Path, identity: Keystone, stores: str) -> Iterator[dict[str, Server]]:
-    """Both Image servers with this set of stores, empty."""
+def pair(home: pathlib.Path, identity: Keystone, site: Site) -> Iterator[dict[str, Server]]:
+    """Both Image servers of a site, empty."""
     servers: dict[str, Server] = {}
     try:
         for name, start in ((GLANCE, _start_glance), (VITRINE, _start_vitrine)):
             port = free_port()
             place = home / name
-            config = _write_config(place, port, identity, stores)
+            config = _write_config(place, port, identity, site)
             servers[name] = Server(name, port, place, start(place, config, port))
         yield servers
     finally:
@@ -135,23 +169,24 @@ def pair(home: pathlib.Path, identity: Keystone, stores: str) -> Iterator[dict[s
             server.process.stop()
 
 
-def _write_config(home: pathlib.Path, port: int, identity: Keystone, stores: str) -> pathlib.Path:
+def _write_config(home: pathlib.Path, port: int, identity: Keystone, site: Site) -> pathlib.Path:
     for name in ("staging", "tasks", "work", "locks", "images"):
         (home / name).mkdir(parents=True)
-    sections = STORES[stores]
-    for store in sections:
+    for store in site.stores:
         (home / "images" / store).mkdir()
     text = CONFIG.format(
         home=home,
         url=f"http://127.0.0.1:{port}",
-        enabled=f"enabled_backends = {','.join(f'{store}:file' for store in sections)}" if sections else "",
-        default=_default(home, list(sections)),
+        enabled=f"enabled_backends = {','.join(f'{store}:file' for store in site.stores)}" if site.stores else "",
+        more=site.default,
+        default=_default(home, list(site.stores)),
         stores="\n".join(
-            f"[{store}]\nfilesystem_store_datadir = {home}/images/{store}\n{lines}" for store, lines in sections.items()
+            f"[{store}]\nfilesystem_store_datadir = {home}/images/{store}\n{lines}" for store, lines in site.stores.items()
         ),
         paste=setting("VITRINE_TEST_GLANCE") / "etc/glance/glance-api-paste.ini",
         keystone=identity.url,
         password=PASSWORD,
+        sections=site.sections,
     )
     path = home / "glance-api.conf"
     path.write_text(text)
