@@ -82,6 +82,7 @@ def _run_scripts(runner: Runner, scripts: list[script.Script], results: Results)
         if failed:
             for failure in results.failures[-failed:]:
                 report.show_failure(failure)
+        runner.clear(one.name)
         count = results.requests - before
         verdict = f"{failed} FAILED" if failed else "alike"
         report.progress(f"  [{runner.site}] {one.name}: {count} requests, {verdict} ({time.monotonic() - begun:.1f} s)")
