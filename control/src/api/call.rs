@@ -78,8 +78,7 @@ impl Call<'_> {
     /// # Errors
     /// 400 if one does not decode to UTF-8.
     pub(crate) fn query(&self) -> Result<Vec<(String, String)>> {
-        query::parse_query(self.parts.uri.query().unwrap_or(""))
-            .ok_or_else(|| Error::bad_request(UNDECODABLE))
+        query::parse_query(self.parts.uri.query().unwrap_or("")).ok_or_else(|| Error::bad_request(UNDECODABLE))
     }
 
     /// `Content-Type`.
