@@ -64,7 +64,8 @@ def wait_for_http(url: str, process: Process) -> None:
         try:
             requests.get(url, timeout=5)
             return
-        except requests.ConnectionError:
+        # On a busy machine the first answer may take longer than one try.
+        except (requests.ConnectionError, requests.Timeout):
             assert process.is_alive(), f"the server ended:\n{process.text()}"
             time.sleep(0.1)
     raise AssertionError(f"no answer from {url}:\n{process.text()}")

@@ -47,7 +47,7 @@ pub fn wanted(range: Option<&str>, content_range: Option<&str>, size: u64) -> Re
 }
 
 fn parse_range(value: &str, size: u64) -> Result<ByteRange> {
-    let set = value.trim().strip_prefix("bytes=").ok_or_else(|| invalid(size))?;
+    let set = byte_set(value.trim()).ok_or_else(|| invalid(size))?;
     if set.contains(',') {
         return Err(Error::bad_request(MULTIPLE));
     }
@@ -65,24 +65,34 @@ fn parse_range(value: &str, size: u64) -> Result<ByteRange> {
     let start = number(first).ok_or_else(|| invalid(size))?;
     let end = match last {
         "" => u64::MAX,
-        last => number(last).ok_or_else(|| invalid(size))?.saturating_add(1),
+        last => match number(last) {
+            Some(last) if last >= start => last.saturating_add(1),
+            _ => return Err(invalid(size)),
+        },
     };
-    if start >= end {
-        return Err(invalid(size));
-    }
     slice(start, end, size)
+}
+
+/// What follows `bytes=`. Units are alike in capitals and small letters (RFC 9110), and clients write spaces there.
+fn byte_set(value: &str) -> Option<&str> {
+    let (unit, set) = value.split_once('=')?;
+    unit.trim_end().eq_ignore_ascii_case("bytes").then_some(set.trim_start())
 }
 
 /// `bytes FIRST-LAST/LENGTH`, where LENGTH may be `*`.
 fn parse_content_range(value: &str, size: u64) -> Result<ByteRange> {
     let parse = || {
-        let (span, _) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let (span, length) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
         let (first, last) = span.split_once('-')?;
-        Some((number(first)?, number(last)?))
+        let (first, last) = (number(first)?, number(last)?);
+        let fits = length == "*" || last < number(length)?;
+        (fits && first <= last).then_some((first, last))
     };
-    let (first, last) = parse().ok_or_else(|| invalid(size))?;
-    if first > last || last >= size {
-        return Err(invalid(size));
+    let (first, last) = parse().ok_or_else(|| refused("Invalid Content-Range header.", size))?;
+    if last >= size {
+        let end = i128::from(size) - 1;
+        let text = "Invalid stop position in Content-Range header. The stop position MUST be in the inclusive range";
+        return Err(refused(&format!("{text} [0, {end}]."), size));
     }
     slice(first, last + 1, size)
 }
@@ -139,6 +149,8 @@ mod tests {
             ("bytes=-11", (0, 10)),
             ("bytes=-0", (0, 10)),
             ("bytes=0-99999999999999999999999999999999", (0, 10)),
+            ("BYTES=3-5", (3, 6)),
+            ("bytes = 3 - 5", (3, 6)),
         ] {
             assert_eq!(range(value, 10), Ok(want), "{value}");
         }
@@ -153,6 +165,8 @@ mod tests {
             assert_eq!(error.kind, Kind::RangeNotSatisfiable, "{value}");
             assert_eq!(error.headers, [("Content-Range".to_owned(), "bytes */10".to_owned())]);
         }
+        let beyond = range("bytes=99999999999999999999999-", 10).expect_err("beyond");
+        assert!(beyond.message.starts_with("Invalid start position"), "{}", beyond.message);
         assert_eq!(range("bytes=0-0", 0).expect_err("empty").kind, Kind::RangeNotSatisfiable);
         assert_eq!(range("bytes=0-1,3-4", 10).expect_err("two").kind, Kind::BadRequest);
     }
@@ -161,8 +175,18 @@ mod tests {
     fn the_old_request_header() {
         assert_eq!(wanted(None, Some("bytes 2-4/10"), 10).expect("fine"), Some(ByteRange { start: 2, end: 5 }));
         assert_eq!(wanted(None, Some("bytes 2-4/*"), 10).expect("fine"), Some(ByteRange { start: 2, end: 5 }));
-        for value in ["bytes 2-10/10", "bytes */10", "bytes 4-2/10", "2-4/10"] {
-            assert!(wanted(None, Some(value), 10).is_err(), "{value}");
+        let malformed = "Invalid Content-Range header.";
+        let beyond =
+            "Invalid stop position in Content-Range header. The stop position MUST be in the inclusive range [0, 9].";
+        for (value, text) in [
+            ("bytes 2-10/10", malformed),
+            ("bytes */10", malformed),
+            ("bytes 4-2/10", malformed),
+            ("2-4/10", malformed),
+            ("bytes 2-10/20", beyond),
+            ("bytes 2-10/*", beyond),
+        ] {
+            assert_eq!(wanted(None, Some(value), 10).expect_err(value).message, text, "{value}");
         }
     }
 

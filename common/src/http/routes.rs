@@ -190,17 +190,17 @@ const VERSION_MEDIA_TYPE: &str = "application/vnd.openstack.images-v";
 /// Finds the endpoint of a request. `path` is the target without its query, still percent-encoded; `accept` the value
 /// of the header, where there is one.
 pub fn resolve(method: &str, path: &str, accept: Option<&str>, offered: Offered) -> Resolution {
-    let Some(segments) = decode_segments(path) else { return Resolution::Undecodable };
+    let Some(mut segments) = decode_segments(path) else { return Resolution::Undecodable };
+    skip_empty(&mut segments, 0);
     match segments.first().map(String::as_str) {
-        None | Some("") => found(Route::Root),
-        Some("versions") if segments.len() == 1 => found(Route::Versions),
-        Some("healthcheck") if segments.len() == 1 => match_table(method, &segments),
+        None => found(Route::Root),
+        // Glance mounts both, so that whatever stands below them is answered alike.
+        Some("versions") => found(Route::Versions),
+        Some("healthcheck") => match_table(method, &segments[..1]),
         Some(first) if is_offered_version(first, offered) => {
             let mut below = segments;
             "v2".clone_into(&mut below[0]);
-            if below.len() == 2 && below[1].is_empty() {
-                below.pop();
-            }
+            skip_empty(&mut below, 1);
             match_table(method, &below)
         }
         Some(_) => match accept.and_then(|value| value.strip_prefix(VERSION_MEDIA_TYPE)) {
@@ -221,6 +221,13 @@ fn found(route: Route) -> Resolution {
 /// `/a/b` is `["a", "b"]`, `/` is `[""]`; `None` where a segment does not decode to UTF-8.
 fn decode_segments(path: &str) -> Option<Vec<String>> {
     path.strip_prefix('/').unwrap_or(path).split('/').map(query::decode_segment).collect()
+}
+
+/// Removes the empty segments at `at`: a client whose endpoint ends in a slash sends `//v2/images` or `/v2//images`.
+/// Further in, two slashes are no way that clients join paths, and lead nowhere.
+fn skip_empty(segments: &mut Vec<String>, at: usize) {
+    let empty = segments.iter().skip(at).take_while(|segment| segment.is_empty()).count();
+    segments.drain(at..at + empty);
 }
 
 fn is_offered_version(segment: &str, offered: Offered) -> bool {
@@ -318,6 +325,7 @@ mod tests {
         assert_eq!(get("/v2/images/%FF"), Resolution::Undecodable);
         assert_eq!(get("/v2/images/abc/"), Resolution::NotFound);
         assert_eq!(get("/v2/images//file"), Resolution::NotFound);
+        assert_eq!(get("/v2/images/%2F/file"), Resolution::Found(Route::DownloadImage, vec!["/".into()]));
     }
 
     #[test]
@@ -328,5 +336,20 @@ mod tests {
         assert_eq!(get("/v2"), found(Route::VersionTwo));
         assert_eq!(get("/v2/"), found(Route::VersionTwo));
         assert_eq!(get("/healthcheck"), found(Route::Healthcheck));
+        assert_eq!(get("/healthcheck/"), found(Route::Healthcheck));
+        assert_eq!(get("/versions/x"), found(Route::Versions));
+    }
+
+    #[test]
+    fn an_endpoint_that_ends_in_a_slash_does_no_harm() {
+        for path in ["//v2/images", "/v2//images", "///v2///images", "/v2.0//images"] {
+            assert_eq!(get(path), found(Route::ListImages), "{path}");
+        }
+        assert_eq!(get("/v2//images/abc"), Resolution::Found(Route::ShowImage, vec!["abc".into()]));
+        for path in ["/v2/images/", "/v2/images//", "/v2/images//abc", "/v2//images/abc//file"] {
+            assert_eq!(get(path), Resolution::NotFound, "{path}");
+        }
+        assert_eq!(get("//"), found(Route::Root));
+        assert_eq!(get("/v2//"), found(Route::VersionTwo));
     }
 }

@@ -14,6 +14,10 @@ use serde_json::Value;
 use super::Api;
 use crate::app::App;
 
+/// The refusal of a query that is not UTF-8 once it is decoded.
+const UNDECODABLE: &str = "Error decoding your request. Either the URL or the request body contained \
+     characters that could not be decoded by Glance";
+
 /// An authenticated request with its decoded path.
 pub(crate) struct Call<'a> {
     /// What it works with.
@@ -74,8 +78,7 @@ impl Call<'_> {
     /// # Errors
     /// 400 if one does not decode to UTF-8.
     pub(crate) fn query(&self) -> Result<Vec<(String, String)>> {
-        query::parse_query(self.parts.uri.query().unwrap_or(""))
-            .ok_or_else(|| Error::bad_request("The query is not UTF-8."))
+        query::parse_query(self.parts.uri.query().unwrap_or("")).ok_or_else(|| Error::bad_request(UNDECODABLE))
     }
 
     /// `Content-Type`.

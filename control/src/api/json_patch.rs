@@ -87,7 +87,7 @@ fn decode_operation(operation: &Map<String, Value>, dialect: Dialect, schema: &I
 }
 
 fn op_rfc6902(operation: &Map<String, Value>) -> Result<Op> {
-    let Some(op) = operation.get("op") else {
+    let Some(op) = operation.get("op").filter(|op| !op.is_null()) else {
         return Err(Error::bad_request(format!(
             "Unable to find `op` in JSON Schema change. It must be one of the following: {OPERATIONS_TEXT}."
         )));
@@ -198,6 +198,10 @@ mod tests {
             (json!([5]), "Operations must be JSON objects."),
             (
                 json!([{}]),
+                "Unable to find `op` in JSON Schema change. It must be one of the following: add, remove, replace.",
+            ),
+            (
+                json!([{"op": null, "path": "/x", "value": "1"}]),
                 "Unable to find `op` in JSON Schema change. It must be one of the following: add, remove, replace.",
             ),
             (

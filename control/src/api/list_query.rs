@@ -300,12 +300,12 @@ fn range_filter(key: &str, value: &str) -> Result<Option<Filter>> {
     let Some((name, compare)) = bound("_min", Compare::Ge).or_else(|| bound("_max", Compare::Le)) else {
         return Ok(None);
     };
-    let column = find(&INT_COLUMNS, name)
-        .ok_or_else(|| Error::bad_request(format!("Unable to filter on a range of '{name}'.")))?;
     let number = value
         .trim()
         .parse()
         .map_err(|_| Error::bad_request("Unable to filter on a range with a non-numeric value."))?;
+    let column = find(&INT_COLUMNS, name)
+        .ok_or_else(|| Error::bad_request(format!("Unable to filter on a range of '{name}'.")))?;
     Ok(Some(Filter::Int(column, compare, number)))
 }
 
@@ -514,6 +514,7 @@ mod tests {
             ("name=in:\"a\"b", "Invalid filter value \"a\"b. There is no comma after closing quotation mark."),
             ("created_at=gt:yesterday", "Bad \"created_at\" query filter format. Use ISO 8601 DateTime notation."),
             ("size_min=many", "Unable to filter on a range with a non-numeric value."),
+            ("unknown_min=many", "Unable to filter on a range with a non-numeric value."),
             ("colour_min=1", "Unable to filter on a range of 'colour'."),
             ("locations=x", "Images cannot be filtered by 'locations'."),
         ];

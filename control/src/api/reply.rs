@@ -80,8 +80,12 @@ impl Reply {
         self
     }
 
-    /// The response for the wire; `head`: without its body.
-    pub(crate) fn into_response(self, head: bool) -> Response<Body> {
+    /// The response for the wire; `head`: without its body, and a refusal then with the type of nothing, as in the original.
+    pub(crate) fn into_response(mut self, head: bool) -> Response<Body> {
+        if head && (self.status.is_client_error() || self.status.is_server_error()) {
+            self.headers.retain(|(name, _)| name != CONTENT_TYPE);
+            self.headers.push((CONTENT_TYPE, HeaderValue::from_static(NOTHING)));
+        }
         let body = if head { Body::empty() } else { Body::from(self.body) };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;

@@ -145,7 +145,12 @@ async fn creating_and_publishing_ask_the_policy() {
     assert_eq!(site.ask(&member("p1"), "PATCH", &path, &publish).await, (403, text));
     let give = json!([{"op": "replace", "path": "/owner", "value": "p2"}]);
     let text = json!("Owner can't be updated by non admin.");
-    assert_eq!(site.ask(&member("p1"), "PATCH", &path, &give).await, (403, text));
+    let give_by_add = json!([{"op": "add", "path": "/owner", "value": "p2"}]);
+    for change in [&give, &give_by_add] {
+        assert_eq!(site.ask(&member("p1"), "PATCH", &path, change).await, (403, text.clone()));
+    }
+    let keep = json!([{"op": "add", "path": "/owner", "value": "p1"}]);
+    assert_eq!(site.ask(&member("p1"), "PATCH", &path, &keep).await.0, 200);
     let (status, image) = site.ask(&admin(), "PATCH", &path, &give).await;
     assert_eq!((status, &image["owner"]), (200, &json!("p2")));
     assert_eq!(site.ask(&caller("p1", &["member"]), "GET", "/v2/images", &Value::Null).await.0, 403);

@@ -43,7 +43,11 @@ fn compare(found: common::Result<Option<ByteRange>>, model: Result<Option<Span>,
 
 fn model_range(value: &str, size: u64) -> Result<Span, u16> {
     let last_byte = i128::from(size) - 1;
-    let set = value.trim().strip_prefix("bytes=").ok_or(416_u16)?;
+    let equals = value.find('=').ok_or(416_u16)?;
+    if value[..equals].trim().to_ascii_lowercase() != "bytes" {
+        return Err(416);
+    }
+    let set = value[equals + 1..].trim();
     if set.contains(',') {
         return Err(400);
     }
@@ -72,7 +76,11 @@ fn model_content_range(value: &str, size: u64) -> Result<Span, u16> {
     let bytes = &span_and_length[..slash];
     let dash = bytes.find('-').ok_or(416_u16)?;
     let (first, last) = (digits(&bytes[..dash]).ok_or(416_u16)?, digits(&bytes[dash + 1..]).ok_or(416_u16)?);
-    if last > last_byte { Err(416) } else { span(first, last, last_byte) }
+    let length = match &span_and_length[slash + 1..] {
+        "*" => i128::MAX,
+        length => digits(length).ok_or(416_u16)?,
+    };
+    if last > last_byte || last >= length { Err(416) } else { span(first, last, last_byte) }
 }
 
 fn span(first: i128, last: i128, last_byte: i128) -> Result<Span, u16> {

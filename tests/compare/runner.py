@@ -1,0 +1,212 @@
+"""Carries scripts out on both servers, step by step, and keeps what differed."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import json
+import re
+from typing import Any
+
+import normal
+from differences import Finding, Rule, compare, judge
+from endpoints import Endpoints
+from exchange import Request, Response, send
+from script import NOBODY, STRANGER, Script, ScriptError, Step
+from servers import BOTH, Server
+
+ADMIN = "admin"
+_IMAGE = re.compile(r"/v2/images/(?P<id>[0-9a-fA-F]{8}-[^/?]+)")
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+
+
+@dataclasses.dataclass
+class Failure:
+    """A step whose answers differ as nothing allows, or that shows no difference where one is listed."""
+
+    site: str
+    place: str
+    line: str
+    findings: list[Finding]
+    # Listed, named by the step, and not seen.
+    gone: list[str]
+
+
+@dataclasses.dataclass
+class Count:
+    """What there was of an endpoint."""
+
+    requests: int = 0
+    listed: int = 0
+    failed: int = 0
+
+
+@dataclasses.dataclass
+class Results:
+    """Of all runs."""
+
+    counts: dict[str, Count] = dataclasses.field(default_factory=lambda: collections.defaultdict(Count))
+    failures: list[Failure] = dataclasses.field(default_factory=list)
+    seen: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    requests: int = 0
+    # Looks at an image after a request that may have changed it.
+    looks: int = 0
+    seconds: dict[str, float] = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
+
+
+class Runner:
+    """Both servers of one site."""
+
+    def __init__(
+        self,
+        servers: dict[str, Server],
+        site: str,
+        tokens: dict[str, str],
+        known: dict[str, str],
+        rules: dict[str, list[Rule]],
+        results: Results,
+    ) -> None:
+        self.servers = servers
+        self.site = site
+        self.tokens = tokens
+        self.known = known
+        self.rules = rules
+        self.results = results
+        self.endpoints = Endpoints()
+        self.pool = concurrent.futures.ThreadPoolExecutor(len(BOTH))
+        self.names = {name: normal.Names() for name in BOTH}
+        self.variables: dict[str, dict[str, Any]] = {}
+        for name, server in servers.items():
+            self.names[name].add(f"127.0.0.1:{server.port}", "server")
+            self.names[name].add(str(server.home), "home")
+
+    def close(self) -> None:
+        self.pool.shutdown()
+
+    def run(self, script: Script) -> int:
+        """Carries a script out, on servers that are empty. Returns how many of its steps failed."""
+        before = len(self.results.failures)
+        self.variables = {
+            name: {**self.known, "server": f"127.0.0.1:{self.servers[name].port}", "site": self.site}
+            for name in BOTH
+        }
+        for step in script.steps:
+            self._step(step)
+        return len(self.results.failures) - before
+
+    def _step(self, step: Step) -> None:
+        lines = {name: step.line(self.variables[name]) for name in BOTH}
+        token = self._token(lines[BOTH[0]][0], step.place)
+        requests = {name: step.request(self.variables[name], token) for name in BOTH}
+        answers = self._send_both(requests)
+        for name in BOTH:
+            self._keep(step, name, answers[name])
+        who, method, _ = lines[BOTH[0]]
+        path = self.names[BOTH[0]].replace(lines[BOTH[0]][2])
+        endpoint = self.endpoints.name(method, requests[BOTH[0]].path)
+        self._judge(step.place, f"{who} {method} {path}", endpoint, answers, step.differs, step.unordered)
+        self.results.requests += 1
+        found = {name: _IMAGE.match(request.path) for name, request in requests.items()}
+        if method in ("POST", "PUT", "PATCH", "DELETE") and step.look and all(found.values()):
+            self._look(step.place, f"{who} {method} {path}", {name: match["id"] for name, match in found.items()})
+
+    def _look(self, place: str, line: str, images: dict[str, str]) -> None:
+        """An answer may hide that a request changed something: the image must be the same afterwards too."""
+        headers = (("X-Auth-Token", self.tokens[ADMIN]),)
+        answers = self._send_both({name: Request("GET", f"/v2/images/{images[name]}", headers) for name in BOTH})
+        self._judge(place, f"the image after {line}", "GET /v2/images/{image}", answers, [], False)
+        self.results.looks += 1
+
+    def _judge(
+        self,
+        place: str,
+        line: str,
+        endpoint: str,
+        answers: dict[str, Response],
+        named: list[str],
+        unordered: bool,
+    ) -> None:
+        views = {name: normal.normalise(answers[name], self.names[name], unordered) for name in BOTH}
+        findings = compare(*(views[name] for name in BOTH))
+        if unlisted := [name for name in named if name not in self.rules]:
+            raise ScriptError(f"{place}: differences.yaml has no {unlisted}")
+        left, seen = judge(findings, named, self.rules)
+        count = self.results.counts[endpoint]
+        count.requests += 1
+        count.listed += bool(seen) and not left
+        self.results.seen.update(seen)
+        gone = [name for name in named if name not in seen]
+        if left or gone:
+            count.failed += 1
+            self.results.failures.append(Failure(self.site, place, line, left, gone))
+
+    def _send_both(self, requests: dict[str, Request]) -> dict[str, Response]:
+        """To both at once: they share nothing."""
+        sent = {name: self.pool.submit(send, self.servers[name].port, requests[name]) for name in BOTH}
+        answers = {name: future.result() for name, future in sent.items()}
+        for name, answer in answers.items():
+            self.results.seconds[name] += answer.seconds
+        return answers
+
+    def _token(self, who: str, place: str) -> str | None:
+        if who == NOBODY:
+            return None
+        if who == STRANGER:
+            return "not-a-token"
+        if who not in self.tokens:
+            raise ScriptError(f"{place}: there is no user {who!r}")
+        return self.tokens[who]
+
+    def _keep(self, step: Step, name: str, answer: Response) -> None:
+        """Fills the variables of a step, and gives its things names that are the same for both servers."""
+        document = _document(answer)
+        if isinstance(document, dict) and isinstance(document.get("id"), str) and _UUID.fullmatch(document["id"]):
+            self.names[name].add(document["id"], f"made by {step.place}")
+        for variable, source in step.keep.items():
+            if source.startswith("header "):
+                value = answer.headers.get(source.removeprefix("header ").lower())
+            else:
+                value = document
+                for key in source.split("."):
+                    value = value.get(key) if isinstance(value, dict) else None
+            # The step itself fails then; what follows from it should not stop the rest.
+            self.variables[name][variable] = value if value is not None else "/missing"
+
+    def clear(self, script: str) -> None:
+        """Removes every image there is, so that the next script finds both servers empty."""
+        for name in BOTH:
+            for hidden in ("false", "true"):
+                last = None
+                # A site may have small pages.
+                while images := self._list(name, hidden, script):
+                    if images == last:
+                        raise ScriptError(f"{script}: {name} keeps {images}")
+                    last = images
+                    for image in images:
+                        self._remove(name, image)
+
+    def _list(self, name: str, hidden: str, script: str) -> list[dict[str, Any]]:
+        listed = self._admin(name, "GET", f"/v2/images?visibility=all&limit=1000&os_hidden={hidden}")
+        document = _document(listed)
+        if not isinstance(document, dict) or "images" not in document:
+            raise ScriptError(f"{script}: {name} does not list its images: {listed.status} {listed.body[:300]!r}")
+        return document["images"]
+
+    def _remove(self, name: str, image: dict[str, Any]) -> None:
+        path = f"/v2/images/{image['id']}"
+        if image["protected"]:
+            change = [{"op": "replace", "path": "/protected", "value": False}]
+            self._admin(name, "PATCH", path, json.dumps(change).encode())
+        self._admin(name, "DELETE", path)
+
+    def _admin(self, name: str, method: str, path: str, patch: bytes | None = None) -> Response:
+        headers = [("X-Auth-Token", self.tokens[ADMIN])]
+        if patch is not None:
+            headers.append(("Content-Type", "application/openstack-images-v2.1-json-patch"))
+        return send(self.servers[name].port, Request(method, path, tuple(headers), patch))
+
+
+def _document(answer: Response) -> Any:
+    try:
+        return json.loads(answer.body)
+    except ValueError:
+        return None

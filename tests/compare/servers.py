@@ -1,0 +1,240 @@
+"""The two servers under comparison, behind one Identity server and with the same glance-api.conf."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "clients"))
+
+from identity import PASSWORD, USERS, Keystone  # noqa: E402, F401
+from processes import Process, free_port, wait_for_http, wait_for_line  # noqa: E402
+
+GLANCE = "glance"
+VITRINE = "vitrine"
+# In this order everywhere: what is expected, then what is.
+BOTH = (GLANCE, VITRINE)
+
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """One way to configure both servers."""
+
+    # Each store's section; empty: one store without a name, as old configurations have it.
+    stores: dict[str, str]
+    # More of [DEFAULT], then sections.
+    default: str = ""
+    sections: str = ""
+
+
+SITES = {
+    "multi": Site({"fast": "store_description = the fast store\nweight = 20", "slow": "weight = 10"}),
+    "single": Site({"only": "store_description = the only store"}),
+    "legacy": Site({}),
+    # What operators turn on: more is shown, strangers may read, pages of other sizes, a browser's origin.
+    "open": Site(
+        {"fast": ""},
+        default="""\
+show_image_direct_url = True
+show_multiple_locations = True
+allow_anonymous_access = True
+public_endpoint = https://images.example.org/
+limit_param_default = 2
+api_limit_max = 4
+""",
+        sections="""\
+[cors]
+allowed_origin = https://panel.example.org
+max_age = 60
+[oslo_middleware]
+enable_proxy_headers_parsing = True
+[image_format]
+disk_formats = raw,qcow2
+container_formats = bare
+""",
+    ),
+}
+
+# The configuration of both. Each has its own directories and nothing else of its own.
+CONFIG = """\
+[DEFAULT]
+{enabled}
+{more}
+node_staging_uri = file://{home}/staging
+worker_self_reference_url = {url}
+image_size_cap = 1048576
+image_property_quota = 12
+image_tag_quota = 5
+image_member_quota = 3
+[database]
+connection = sqlite:///{home}/glance.sqlite
+[glance_store]
+{default}
+{stores}
+[os_glance_staging_store]
+filesystem_store_datadir = {home}/staging
+[os_glance_tasks_store]
+filesystem_store_datadir = {home}/tasks
+[task]
+work_dir = {home}/work
+[oslo_concurrency]
+lock_path = {home}/locks
+[paste_deploy]
+flavor = keystone
+config_file = {paste}
+[keystone_authtoken]
+www_authenticate_uri = {keystone}
+auth_url = {keystone}
+auth_type = password
+username = glance
+password = {password}
+project_name = service
+user_domain_id = default
+project_domain_id = default
+{sections}
+"""
+
+# As in the release's own httpd/uwsgi-glance-api.conf, with one worker: with SQLite, two that write at once would fail.
+# The limit of a chunk is raised over its 1 MiB, which the chunks of Glance's own client pass.
+UWSGI = """\
+[uwsgi]
+http-socket = 127.0.0.1:{port}
+module = glance.wsgi.api:application
+processes = 1
+master = true
+socket-timeout = 10
+http-auto-chunked = true
+http-chunked-input = true
+http-raw-body = true
+chunked-input-limit = 16777216
+lazy-apps = true
+buffer-size = 65535
+thunder-lock = true
+enable-threads = true
+die-on-term = true
+need-app = true
+disable-logging = true
+add-header = Connection: close
+"""
+
+
+@dataclasses.dataclass
+class Server:
+    """A running Image server."""
+
+    name: str
+    port: int
+    home: pathlib.Path
+    process: Process
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def setting(name: str) -> pathlib.Path:
+    """A path that `tests/compare/run` gives."""
+    value = os.environ.get(name)
+    assert value, f"{name} is not set: run this by tests/compare/run"
+    return pathlib.Path(value)
+
+
+@contextlib.contextmanager
+def keystone(home: pathlib.Path) -> Iterator[Keystone]:
+    """The Identity server. Which Image server its catalog names matters to nobody here."""
+    home.mkdir()
+    server = Keystone(home, setting("VITRINE_TEST_IDENTITY"), free_port())
+    try:
+        server.start("http://127.0.0.1:9292")
+        yield server
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def pair(home: pathlib.Path, identity: Keystone, site: Site) -> Iterator[dict[str, Server]]:
+    """Both Image servers of a site, empty."""
+    servers: dict[str, Server] = {}
+    try:
+        for name, start in ((GLANCE, _start_glance), (VITRINE, _start_vitrine)):
+            port = free_port()
+            place = home / name
+            config = _write_config(place, port, identity, site)
+            servers[name] = Server(name, port, place, start(place, config, port))
+        yield servers
+    finally:
+        for server in servers.values():
+            server.process.stop()
+
+
+def _write_config(home: pathlib.Path, port: int, identity: Keystone, site: Site) -> pathlib.Path:
+    for name in ("staging", "tasks", "work", "locks", "images"):
+        (home / name).mkdir(parents=True)
+    for store in site.stores:
+        (home / "images" / store).mkdir()
+    text = CONFIG.format(
+        home=home,
+        url=f"http://127.0.0.1:{port}",
+        enabled=f"enabled_backends = {','.join(f'{store}:file' for store in site.stores)}" if site.stores else "",
+        more=site.default,
+        default=_default(home, list(site.stores)),
+        stores="\n".join(
+            f"[{store}]\nfilesystem_store_datadir = {home}/images/{store}\n{lines}" for store, lines in site.stores.items()
+        ),
+        paste=_write_paste(home),
+        keystone=identity.url,
+        password=PASSWORD,
+        sections=site.sections,
+    )
+    path = home / "glance-api.conf"
+    path.write_text(text)
+    return path
+
+
+def _write_paste(home: pathlib.Path) -> pathlib.Path:
+    """Glance's pipelines as released, whose filters otherwise read their options from /etc/glance only."""
+    text = (setting("VITRINE_TEST_GLANCE") / "etc/glance/glance-api-paste.ini").read_text()
+    project = "oslo_config_project = glance"
+    assert project in text, "the released pipelines have changed"
+    path = home / "glance-api-paste.ini"
+    path.write_text(text.replace(project, f"{project}\noslo_config_file = {home}/glance-api.conf"))
+    return path
+
+
+def _default(home: pathlib.Path, stores: list[str]) -> str:
+    if stores:
+        return f"default_backend = {stores[0]}"
+    return f"stores = file,http\ndefault_store = file\nfilesystem_store_datadir = {home}/images"
+
+
+def _start_glance(home: pathlib.Path, config: pathlib.Path, port: int) -> Process:
+    programs = setting("VITRINE_TEST_GLANCE") / "bin"
+    migrate = [programs / "glance-manage", "--config-file", config, "db_sync"]
+    done = subprocess.run(migrate, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"glance-manage db_sync: {done.stderr}"
+    ini = home / "uwsgi.ini"
+    ini.write_text(UWSGI.format(port=port))
+    command = [programs / "uwsgi", "--ini", ini, "--virtualenv", programs.parent]
+    process = Process(command, home / "log", {"OS_GLANCE_CONFIG_DIR": str(home)})
+    try:
+        wait_for_http(f"http://127.0.0.1:{port}/healthcheck", process)
+    except BaseException:
+        process.stop()
+        raise
+    return process
+
+
+def _start_vitrine(home: pathlib.Path, config: pathlib.Path, port: int) -> Process:
+    command = [setting("VITRINE_BINARY"), "serve", "--data-dir", home / "data", "--config", config]
+    command += ["--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{free_port()}"]
+    process = Process(command, home / "log")
+    try:
+        wait_for_line(f"vitrine: ready on http://127.0.0.1:{port}", process)
+    except BaseException:
+        process.stop()
+        raise
+    return process
