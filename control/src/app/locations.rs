@@ -10,8 +10,9 @@ use common::model::{Image, Location, Status};
 use common::rpc::{Probed, ToDataplane};
 use common::{Error, Kind, Result};
 
+use super::digests::{digest_bytes, hexadecimal_bytes};
 use super::patch::{Change, Op, Target};
-use super::patch_locations::{Place, Sizes, digest_bytes, hexadecimal_bytes};
+use super::patch_locations::{Place, Sizes};
 use super::{App, Seen};
 use crate::dataplane_client::DataplaneClient;
 

@@ -6,6 +6,7 @@ use common::model::{Image, Location, Status};
 use common::{Error, Result};
 use serde_json::{Map, Value};
 
+use super::digests::Digests;
 use super::fields;
 use super::locations::invalid_location;
 use super::patch::{Change, Op};
@@ -251,130 +252,6 @@ fn require_formats(image: &Image) -> Result<()> {
     Err(Error::bad_request(format!("{missing} must be set prior to saving data.")))
 }
 
-/// Digests that a client says the data has, as far as the image does not have them yet.
-#[derive(Debug, Default)]
-struct Digests {
-    new: Vec<(String, String)>,
-}
-
-impl Digests {
-    /// The `validation_data` of `locations`.
-    ///
-    /// # Errors
-    /// 409 when they contradict each other or the image, or cannot be digests.
-    fn read(image: &Image, locations: &[Value], hashing_algorithm: &str) -> Result<Digests> {
-        let mut given: Vec<(&str, &str)> = Vec::new();
-        let parts =
-            locations.iter().filter_map(|location| location.get("validation_data")).filter_map(Value::as_object);
-        for (key, value) in parts.flatten() {
-            let value = value.as_str().unwrap_or_default();
-            match given.iter().find(|(known, _)| known == key) {
-                Some((_, same)) if *same == value => {}
-                Some(_) => return Err(Error::conflict(format!("Conflicting values for {key}"))),
-                None => given.push((key, value)),
-            }
-        }
-        let mut new = Vec::new();
-        for (key, value) in given {
-            match current(image, key) {
-                Some(current) if current == value => {}
-                Some(current) if !current.is_empty() => {
-                    return Err(Error::conflict(format!("{key} is already set with a different value")));
-                }
-                _ => new.push((key.to_owned(), value.to_owned())),
-            }
-        }
-        let digests = Digests { new };
-        if !digests.new.is_empty() {
-            digests.check(image, hashing_algorithm)?;
-        }
-        Ok(digests)
-    }
-
-    fn check(&self, image: &Image, hashing_algorithm: &str) -> Result<()> {
-        if image.status != Status::Queued {
-            let keys: Vec<&str> = self.new.iter().map(|(key, _)| key.as_str()).collect();
-            let keys = keys.join(", ");
-            let text = format!("New value(s) for {keys} may only be provided when image status is 'queued'");
-            return Err(Error::conflict(text));
-        }
-        if let Some(checksum) = self.get("checksum") {
-            match hexadecimal_bytes(checksum) {
-                None => return Err(not_hexadecimal("checksum", checksum)),
-                Some(16) => {}
-                Some(_) => {
-                    return Err(Error::conflict(format!(
-                        "checksum ({checksum}) is not the correct size for md5 (should be 16 bytes)"
-                    )));
-                }
-            }
-        }
-        let algorithm = self.get("os_hash_algo").unwrap_or("None");
-        if algorithm != hashing_algorithm {
-            return Err(Error::conflict(format!("os_hash_algo must be {hashing_algorithm}, not {algorithm}")));
-        }
-        let value = self.get("os_hash_value").unwrap_or_default();
-        let wanted = digest_bytes(algorithm);
-        match hexadecimal_bytes(value) {
-            None => Err(not_hexadecimal("os_hash_value", value)),
-            Some(bytes) if wanted == Some(bytes) => Ok(()),
-            Some(_) => {
-                let wanted = wanted.unwrap_or_default();
-                Err(Error::conflict(format!(
-                    "os_hash_value ({value}) is not the correct size for {algorithm} (should be {wanted} bytes)"
-                )))
-            }
-        }
-    }
-
-    fn get(&self, key: &str) -> Option<&str> {
-        self.new.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
-    }
-
-    fn give(&self, image: &mut Image) {
-        for (key, value) in &self.new {
-            match key.as_str() {
-                "checksum" => image.checksum = Some(value.clone()),
-                "os_hash_algo" => image.os_hash_algo = Some(value.clone()),
-                "os_hash_value" => image.os_hash_value = Some(value.clone()),
-                _ => {}
-            }
-        }
-    }
-}
-
-fn current<'i>(image: &'i Image, key: &str) -> Option<&'i str> {
-    match key {
-        "checksum" => image.checksum.as_deref(),
-        "os_hash_algo" => image.os_hash_algo.as_deref(),
-        "os_hash_value" => image.os_hash_value.as_deref(),
-        _ => None,
-    }
-}
-
-fn not_hexadecimal(key: &str, value: &str) -> Error {
-    Error::conflict(format!("{key} ({value}) is not a valid hexadecimal value"))
-}
-
-/// Bytes that `text` stands for; `None` when it is not hexadecimal.
-pub(crate) fn hexadecimal_bytes(text: &str) -> Option<usize> {
-    let is_hexadecimal = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hexadecimal.then_some(text.len() / 2)
-}
-
-/// Bytes of a digest.
-pub(crate) fn digest_bytes(algorithm: &str) -> Option<usize> {
-    match algorithm {
-        "md5" => Some(16),
-        "sha1" => Some(20),
-        "sha224" => Some(28),
-        "sha256" | "sha512_256" => Some(32),
-        "sha384" => Some(48),
-        "sha512" => Some(64),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -605,46 +482,5 @@ mod tests {
                 assert_eq!((error.status().as_u16(), error.message), (409, text));
             }
         }
-    }
-
-    #[test]
-    fn digests_must_be_digests_and_the_images_own() {
-        let with = |data: Value| json!({"url": "http://h/a", "metadata": {}, "validation_data": data});
-        let md5 = HASH.repeat(16);
-        let good = json!({"os_hash_algo": "md5", "os_hash_value": md5});
-        let cases = [
-            (
-                json!({"os_hash_algo": "sha512", "os_hash_value": md5}),
-                "os_hash_algo must be md5, not sha512".to_owned(),
-            ),
-            (
-                json!({"os_hash_algo": "md5", "os_hash_value": "xy"}),
-                "os_hash_value (xy) is not a valid hexadecimal value".to_owned(),
-            ),
-            (
-                json!({"os_hash_algo": "md5", "os_hash_value": "abc"}),
-                "os_hash_value (abc) is not a valid hexadecimal value".to_owned(),
-            ),
-            (
-                json!({"os_hash_algo": "md5", "os_hash_value": "ab"}),
-                "os_hash_value (ab) is not the correct size for md5 (should be 16 bytes)".to_owned(),
-            ),
-            (
-                json!({"os_hash_algo": "md5", "os_hash_value": md5, "checksum": "é".repeat(32)}),
-                format!("checksum ({}) is not a valid hexadecimal value", "é".repeat(32)),
-            ),
-        ];
-        for (data, text) in cases {
-            refused(World::queued().add("-", with(data)), 409, &text);
-        }
-        let text = "New value(s) for os_hash_algo, os_hash_value may only be provided when image status is 'queued'";
-        refused(World::active(&["http://h/b"]).add("-", with(good.clone())), 409, text);
-        let mut world = World::active(&["http://h/b"]);
-        (world.image.os_hash_algo, world.image.os_hash_value) = (Some("md5".into()), Some(md5.clone()));
-        world.add("-", with(good.clone())).expect("the image's own");
-        let other = json!({"os_hash_algo": "md5", "os_hash_value": "cd".repeat(16)});
-        refused(world.add("-", with(other.clone())), 409, "os_hash_value is already set with a different value");
-        let two = json!([with(good), {"url": "http://h/b", "metadata": {}, "validation_data": other}]);
-        refused(World::queued().replace(two), 409, "Conflicting values for os_hash_value");
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use common::access::find_visible;
-use common::config::Stores;
+use common::config::{StoreConfig, Stores};
 use common::http::conditional::{self, Verdict};
 use common::http::range::{self, ByteRange};
 use common::http::{head, query};
@@ -161,8 +161,10 @@ fn require_configured(stores: &Stores, preferred: &[String]) -> Result<()> {
 /// The first location that can be opened, those in `preferred` stores before others. `None` where no store has the data.
 async fn open_first<'a>(shard: &'a Shard, image: &Image, preferred: &[String]) -> Result<Option<(&'a Store, Source)>> {
     let mut failure = None;
-    for location in in_order(&shard.config.stores, &image.locations, preferred) {
-        let opened = match shard.shared.stores.holding(location.store(), &location.url) {
+    let holding = |location: &Location| shard.shared.stores.holding(location.store(), &location.url);
+    let store = |location: &Location| shard.config.stores.list.get(holding(location)?.index);
+    for location in in_order(&image.locations, preferred, store) {
+        let opened = match holding(location) {
             Some(store) => store.open(&location.url, &shard.metrics).await.map(|source| (store, source)),
             None => Err(StoreError::Foreign(location.url.clone())),
         };
@@ -176,11 +178,15 @@ async fn open_first<'a>(shard: &'a Shard, image: &Image, preferred: &[String]) -
 }
 
 /// Where to look for the data: in `preferred` stores first, whichever of them; among those, and among the others, in the
-/// heaviest first.
-fn in_order<'i>(stores: &Stores, locations: &'i [Location], preferred: &[String]) -> Vec<&'i Location> {
+/// heaviest first. `store`: the store of a location.
+fn in_order<'i, 'c>(
+    locations: &'i [Location],
+    preferred: &[String],
+    store: impl Fn(&Location) -> Option<&'c StoreConfig>,
+) -> Vec<&'i Location> {
     let rank = |location: &&Location| {
-        let store = stores.list.iter().find(|store| Some(store.id.as_str()) == location.store());
-        let is_preferred = location.store().is_some_and(|id| preferred.iter().any(|store| store == id));
+        let store = store(location);
+        let is_preferred = store.is_some_and(|store| preferred.contains(&store.id));
         Reverse((is_preferred, store.map_or(0, |store| store.weight)))
     };
     let mut sorted: Vec<&Location> = locations.iter().filter(|location| location.is_live()).collect();
@@ -266,7 +272,7 @@ fn reply_head(request: &Request<'_>, delivery: &Delivery<'_>, length: u64) -> (S
 
 #[cfg(test)]
 mod tests {
-    use common::config::{Config, Overrides, StoreConfig};
+    use common::config::{Config, Overrides};
     use serde_json::json;
 
     use super::*;
@@ -318,17 +324,19 @@ mod tests {
             status: "active".to_owned(),
         };
         let locations = ["a", "gone", "b", "c"].map(location);
+        let stores = stores();
+        let store = |location: &Location| stores.list.iter().find(|store| Some(store.id.as_str()) == location.store());
         let order = |preferred: &[&str]| {
             let preferred: Vec<String> = preferred.iter().map(|&id| id.to_owned()).collect();
-            let sorted = in_order(&stores(), &locations, &preferred);
+            let sorted = in_order(&locations, &preferred, store);
             sorted.iter().filter_map(|location| location.store()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(order(&[]), "c b a gone");
         assert_eq!(order(&["a"]), "a c b gone");
         assert_eq!(order(&["a", "b"]), "b a c gone", "weights count among the preferred ones");
-        assert_eq!(order(&["gone"]), "gone c b a");
+        assert_eq!(order(&["gone"]), "c b a gone", "what no store holds is nobody's preference");
         let waiting = [Location { status: "pending_delete".to_owned(), ..location("a") }];
-        assert!(in_order(&stores(), &waiting, &[]).is_empty(), "a scrubber is about to remove it");
+        assert!(in_order(&waiting, &[], store).is_empty(), "a scrubber is about to remove it");
     }
 
     #[test]
