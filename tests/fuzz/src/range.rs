@@ -44,7 +44,7 @@ fn compare(found: common::Result<Option<ByteRange>>, model: Result<Option<Span>,
 fn model_range(value: &str, size: u64) -> Result<Span, u16> {
     let last_byte = i128::from(size) - 1;
     let equals = value.find('=').ok_or(416_u16)?;
-    if value[..equals].trim().to_ascii_lowercase() != "bytes" {
+    if !value[..equals].trim().eq_ignore_ascii_case("bytes") {
         return Err(416);
     }
     let set = value[equals + 1..].trim();
