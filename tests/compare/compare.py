@@ -33,7 +33,8 @@ def main() -> int:
     kept = options.keep
     try:
         _run(home, scripts, options.sites or list(servers.SITES), rules, results)
-    except BaseException:
+    except Exception:
+        # What a server wrote may say why; a run that somebody ended leaves nothing.
         kept = True
         raise
     finally:
