@@ -5,6 +5,7 @@ import concurrent.futures
 import dataclasses
 import json
 import re
+import time
 from typing import Any
 
 import normal
@@ -15,6 +16,9 @@ from script import NOBODY, STRANGER, Script, ScriptError, Step
 from servers import BOTH, Server
 
 ADMIN = "admin"
+# Seconds: how long work in the background may take, and between two looks at it.
+PATIENCE = 30
+PAUSE = 0.05
 _IMAGE = re.compile(r"/v2/images/(?P<id>[0-9a-fA-F]{8}-[^/?]+)")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
@@ -98,6 +102,8 @@ class Runner:
         token = self._token(lines[BOTH[0]][0], step.place)
         requests = {name: step.request(self.variables[name], token) for name in BOTH}
         answers = self._send_both(requests)
+        if step.until:
+            self._wait(step, requests, answers)
         for name in BOTH:
             self._keep(step, name, answers[name])
         who, method, _ = lines[BOTH[0]]
@@ -108,6 +114,16 @@ class Runner:
         found = {name: _IMAGE.match(request.path) for name, request in requests.items()}
         if method in ("POST", "PUT", "PATCH", "DELETE") and step.look and all(found.values()):
             self._look(step.place, f"{who} {method} {path}", {name: match["id"] for name, match in found.items()})
+
+    def _wait(self, step: Step, requests: dict[str, Request], answers: dict[str, Response]) -> None:
+        """Sends a request again until its answer holds what the step waits for."""
+        limit = time.monotonic() + PATIENCE
+        while waiting := [name for name in BOTH if not _holds(answers[name], step.until)]:
+            if time.monotonic() > limit:
+                raise ScriptError(f"{step.place}: {waiting} never said {step.until}: {answers[waiting[0]].body[:300]!r}")
+            time.sleep(PAUSE)
+            for name in waiting:
+                answers[name] = send(self.servers[name].port, requests[name])
 
     def _look(self, place: str, line: str, images: dict[str, str]) -> None:
         """An answer may hide that a request changed something: the image must be the same afterwards too."""
@@ -165,9 +181,7 @@ class Runner:
             if source.startswith("header "):
                 value = answer.headers.get(source.removeprefix("header ").lower())
             else:
-                value = document
-                for key in source.split("."):
-                    value = value.get(key) if isinstance(value, dict) else None
+                value = _at(document, source)
             # The step itself fails then; what follows from it should not stop the rest.
             self.variables[name][variable] = value if value is not None else "/missing"
 
@@ -210,3 +224,19 @@ def _document(answer: Response) -> Any:
         return json.loads(answer.body)
     except ValueError:
         return None
+
+
+def _holds(answer: Response, wanted: dict[str, Any]) -> bool:
+    """Whether the document holds these values, or one of each list of values."""
+    document = _document(answer)
+    return all(_at(document, way) in (value if isinstance(value, list) else [value]) for way, value in wanted.items())
+
+
+def _at(document: Any, way: str) -> Any:
+    """What lies in a document at the end of a way of keys and positions, as in `tasks.0.status`."""
+    for key in way.split("."):
+        try:
+            document = document[int(key)] if isinstance(document, list) else document[key]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    return document

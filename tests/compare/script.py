@@ -36,7 +36,7 @@ BODIES = {
     "data": "application/octet-stream",
     "hex": "application/octet-stream",
 }
-OPTIONS = {*BODIES, "do", "headers", "keep", "differs", "look", "chunked", "pad", "unordered", "why"}
+OPTIONS = {*BODIES, "do", "headers", "keep", "differs", "look", "chunked", "pad", "unordered", "until", "why"}
 
 # `{name}`, or one value of several: `{name.0}`.
 _NAME = re.compile(r"\{([a-z][a-z0-9_]*)(?:\.(\d+))?\}")
@@ -77,6 +77,11 @@ class Step:
     def look(self) -> bool:
         """Whether the image is looked at afterwards, where the step may have changed one."""
         return self.options.get("look", not self.differs)
+
+    @property
+    def until(self) -> dict[str, Any]:
+        """What the answer's document must hold at last: until then the request is sent again."""
+        return fill(self.options.get("until", {}), self.chosen, self.place)
 
     def line(self, variables: dict[str, Any]) -> tuple[str, str, str]:
         """Who asks, the method, and the path as it goes on the wire."""

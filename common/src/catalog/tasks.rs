@@ -142,7 +142,7 @@ impl Queries<'_> {
         let (sort, direction) = (query.sort.as_str(), if query.ascending { "ASC" } else { "DESC" });
         if let Some(marker) = &query.marker {
             if self.task(marker)?.is_none() {
-                return Err(Error::not_found(format!("No task found with ID {marker}")));
+                return Err(Error::not_found(format!("Task with the given id {marker} was not found")));
             }
             values.push(marker);
             let (place, than) = (values.len(), if query.ascending { ">" } else { "<" });

@@ -92,6 +92,8 @@ routes! {
     ListTasks = "GET" "/v2/tasks" Control;
     /// Show a task.
     ShowTask = "GET" "/v2/tasks/{task}" Control;
+    /// Refused: tasks go by themselves.
+    DeleteTask = "DELETE" "/v2/tasks/{task}" Control;
     /// Forbid downloads.
     DeactivateImage = "POST" "/v2/images/{image}/actions/deactivate" Control;
     /// Allow them again.

@@ -151,6 +151,7 @@ impl Api {
             Route::RemoveFromStore => stores::remove(call).await,
             Route::ListTasks => tasks::list(call).await,
             Route::ShowTask => tasks::show(call).await,
+            Route::DeleteTask => tasks::delete(call),
             Route::DeactivateImage => actions::act(call, Action::Deactivate).await,
             Route::ReactivateImage => actions::act(call, Action::Reactivate).await,
             Route::AddTag => tags::add(call).await,

@@ -61,6 +61,14 @@ pub(crate) async fn show(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(StatusCode::OK, &view))
 }
 
+/// `DELETE /v2/tasks/{task}`: for nobody, in Glance as well.
+pub(crate) fn delete(call: &Call<'_>) -> Result<Reply> {
+    call.app().require_tasks_access(call.caller)?;
+    let text = "This operation is currently not permitted on Glance Tasks. They are auto deleted after reaching the time \
+                based on their expires_at property.";
+    Err(Error::new(common::Kind::MethodNotAllowed, text).header("Allow", "GET"))
+}
+
 fn decode(params: &[(String, String)], page_default: usize, page_max: usize) -> Result<TaskQuery> {
     let mut query = TaskQuery {
         owner: None,
@@ -79,9 +87,11 @@ fn decode(params: &[(String, String)], page_default: usize, page_max: usize) -> 
                 query.limit =
                     usize::try_from(number).map_err(|_| Error::bad_request("limit param must be positive"))?;
             }
-            "marker" if value.is_empty() => {}
             "marker" => {
-                Uuid::parse_str(value).map_err(|_| Error::bad_request("Invalid marker format"))?;
+                // No task has the empty one.
+                if !value.is_empty() && Uuid::parse_str(value).is_err() {
+                    return Err(Error::bad_request("Invalid marker format"));
+                }
                 query.marker = Some(value.clone());
             }
             "sort_key" => {

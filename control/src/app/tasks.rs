@@ -1,11 +1,12 @@
 //! Tasks, to be looked at.
 
+use common::authorise::NOT_FOUND_TEXT;
 use common::catalog::TaskQuery;
 use common::identity::Identity;
 use common::model::Task;
-use common::{Error, Result};
+use common::{Error, Kind, Result};
 
-use super::{App, Seen};
+use super::{App, Seen, reworded};
 
 impl App {
     /// Refuses whoever may not use the tasks API.
@@ -24,7 +25,8 @@ impl App {
         let (authority, caller) = (self.authority.clone(), caller.clone());
         self.db
             .read(move |catalog| {
-                let seen = Seen::find(catalog, &caller, &id)?;
+                let hidden = |error| reworded(error, Kind::NotFound, || NOT_FOUND_TEXT.to_owned());
+                let seen = Seen::find(catalog, &caller, &id).map_err(hidden)?;
                 seen.require(&authority, "get_image", &caller)?;
                 let mut tasks = catalog.tasks_of_image(&seen.image.id)?;
                 tasks.retain(|task| is_visible(&caller, task));

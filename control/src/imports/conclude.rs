@@ -74,6 +74,7 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
                 catalog.add_removal(&job.image_id, Some(STAGING_STORE), &url, None)?;
             }
             note_stores(catalog, config, &image, &plan, &failed)?;
+            catalog.tell_task(&job.job_id, &progress_text(*size))?;
             finish(catalog, config, &job, Ok(()))
         }
     }
@@ -154,6 +155,11 @@ fn finish(
     let result = result_of(&job.image_id);
     catalog.end_task(&job.job_id, outcome.map(|()| &result), expiry(config))?;
     catalog.finish_job(&job.job_id)
+}
+
+/// What a task says whose job has moved so many bytes, in Glance's words.
+pub(super) fn progress_text(bytes: u64) -> String {
+    format!("Copied {} MiB", bytes >> 20)
 }
 
 /// When a task that ends now is forgotten.

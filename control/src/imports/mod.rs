@@ -115,7 +115,7 @@ impl Imports {
 
     /// A job goes on.
     pub(crate) async fn progress(&self, job_id: String, bytes: u64) -> Result<()> {
-        let message = format!("Copied {} MiB", bytes >> 20);
+        let message = conclude::progress_text(bytes);
         self.shared.db.write(move |catalog| catalog.tell_task(&job_id, &message)).await
     }
 

@@ -182,10 +182,12 @@ async fn an_import_makes_its_image_active() {
     assert_eq!(job.sinks.iter().map(|sink| sink.store.as_str()).collect::<Vec<_>>(), ["fast", "slow"]);
     assert!(matches!(&job.source, JobSource::Place { store, .. } if store == STAGING_STORE));
     world.imports.progress(JOB.to_owned(), 5 << 20).await.expect("told");
+    let told = world.imports.shared.db.read(|catalog| catalog.task(JOB)).await.expect("reads").expect("there");
+    assert_eq!((told.status, told.message.as_str()), (TaskStatus::Processing, "Copied 5 MiB"));
     world.end(stored(&job)).await.expect("recorded");
     world.end(stored(&job)).await.expect("and again");
     let (task, image) = (world.task().await, world.image().await.expect("there"));
-    assert_eq!((task.status, task.message.as_str()), (TaskStatus::Success, "Copied 5 MiB"));
+    assert_eq!((task.status, task.message.as_str()), (TaskStatus::Success, "Copied 0 MiB"));
     assert_eq!((image.status, image.size, image.locations.len()), (Status::Active, Some(3), 2));
     assert_eq!((image.property(IMPORT_LOCK), image.property(IMPORTING_STORES)), (None, Some("")));
     assert_eq!(image.locations[1].store(), Some("slow"));
