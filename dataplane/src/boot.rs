@@ -178,7 +178,7 @@ fn share(
 ) -> Result<Shared, StartError> {
     let cores = spread.cores();
     let stores = Stores::new(&config.stores);
-    stores.prepare().map_err(StartError::new)?;
+    stores.prepare().map_err(StartError::misconfigured)?;
     let workers = config.dataplane.hash_threads.and_then(NonZeroUsize::new).or(NonZeroUsize::new(cores));
     let kernels = match config.dataplane.hash_lanes {
         config::HashLanes::Auto => Kernels::best(),

@@ -227,6 +227,64 @@ fn an_image_is_copied_into_other_stores() {
 }
 
 #[test]
+fn what_one_store_held_is_neither_copied_onto_itself_nor_lost_when_stores_get_names() {
+    let home = tempfile::tempdir().expect("a directory");
+    let root = home.path().display();
+    let mut server = Server::with_config(&format!("[glance_store]\nfilesystem_store_datadir = {root}/old\n"));
+    let data = bytes(12, 400_000);
+    let id = server.active(&data);
+    server.kill_all();
+    server.reconfigure(&format!(
+        "[DEFAULT]\nenabled_backends = new:file, old:file\n[glance_store]\ndefault_backend = new\n\
+         [new]\nfilesystem_store_datadir = {root}/new\n[old]\nfilesystem_store_datadir = {root}/old\n"
+    ));
+    server.launch();
+    assert_eq!(server.show(&id)["stores"], json!("old"), "its location names none");
+    let copy = |stores: Value| {
+        let mut body = json!({"method": {"name": "copy-image"}});
+        body.as_object_mut().expect("an object").extend(stores.as_object().expect("an object").clone());
+        import(&server, &id, &body)
+    };
+    copy(json!({"stores": ["old"]})).expect(400);
+    copy(json!({"all_stores": true})).expect(202);
+    let task = tasks(&server, &id).pop().expect("a task");
+    assert_eq!((&task["status"], &task["input"]["backend"]), (&json!("success"), &json!(["new"])), "{task}");
+    let file = |store: &str| home.path().join(store).join(&id);
+    for store in ["old", "new"] {
+        assert!(std::fs::read(file(store)).expect("in the store") == data);
+    }
+    server.delete(&format!("/v2/stores/old/{id}")).expect(204);
+    assert!(eventually(PATIENCE, || (!file("old").exists()).then_some(())).is_some(), "{}", server.log());
+    assert!(server.download(&id) == data);
+    // The place is free again.
+    copy(json!({"stores": ["old"]})).expect(202);
+    assert_eq!(tasks(&server, &id).pop().expect("a task")["status"], json!("success"));
+    server.delete(&format!("/v2/images/{id}")).expect(204);
+    let gone = eventually(PATIENCE, || (!file("old").exists() && !file("new").exists()).then_some(()));
+    assert!(gone.is_some(), "{}", server.log());
+}
+
+#[test]
+fn stores_that_share_a_directory_by_another_name_are_refused() {
+    let home = tempfile::tempdir().expect("a directory");
+    let root = home.path().display();
+    std::fs::create_dir(home.path().join("one")).expect("made");
+    std::os::unix::fs::symlink(home.path().join("one"), home.path().join("two")).expect("linked");
+    let config = home.path().join("glance-api.conf");
+    let text = format!(
+        "[DEFAULT]\nenabled_backends = one:file, two:file\n[glance_store]\ndefault_backend = one\n\
+         [one]\nfilesystem_store_datadir = {root}/one\n[two]\nfilesystem_store_datadir = {root}/two\n"
+    );
+    std::fs::write(&config, text).expect("written");
+    let data = home.path().join("data").display().to_string();
+    let config = config.display().to_string();
+    let arguments = ["serve", "--data-dir", &data, "--config", &config, "--listen", "127.0.0.1:0"];
+    let (code, said) = server::run_to_end(&arguments, home.path());
+    assert!(code.is_some_and(|code| code != 0), "{said}");
+    assert!(said.contains("stores one and two have the same directory"), "{said}");
+}
+
+#[test]
 fn one_store_that_fails_is_told_and_the_others_are_kept_where_that_will_do() {
     let home = tempfile::tempdir().expect("a directory");
     let server = with_two_stores(home.path());

@@ -1,5 +1,6 @@
 //! What can be changed: images, their properties, tags and locations.
 
+use std::collections::HashSet;
 use std::ops::Deref;
 
 use rusqlite::{Connection, ErrorCode, ToSql};
@@ -200,8 +201,12 @@ impl<'c> Changes<'c> {
     pub fn delete_image(&self, id: &str) -> Result<()> {
         let image = self.image(id)?.ok_or_else(|| no_image(id))?;
         self.set_status(id, &[], Status::Deleted)?;
+        // One place may be named twice, with other metadata.
+        let mut seen = HashSet::new();
         for location in image.locations.iter().filter(|location| location.status != "deleted") {
-            self.release(id, location)?;
+            if seen.insert(&location.url) {
+                self.release(id, location)?;
+            }
         }
         let now = Timestamp::now().to_sql();
         self.execute("UPDATE images SET deleted = 1, deleted_at = ?2, updated_at = ?2 WHERE id = ?1", &[&id, &now])?;

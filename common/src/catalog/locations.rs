@@ -26,12 +26,6 @@ pub struct Located<'a> {
 }
 
 impl Queries<'_> {
-    /// Whether the bytes at `url` are on record for removal: whatever is there, or is written there now, may be gone at
-    /// any moment. To be asked before bytes move to a place that held data of the same image before.
-    pub fn is_being_removed(&self, url: &str) -> Result<bool> {
-        Ok(self.one("SELECT 1 FROM vitrine_removals WHERE url = ?1 LIMIT 1", [url], |_| Ok(()))?.is_some())
-    }
-
     /// Whether data at `url` belongs to another image than `image_id`, too.
     fn is_of_others(&self, image_id: &str, url: &str) -> Result<bool> {
         // Our own file stores name files after their images, and nobody can add a location there: no need to look

@@ -1,5 +1,6 @@
 //! Policy files on disk: which there are, what they say, and whether that has changed.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ pub(super) fn read(files: &PolicyFiles) -> Vec<Source> {
         };
         (file, text)
     };
-    let mut all: Vec<Source> = files.file.iter().find(|file| file.is_file()).cloned().map(text).into_iter().collect();
-    for dir in files.dirs.iter().filter_map(|places| places.iter().find(|dir| dir.is_dir())) {
+    let mut all: Vec<Source> = files.file.iter().find(|file| is_there(file)).cloned().map(text).into_iter().collect();
+    for dir in files.dirs.iter().filter_map(|places| places.iter().find(|dir| is_there(dir))) {
         match entries(dir) {
             Ok(found) => all.extend(found.into_iter().map(text)),
             Err(error) => all.push((dir.clone(), Err(error.to_string()))),
@@ -34,10 +35,15 @@ pub(super) fn read(files: &PolicyFiles) -> Vec<Source> {
     all
 }
 
+/// Whether something is there, or cannot be looked at: rules that cannot be read must not pass for none.
+fn is_there(path: &Path) -> bool {
+    !matches!(std::fs::metadata(path), Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+}
+
 fn entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
     let visible = entries.iter().filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
-    let mut found: Vec<_> = visible.map(std::fs::DirEntry::path).filter(|path| path.is_file()).collect();
+    let mut found: Vec<_> = visible.map(std::fs::DirEntry::path).filter(|path| !path.is_dir()).collect();
     found.sort();
     Ok(found)
 }

@@ -11,7 +11,6 @@ use super::call::{Call, base_url};
 use super::list_query::{self, Pages};
 use super::reply::Reply;
 use super::{json_patch, representation};
-use crate::app::patch::{Change, Op, Target};
 use crate::app::{fields, patch};
 
 /// The import methods that work, for clients that choose one after creating an image.
@@ -123,18 +122,8 @@ pub(crate) async fn show(call: &Call<'_>) -> Result<Reply> {
 pub(crate) async fn update(call: &Call<'_>) -> Result<Reply> {
     let dialect = json_patch::dialect(call.content_type())?;
     let changes = json_patch::decode(&call.json()?, dialect, &call.api.image_schema)?;
-    if !call.caller.is_admin && changes.iter().any(|change| gives_away(change, call.caller.project_id.as_deref())) {
-        return Err(Error::forbidden("Owner can't be updated by non admin."));
-    }
     let image = call.app().update_image(call.caller, call.param(0)?, changes).await?;
     Ok(Reply::json(StatusCode::OK, &view(call, &image)))
-}
-
-/// Whether a change adds an owner other than the caller's `project` over the one that is there. The original refuses
-/// that for `replace` only, so that a member can put its image, and what it takes of a quota, into another project.
-fn gives_away(change: &Change, project: Option<&str>) -> bool {
-    let is_added = change.op == Op::Add && !change.refuse_present;
-    is_added && change.target == Target::Field("owner".to_owned()) && change.value.as_str() != project
 }
 
 /// `DELETE /v2/images/{image}`

@@ -5,7 +5,7 @@ use common::identity::Identity;
 use common::model::{Image, Location, Member, Status};
 use serde_json::{Map, Value, json};
 
-use crate::app::locations::in_order;
+use crate::app::locations::{in_order, store_of};
 
 /// Properties that are never shown.
 const HIDDEN: [&str; 2] = ["os_glance_stage_host", "os_glance_hash_op_host"];
@@ -37,7 +37,10 @@ pub(crate) fn image(image: &Image, caller: &Identity, api: &Api, stores: &Stores
     view.insert("self".to_owned(), json!(path));
     view.insert("schema".to_owned(), json!("/v2/schemas/image"));
     if stores.multi {
-        let names: Vec<&str> = locations.iter().filter_map(|place| place.store()).collect();
+        // What was written when there was one store names none.
+        let name = |place: &Location| store_of(stores, place).map(|store| store.id.clone());
+        let names: Vec<String> =
+            locations.iter().filter_map(|place| name(place).or_else(|| place.store().map(str::to_owned))).collect();
         if !names.is_empty() {
             view.insert("stores".to_owned(), json!(names.join(",")));
         }

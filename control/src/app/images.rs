@@ -109,7 +109,7 @@ impl App {
         match &change.target {
             Target::Locations { position } => self.apply_to_locations(caller, seen, change, position.as_deref(), sizes),
             Target::Field(name) => {
-                if name == "owner" && change.op == Op::Replace && !caller.is_admin {
+                if name == "owner" && !caller.is_admin && changes_owner(&seen.image, change) {
                     return Err(Error::forbidden("Owner can't be updated by non admin."));
                 }
                 if name == "visibility" && change.op != Op::Remove {
@@ -168,7 +168,7 @@ impl App {
         after: &Image,
     ) -> Result<()> {
         for location in after.locations.iter().filter(|location| location.id == Location::UNSAVED) {
-            if catalog.is_being_removed(&location.url)? {
+            if catalog.is_occupied(&location.url)? {
                 return Err(locations::invalid_location());
             }
         }
@@ -239,6 +239,17 @@ fn save_with_locations(catalog: &Changes<'_>, before: &Image, after: &Image) -> 
     }
     catalog.save_locations(id, &after.locations)?;
     catalog.image(id)?.ok_or_else(|| common::authorise::no_image(id))
+}
+
+/// Whether a change gives the image another owner. The original looks at `replace` only, so that members can put images, and what
+/// they take of a quota, into other projects by `add`.
+fn changes_owner(image: &Image, change: &Change) -> bool {
+    match change.op {
+        Op::Replace => true,
+        // In the older dialect a field that is there cannot be added.
+        Op::Add => !change.refuse_present && change.value.as_str() != image.owner.as_deref(),
+        Op::Remove => false,
+    }
 }
 
 /// The rule beside `modify_image` or `add_image` that a visibility needs.

@@ -2,7 +2,7 @@
 
 use common::authorise::Authority;
 use common::catalog::{Changes, IMPORT_LOCK, NewTask};
-use common::config::{Config, StoreConfig, Stores};
+use common::config::Config;
 use common::identity::Identity;
 use common::model::{Image, Status, TaskKind, TaskStatus};
 use common::time::Timestamp;
@@ -10,9 +10,9 @@ use common::{Error, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::locations::store_of;
 use super::{App, Seen};
 use crate::imports::{FAILED_STORES, IMPORTING_STORES, Method, Plan, expiry, merge_stores, without_stores};
-use crate::uploads::place;
 
 /// For how long the lock of a task is believed that does not go on, and twice as long where it has not begun. Only imports that
 /// the original began can be so old: ours are resumed or undone.
@@ -193,7 +193,9 @@ fn choose_stores(config: &Config, image: &Image, wanted: &Wanted) -> Result<Vec<
         return Err(Error::conflict(format!("Store for identifier {unknown} not found")));
     }
     if wanted.method == Method::CopyImage {
-        let has = |id: &String| stores.list.iter().any(|store| store.id == *id && has_data(image, stores, store));
+        let has = |id: &String| {
+            image.locations.iter().any(|location| store_of(stores, location).is_some_and(|store| store.id == *id))
+        };
         if *named == WantedStores::All {
             chosen.retain(|store| !has(store));
         } else if let Some(present) = chosen.iter().find(|store| has(store)) {
@@ -201,14 +203,6 @@ fn choose_stores(config: &Config, image: &Image, wanted: &Wanted) -> Result<Vec<
         }
     }
     Ok(chosen)
-}
-
-/// Whether data of the image is in `store`: its location says so, or, where it names no store of today, its place.
-fn has_data(image: &Image, stores: &Stores, store: &StoreConfig) -> bool {
-    image.locations.iter().any(|location| match location.store() {
-        Some(id) if stores.list.iter().any(|store| store.id == id) => id == store.id,
-        _ => place::holds(store, &location.url),
-    })
 }
 
 /// Lists the stores that are to be filled, and forgets what a task before has listed.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::path::Path;
 
 use common::authorise::NOT_FOUND_TEXT;
+use common::catalog::IMPORT_LOCK;
 use common::config::{FileStore, StoreConfig, StoreKind, Stores};
 use common::identity::Identity;
 use common::model::{Image, Location, Status};
@@ -22,9 +23,6 @@ const RESTRICTED_SCHEMES: [&str; 3] = ["file", "filesystem", "swift+config"];
 
 /// The role of other services of the cloud.
 const SERVICE_ROLE: &str = "service";
-
-/// The property that names the job that has an image.
-const JOB_LOCK: &str = "os_glance_import_task";
 
 /// Schemes of URLs of files.
 const FILE_SCHEMES: [&str; 2] = ["file", "filesystem"];
@@ -217,7 +215,7 @@ impl App {
 
 /// Refuses an image that a job has.
 fn require_no_job(image: &Image) -> Result<()> {
-    match image.property(JOB_LOCK) {
+    match image.property(IMPORT_LOCK) {
         Some(_) => Err(Error::conflict("Image has active task")),
         None => Ok(()),
     }
@@ -288,7 +286,7 @@ mod tests {
     fn a_job_has_its_image_for_itself() {
         let mut image = plain_image();
         assert_eq!(require_no_job(&image), Ok(()));
-        image.properties.push((JOB_LOCK.to_owned(), "task".to_owned()));
+        image.properties.push((IMPORT_LOCK.to_owned(), "task".to_owned()));
         assert_eq!(require_no_job(&image).map_err(|error| error.kind), Err(Kind::Conflict));
     }
 

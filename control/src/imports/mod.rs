@@ -14,10 +14,10 @@ mod plan;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::catalog::{Changes, JobRecord, NewUpload};
-use common::config::{Config, STAGING_STORE, StoreConfig};
+use common::config::{Config, STAGING_STORE, Stores};
 use common::model::Image;
 use common::rpc::{
     DataplaneStatus, Done, EndJob, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, Job, JobSink, JobSource, ToDataplane,
@@ -30,6 +30,7 @@ use uuid::Uuid;
 pub(crate) use conclude::expiry;
 pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_stores, without_stores};
 
+use crate::app::locations::in_order;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
 use crate::uploads::{Uploads, examination, location_metadata, place, quota, staged_url};
@@ -40,6 +41,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How often a job that should run is looked after.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long a place may take to be cleared before an import that needs it gives up.
+const CLEARING_PATIENCE: Duration = Duration::from_mins(5);
+
+/// What users are told then.
+const STILL_CLEARING: &str = "Data that lay in a store before is still being removed.";
 
 /// Attempts at a job: a data plane that dies each time is not to die of it for ever.
 const ATTEMPTS_MAX: i64 = 5;
@@ -135,6 +142,7 @@ impl Imports {
         // Had from the beginning of the job to its end, and not while it is undone.
         let mut turn = None;
         let mut pause = PAUSE_MIN;
+        let mut blocked: Option<Instant> = None;
         loop {
             let next = match self.step(&job_id).await {
                 Ok(Next::Begin(_)) if turn.is_none() => {
@@ -150,6 +158,7 @@ impl Imports {
                 Ok(Next::Step | Next::Begin(_)) => pause = PAUSE_MIN,
                 Ok(Next::Running) => {
                     pause = PAUSE_MIN;
+                    blocked = None;
                     let _ = tokio::time::timeout(LOOK_INTERVAL, heard.notified()).await;
                 }
                 Ok(Next::Undoing) => {
@@ -163,6 +172,12 @@ impl Imports {
                 Err(error) => {
                     log_retry(&job_id, &error);
                     turn = None;
+                    if error.kind == Kind::Conflict
+                        && blocked.get_or_insert_with(Instant::now).elapsed() >= CLEARING_PATIENCE
+                        && let Err(error) = self.give_up(&job_id).await
+                    {
+                        log_retry(&job_id, &error);
+                    }
                     tokio::time::sleep(pause).await;
                     pause = pause.saturating_mul(2).min(PAUSE_MAX);
                 }
@@ -197,6 +212,17 @@ impl Imports {
             }
             Some(job) => Ok(Next::Begin(job)),
         }
+    }
+
+    /// Ends a job that cannot begin because a place is not cleared.
+    async fn give_up(&self, job_id: &str) -> Result<()> {
+        let (config, id) = (self.shared.config.clone(), job_id.to_owned());
+        let given_up = self.shared.db.write(move |catalog| {
+            let Some(job) = catalog.job(&id)?.filter(|job| job.failure.is_none()) else { return Ok(()) };
+            let plan = Plan::from_record(&job)?;
+            conclude::fail(catalog, &config, &job, &plan, &plan.stores, STILL_CLEARING)
+        });
+        given_up.await
     }
 
     /// Records the places and has the data plane begin.
@@ -272,7 +298,7 @@ fn open(
     if let Some((store, _)) = places.iter().find(|(_, url)| place::is_of(&image, url)) {
         return Err(Error::bad_request(format!("Image is already present at store '{store}'")));
     }
-    let source = source(&image, &config.stores.staging, &config.stores.list, plan)?;
+    let source = source(&image, &config.stores, plan)?;
     let hash_algo = match plan.method {
         Method::CopyImage => image.os_hash_algo.clone(),
         Method::GlanceDirect => None,
@@ -312,20 +338,14 @@ fn open(
 }
 
 /// Where the data of an import is.
-fn source(image: &Image, staging: &StoreConfig, stores: &[StoreConfig], plan: &Plan) -> Result<JobSource> {
+fn source(image: &Image, stores: &Stores, plan: &Plan) -> Result<JobSource> {
     match plan.method {
         Method::GlanceDirect => {
-            Ok(JobSource::Place { store: STAGING_STORE.to_owned(), url: staged_url(staging, &image.id)? })
+            Ok(JobSource::Place { store: STAGING_STORE.to_owned(), url: staged_url(&stores.staging, &image.id)? })
         }
         Method::CopyImage => {
-            let weight = |id: Option<&str>| stores.iter().find(|store| Some(store.id.as_str()) == id).map(|s| s.weight);
-            let best = image
-                .locations
-                .iter()
-                .filter(|location| location.status == "active")
-                // The first of equals.
-                .rev()
-                .max_by_key(|location| weight(location.store()))
+            let best = *in_order(image, stores)
+                .first()
                 .ok_or_else(|| Error::not_found(format!("Image {} has no data", image.id)))?;
             let store = best.store().unwrap_or_default().to_owned();
             Ok(JobSource::Place { store, url: best.url.clone() })

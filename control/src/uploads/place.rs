@@ -62,13 +62,6 @@ pub(crate) fn url(directory: &Path, image_id: &str) -> Result<String> {
     Ok(format!("file://{path}"))
 }
 
-/// Whether `url` is a place right in one of the store's directories.
-pub(crate) fn holds(store: &StoreConfig, url: &str) -> bool {
-    let StoreKind::File(file) = &store.kind;
-    let parent = path_of(url).and_then(Path::parent);
-    parent.is_some_and(|parent| file.dirs.iter().any(|dir| dir.path == parent))
-}
-
 /// Whether data of the image lies at `url`, in whatever spelling.
 pub(crate) fn is_of(image: &Image, url: &str) -> bool {
     let place = path_of(url);

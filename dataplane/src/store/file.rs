@@ -6,7 +6,7 @@
 
 use std::fs::{self, File as StdFile, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use common::config::{self, DataDir};
@@ -56,6 +56,15 @@ impl FileStore {
         })
     }
 
+    /// Device and number of each directory: the same ones are one directory, whatever its names.
+    pub(crate) fn identities(&self) -> Result<Vec<(u64, u64)>, String> {
+        let identity = |dir: &DataDir| match fs::metadata(&dir.path) {
+            Ok(metadata) => Ok((metadata.dev(), metadata.ino())),
+            Err(error) => Err(format!("{} cannot be looked at: {error}", dir.path.display())),
+        };
+        self.dirs.iter().map(identity).collect()
+    }
+
     /// Whether `url` is a file right in one of our directories.
     pub(crate) fn holds(&self, url: &str) -> bool {
         self.path(url).is_ok()
@@ -93,8 +102,12 @@ impl FileStore {
     pub(crate) async fn remove(&self, url: &str, upload_id: Option<&str>) -> Result<(), StoreError> {
         let finished = self.path(url)?;
         let unfinished = upload_id.map(|id| unfinished_name(&finished, id));
-        let paths = std::iter::once(finished).chain(unfinished).collect();
-        Ok(Offload::current().run(move || remove_blocking(paths)).await?)
+        let work = move || match unfinished {
+            // It never came to its name: what has that is another's.
+            Some(unfinished) if is_another(&unfinished, &finished) => remove_blocking(vec![unfinished]),
+            unfinished => remove_blocking(std::iter::once(finished).chain(unfinished).collect()),
+        };
+        Ok(Offload::current().run(work).await?)
     }
 
     pub(crate) async fn discard(&self, url: &str, upload_id: &str) -> Result<(), StoreError> {
@@ -146,6 +159,12 @@ fn publish_blocking(unfinished: &Path, finished: &Path, mode: Option<u32>) -> io
         let _ = fs::remove_file(finished);
     }
     settled
+}
+
+/// Whether both are there and are not one file.
+fn is_another(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one != other)
 }
 
 /// Removes files of one directory, durably; those that are not there are removed already.

@@ -7,6 +7,7 @@
 mod error;
 mod file;
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use common::config::{self, STAGING_STORE, StoreKind};
@@ -102,20 +103,19 @@ impl Stores {
         self.list.iter().find(|store| store.id == id)
     }
 
-    /// The store that holds `url`: the one that the location names, or, for a location of a single-store time, the one
-    /// whose places look like it. No location leads into the staging area unless it is named.
+    /// The store that holds `url`: the one that the location names, if it has that place, else the one whose places look like it:
+    /// locations of a single-store time name none, and metadata may be what a client wrote. No location leads into the staging
+    /// area unless it is named.
     pub(crate) fn holding(&self, named: Option<&str>, url: &str) -> Option<&Store> {
-        named.and_then(|id| self.by_id(id)).or_else(|| {
-            self.list.iter().filter(|store| store.id != STAGING_STORE).find(|store| match &store.driver {
-                Driver::File(file) => file.holds(url),
-            })
-        })
+        let named = named.and_then(|id| self.by_id(id)).filter(|store| store.has_place(url));
+        named.or_else(|| self.list.iter().filter(|store| store.id != STAGING_STORE).find(|store| store.has_place(url)))
     }
 
     /// Makes the directories that drivers need.
     ///
     /// # Errors
-    /// One line with the cause and the option to change.
+    /// One line with the cause and the option to change; also where two stores share a directory under different names: one would
+    /// remove the other's data.
     pub(crate) fn prepare(&self) -> Result<(), String> {
         self.list.iter().try_for_each(|store| match &store.driver {
             Driver::File(file) => {
@@ -127,11 +127,29 @@ impl Stores {
                 };
                 file.prepare(option).map_err(|problem| format!("store {}: {problem}", store.id))
             }
-        })
+        })?;
+        let mut known: HashMap<(u64, u64), &str> = HashMap::new();
+        for store in &self.list {
+            let Driver::File(file) = &store.driver;
+            for identity in file.identities().map_err(|problem| format!("store {}: {problem}", store.id))? {
+                if let Some(other) = known.insert(identity, &store.id)
+                    && other != store.id
+                {
+                    return Err(format!("stores {other} and {} have the same directory: give each its own", store.id));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl Store {
+    /// Whether `url` can be a place of this store.
+    fn has_place(&self, url: &str) -> bool {
+        let Driver::File(driver) = &self.driver;
+        driver.holds(url)
+    }
+
     /// Opens the image at `url` for reading.
     pub(crate) async fn open(&self, url: &str, metrics: &CoreMetrics) -> Result<Source, StoreError> {
         let begun = Instant::now();

@@ -163,6 +163,11 @@ impl Server {
         }
     }
 
+    /// The configuration file of the next start.
+    pub(crate) fn reconfigure(&mut self, config: &str) {
+        self.options.config = Some(config.to_owned());
+    }
+
     pub(crate) fn data_dir(&self) -> &Path {
         &self.data
     }

@@ -133,8 +133,8 @@ fn a_file_of_the_image_is_its_own() {
     let only: Vec<String> = removals(&fixture).into_iter().map(|(url, _)| url).collect();
     assert_eq!(only, std::slice::from_ref(&own));
     let queries = fixture.catalog.queries();
-    assert!(queries.is_being_removed(&own).expect("reads"));
-    assert!(!queries.is_being_removed("file:///images/foreign").expect("reads"));
+    assert!(queries.is_occupied(&own).expect("reads"));
+    assert!(!queries.is_occupied("file:///images/foreign").expect("reads"));
 }
 
 #[test]
