@@ -17,9 +17,11 @@ fn messages_of_the_planes_are_not_taken_from_clients() {
     for message in [
         json!({"type": "hello", "instance": "somebody"}),
         json!({"type": "metrics"}),
-        json!({"type": "commit_upload", "upload_id": "x", "size": 1, "checksum": "", "hash_value": ""}),
+        json!({"type": "commit_upload", "upload_id": "x", "size": 1,
+               "findings": {"virtual_size": null, "checksum": "", "hash_value": ""}}),
+        json!({"type": "end_job", "job_id": "x", "uploads": [], "outcome": {"type": "failed", "reason": "", "sinks": []}}),
         json!({"type": "open_upload", "instance": "i", "image_id": queued, "proof": {}, "request_id": "r",
-               "content_type": "application/octet-stream"}),
+               "content_type": "application/octet-stream", "target": "store"}),
     ] {
         let body = json!({"version": 3, "message": message});
         // With the header that marks what was forwarded, and without it.

@@ -57,7 +57,6 @@ impl App {
     pub(crate) async fn tasks(&self, caller: &Identity, query: TaskQuery) -> Result<Vec<Task>> {
         let owner = (!caller.is_admin).then(|| caller.project_id.clone().unwrap_or_default());
         let query = TaskQuery { owner, ..query };
-        self.db.write(|catalog| catalog.expire_tasks()).await?;
         self.db.read(move |catalog| catalog.tasks(&query)).await
     }
 }

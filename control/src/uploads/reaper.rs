@@ -107,7 +107,12 @@ impl Uploads {
             return Ok(());
         }
         let oldest = Timestamp::now().as_micros() - i64::try_from(COMMITTED_MEMORY.as_micros()).unwrap_or(i64::MAX);
-        self.shared.db.write(move |catalog| catalog.forget_committed_uploads(Timestamp::from_micros(oldest))).await?;
+        let forgotten = self.shared.db.write(move |catalog| {
+            // Readers leave them out as soon as they have expired.
+            catalog.expire_tasks()?;
+            catalog.forget_committed_uploads(Timestamp::from_micros(oldest))
+        });
+        forgotten.await?;
         memory.forgot = Some(Instant::now());
         Ok(())
     }
