@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::error::Kind;
 use common::rpc::{Done, ToControl};
+use crossbeam_channel::Sender;
 
 use super::StartError;
 use crate::control_client::is_away;
@@ -69,8 +70,7 @@ impl CoreStart {
                 Either::First(greeted) => greeted?,
                 Either::Second(()) => return Ok(Vec::new()),
             }
-            let threads: io::Result<Vec<_>> = others.into_iter().map(CoreStart::run_beside).collect();
-            let threads = threads.map_err(StartError::new)?;
+            let threads = run_beside(others).map_err(StartError::new)?;
             on_ready();
             serve(shard, listener).await;
             Ok(threads)
@@ -80,18 +80,21 @@ impl CoreStart {
         Ok(())
     }
 
-    /// Runs the core on a thread of its own.
-    fn run_beside(self) -> io::Result<JoinHandle<()>> {
+    /// Runs the core on a thread of its own. What became of its start goes to `arrivals`.
+    fn run_beside(self, arrivals: Sender<io::Result<()>>) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name(format!("core-{}", self.index)).spawn(move || {
             let (core, index, spread) = (self.core.clone(), self.index, Arc::clone(&self.shared.spread));
+            let arrived = arrivals.clone();
             let work = async move {
                 let (shard, listener) = self.arrive()?;
+                let _ = arrived.send(Ok(()));
                 serve(shard, listener).await;
                 io::Result::Ok(())
             };
             if let Err(error) = run_core(core, work).and_then(|served| served) {
                 spread.retire(index);
                 tracing::error!("core {index} cannot run: {error}");
+                let _ = arrivals.send(Err(error));
             }
         })
     }
@@ -104,6 +107,23 @@ impl CoreStart {
         drop(spawn(read_mail(Rc::clone(&shard), mail)));
         Ok((shard, Listener::new(self.listener)?))
     }
+}
+
+/// Starts these cores and returns when each is on its processor and listens.
+///
+/// The first core stands still meanwhile, for the milliseconds that a core takes to set up its ring.
+///
+/// # Errors
+/// The first failure: a machine is served by all of its cores or not at all.
+fn run_beside(cores: Vec<CoreStart>) -> io::Result<Vec<JoinHandle<()>>> {
+    let count = cores.len();
+    let (sender, arrivals) = crossbeam_channel::bounded(2 * count);
+    let threads = cores.into_iter().map(|core| core.run_beside(sender.clone())).collect::<io::Result<Vec<_>>>()?;
+    drop(sender);
+    for _ in 0..count {
+        arrivals.recv().unwrap_or_else(|_| Err(io::Error::other("a core ended as it started")))?;
+    }
+    Ok(threads)
 }
 
 impl SideDoors {
