@@ -28,6 +28,7 @@ use common::{Error, Kind, Result};
 
 use crate::db::Db;
 use crate::imports::Imports;
+use crate::outbound::Gate;
 use crate::uploads::Uploads;
 
 /// The application: everything that a request works with.
@@ -43,6 +44,8 @@ pub(crate) struct App {
     pub(crate) uploads: Uploads,
     /// Imports under way.
     pub(crate) imports: Imports,
+    /// The gate to what is not ours.
+    pub(crate) gate: Gate,
 }
 
 /// An image that the caller can see.

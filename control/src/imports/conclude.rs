@@ -59,7 +59,7 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
                 }
             }
             catalog.doom_uploads_of_job(&job.job_id)?;
-            if plan.method == Method::GlanceDirect {
+            if plan.method.is_first() {
                 catalog.activate_imported(
                     &image.id,
                     &ImportedData {
@@ -70,6 +70,8 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
                         hash_value: &findings.hash_value,
                     },
                 )?;
+            }
+            if plan.method == Method::GlanceDirect {
                 let url = staged_url(&config.stores.staging, &job.image_id)?;
                 catalog.add_removal(&job.image_id, Some(STAGING_STORE), &url, None)?;
             }
