@@ -439,3 +439,83 @@ fn a_download_survives_the_death_of_either_plane() {
         assert!(server.download(&id) == data);
     }
 }
+
+#[test]
+fn the_tasks_api_makes_an_image_and_fills_it() {
+    let server = Server::with_config(OPEN);
+    let data = bytes(26, 500_003);
+    let sent = data.clone();
+    let origin = Origin::start(move |request, wire| match request.contains("/gone") {
+        true => drop(wire.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")),
+        false => whole(wire, &sent),
+    });
+    let input = |path: &str, id: &str| {
+        json!({"import_from": origin.url(path), "import_from_format": "raw", "image_properties":
+            {"id": id, "name": "by a task", "disk_format": "raw", "container_format": "bare", "hw_x": "y"}})
+    };
+    let create = |input: &Value| server.send_json("POST", "/v2/tasks", &json!({"type": "import", "input": input}));
+    let ended = |reply: &Response| {
+        let id = reply.json()["id"].as_str().expect("an id").to_owned();
+        let over = eventually(PATIENCE, || {
+            let task = server.get(&format!("/v2/tasks/{id}")).expect(200).json();
+            matches!(task["status"].as_str()?, "success" | "failure").then_some(task)
+        });
+        over.unwrap_or_else(|| panic!("the task does not end:\n{}", server.log()))
+    };
+    let id = "11111111-2222-3333-4444-555555555555";
+    let reply = create(&input("/", id)).expect(201);
+    let task = reply.json();
+    assert!(
+        reply.header("location").is_some_and(|url| url.ends_with(task["self"].as_str().expect("a path"))),
+        "{task}"
+    );
+    assert_eq!((&task["type"], &task["input"]["import_from"]), (&json!("import"), &json!(origin.url("/"))), "{task}");
+    let task = ended(&reply);
+    assert_eq!((&task["status"], &task["result"]), (&json!("success"), &json!({"image_id": id})), "{task}");
+    let image = server.show(id);
+    assert_eq!(
+        (&image["status"], &image["name"], &image["hw_x"]),
+        (&json!("active"), &json!("by a task"), &json!("y"))
+    );
+    assert!(image.as_object().is_some_and(|image| !image.keys().any(|key| key.starts_with("os_glance"))), "{image}");
+    assert!(server.download(id) == data);
+
+    // Without data there is no image; what is wrong with the image is told by the task.
+    let other = "11111111-2222-3333-4444-666666666666";
+    let task = ended(&create(&input("/gone", other)).expect(201));
+    assert_eq!((&task["status"], &task["message"]), (&json!("failure"), &json!(NOT_FETCHED)), "{task}");
+    server.get(&format!("/v2/images/{other}")).expect(404);
+    assert_eq!(server.files_of(other), Vec::<std::path::PathBuf>::new());
+    let failure = |change: &dyn Fn(&mut Value)| {
+        let mut input = input("/", "11111111-2222-3333-4444-777777777777");
+        change(&mut input);
+        let task = ended(&create(&input).expect(201));
+        assert_eq!(task["status"], json!("failure"), "{task}");
+        task["message"].as_str().unwrap_or_default().to_owned()
+    };
+    let message =
+        failure(&|input| drop(input["image_properties"].as_object_mut().expect("a map").remove("disk_format")));
+    assert_eq!(message, "Property disk_format must be set prior to saving data.");
+    assert!(failure(&|input| input["image_properties"]["id"] = json!(id)).contains("already exists"));
+    let message = failure(&|input| drop(input.as_object_mut().expect("a map").remove("import_from_format")));
+    assert_eq!(message, "Input does not contain 'import_from_format' field");
+
+    // SEC-S04: the same gate for this way in.
+    for (uri, text) in [
+        ("http://127.0.0.2/", "URI for legacy import task does not pass filtering: http://127.0.0.2/"),
+        ("file:///etc/passwd", "File based imports are not allowed."),
+        ("ftp://127.0.0.1/", "The given uri is not valid."),
+        ("", "Invalid location: "),
+    ] {
+        let mut input = input("/", id);
+        input["import_from"] = json!(uri);
+        let told = create(&input).expect(400).text();
+        assert!(told.contains(text), "{uri}: {told}");
+    }
+    let refused = |body: Value| server.send_json("POST", "/v2/tasks", &body).expect(400).text();
+    assert!(refused(json!({"input": {}})).contains("Task 'type' is required"));
+    assert!(refused(json!({"type": "import"})).contains("Task 'input' is required"));
+    assert!(refused(json!({"type": "export", "input": {}})).contains("is not one of"));
+    assert!(refused(json!({"type": "import", "input": []})).contains("is not of type"));
+    refused(json!([]));
+}

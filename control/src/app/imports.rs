@@ -134,7 +134,8 @@ fn decide(
         catalog.set_status(&image.id, &[image.status], Status::Importing)?;
     }
     note_stores(catalog, config, image, stolen.as_deref(), &stores)?;
-    let plan = Plan { method: wanted.method, stores, all_must_succeed: wanted.all_must_succeed, uri };
+    let plan =
+        Plan { method: wanted.method, stores, all_must_succeed: wanted.all_must_succeed, uri, makes_image: false };
     catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
     Ok(Some(job_id))
 }

@@ -14,6 +14,7 @@ pub(crate) mod protected;
 pub(crate) mod quota;
 pub(crate) mod stores;
 pub(crate) mod tags;
+pub(crate) mod task_imports;
 pub(crate) mod tasks;
 
 use std::sync::Arc;

@@ -54,6 +54,9 @@ pub(crate) struct Plan {
     /// Where the data is, for [`Method::WebDownload`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) uri: Option<String>,
+    /// Whether the image was made for this import: without its data there is none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) makes_image: bool,
 }
 
 impl Plan {
@@ -109,7 +112,13 @@ mod tests {
 
     #[test]
     fn a_plan_reads_back_from_its_record() {
-        let plan = Plan { method: Method::CopyImage, stores: vec!["fast".into()], all_must_succeed: false, uri: None };
+        let plan = Plan {
+            method: Method::CopyImage,
+            stores: vec!["fast".into()],
+            all_must_succeed: false,
+            uri: None,
+            makes_image: false,
+        };
         let record = JobRecord {
             job_id: "j".into(),
             image_id: "i".into(),
