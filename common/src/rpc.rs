@@ -215,7 +215,7 @@ pub struct Job {
     pub size_max: u64,
     /// What is to be found out on the way.
     pub examination: Examination,
-    /// Where it goes; at least one.
+    /// Where it goes. Nowhere: it is only to be found out about, and the job runs as an upload with its own id.
     pub sinks: Vec<JobSink>,
     /// Whether the failure of one sink ends the job; else it ends with the last.
     pub all_must_succeed: bool,
@@ -265,7 +265,7 @@ pub struct EndJob {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum JobOutcome {
-    /// The data was read whole and is durable in at least one sink.
+    /// The data was read whole and is durable in at least one sink, if there are any.
     Stored {
         /// Bytes.
         size: u64,

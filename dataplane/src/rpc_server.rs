@@ -110,8 +110,10 @@ async fn probe(shard: &Shard, store: &str, url: &str) -> Result<u64> {
     let Some(store) = shard.shared.stores.holding(Some(store), url) else {
         return Err(Error::not_found(format!("No store {store} is configured.")));
     };
-    match store.open(url, &shard.metrics).await {
+    match store.open(shard, url, None).await {
         Ok(Source::File { size, .. }) => Ok(size),
+        // Only its head was wanted.
+        Ok(Source::Web(answer)) => Ok(answer.length().unwrap_or(0)),
         Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
         Err(error) => Err(error.into()),
     }

@@ -1,6 +1,7 @@
 """Compares Vitrine with the real Glance. Called by `tests/compare/run`; exit code 0 only if nothing unlisted differs."""
 
 import argparse
+import hashlib
 import pathlib
 import shutil
 import signal
@@ -66,7 +67,7 @@ def _run(home: pathlib.Path, scripts: list[script.Script], sites: list[str], rul
     report.progress("starting Keystone")
     with servers.keystone(home / "keystone") as identity, origin.serving() as address:
         tokens = {user: identity.token(user) for user in servers.USERS}
-        known = {f"project_{name}": value for name, value in identity.projects.items()} | {"origin": address}
+        known = {f"project_{name}": value for name, value in identity.projects.items()} | {"origin": address, "sha256": hashlib.sha256(origin.DATA).hexdigest()}
         for each in sites:
             report.progress(f"starting Glance and Vitrine of site {each}")
             with servers.pair(home / each, identity, servers.SITES[each]) as pair:

@@ -11,6 +11,10 @@ DATA = b"fetched" * 1000
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def do_HEAD(self) -> None:
+        """The same without data."""
+        self.do_GET()
+
     def do_GET(self) -> None:
         """`/data`, `/chunked`, `/moved` to data, `/away` to where nobody may go; everything else is not there."""
         match self.path:
@@ -30,7 +34,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, *_) -> None:
         """Nobody asks."""

@@ -23,6 +23,7 @@ mod bench;
 mod crash;
 mod download;
 mod harness;
+mod http_store;
 mod metrics;
 mod planes;
 mod policy;

@@ -5,6 +5,8 @@
 
 use std::collections::HashSet;
 
+use serde_json::{Map, Value};
+
 use super::fault::no_image;
 use super::rows::{self, to_column};
 use super::{Changes, Queries};
@@ -84,6 +86,25 @@ impl Changes<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Gives the image one more location.
+    pub fn attach_location(&self, image_id: &str, url: &str, metadata: &Map<String, Value>) -> Result<()> {
+        self.insert_location(image_id, url, &rows::json_column(metadata)?, &Timestamp::now().to_sql())
+    }
+
+    /// Gives the image its size, bytes.
+    pub fn set_size(&self, image_id: &str, size: u64) -> Result<()> {
+        self.execute("UPDATE images SET size = ?2 WHERE id = ?1", &[&image_id, &to_column(size)?]).map(|_| ())
+    }
+
+    /// Gives the image its digests, hexadecimal: MD5, and another by its name.
+    pub fn set_digests(&self, image_id: &str, checksum: &str, algorithm: &str, value: &str) -> Result<()> {
+        self.execute(
+            "UPDATE images SET checksum = ?2, os_hash_algo = ?3, os_hash_value = ?4, updated_at = ?5 WHERE id = ?1",
+            &[&image_id, &checksum, &algorithm, &value, &Timestamp::now().to_sql()],
+        )
+        .map(|_| ())
     }
 
     /// The queued image becomes active with data that lies somewhere already. 404 when there is no such image, 409 when

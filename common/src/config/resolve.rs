@@ -136,6 +136,8 @@ fn api(settings: &Settings<'_>) -> Api {
         image_size_max: settings.count("DEFAULT", "image_size_cap"),
         user_storage_quota: quota("user_storage_quota").filter(|bytes| *bytes > 0),
         hashing_algorithm: settings.text("DEFAULT", "hashing_algorithm").unwrap_or_default(),
+        do_secure_hash: flag("do_secure_hash"),
+        hash_retries: settings.count("DEFAULT", "http_retries"),
         enabled_import_methods: import_methods(settings),
         task_time_to_live: Duration::from_secs(
             settings.count::<u64>("task", "task_time_to_live").saturating_mul(SECONDS_OF_AN_HOUR),

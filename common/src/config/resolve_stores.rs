@@ -83,26 +83,24 @@ fn staging_path(settings: &Settings<'_>, uri: &str) -> PathBuf {
 
 fn single(settings: &Settings<'_>, data_dir: &Path, kinds: &[String], default: &str) -> Option<Listed> {
     let groups = [SINGLE_GROUP];
+    let mut others = Vec::new();
     for name in kinds {
         match kind_of(name) {
             Some("file") => {}
-            // In Glance's default, so that nobody may have asked for it.
-            Some("http") => {
-                if settings.is_set(SINGLE_GROUP, &groups, "stores") {
-                    settings
-                        .note("[glance_store] stores: http stores are not there yet, images in them cannot be read");
-                }
-            }
-            Some(kind) => {
-                settings.unsupported(SINGLE_GROUP, "stores", name, &format!("only file stores are there, no {kind}"))
-            }
+            Some("http") => others.push(http_store(settings, "http", &groups)),
+            Some(kind) => settings.unsupported(
+                SINGLE_GROUP,
+                "stores",
+                name,
+                &format!("only file and http stores are there, no {kind}"),
+            ),
             None => settings.bad(SINGLE_GROUP, &groups, "stores", name, &kind_names()),
         }
     }
     match kind_of(default) {
         Some("file") => {}
         Some(_) => {
-            settings.unsupported(SINGLE_GROUP, "default_store", default, "only file stores are there");
+            settings.unsupported(SINGLE_GROUP, "default_store", default, "only file stores can be written to");
             return None;
         }
         None => {
@@ -111,7 +109,8 @@ fn single(settings: &Settings<'_>, data_dir: &Path, kinds: &[String], default: &
         }
     }
     let store = file_store(settings, "file", &groups, data_dir)?;
-    Some(Listed { multi: false, default: store.id.clone(), list: vec![store] })
+    others.dedup();
+    Some(Listed { multi: false, default: store.id.clone(), list: std::iter::once(store).chain(others).collect() })
 }
 
 fn several(
@@ -129,8 +128,9 @@ fn several(
         }
         match kind_of(name) {
             Some("file") => list.extend(file_store(settings, id, &[id, BACKEND_DEFAULTS], data_dir)),
+            Some("http") => list.push(http_store(settings, id, &[id, BACKEND_DEFAULTS])),
             Some(kind) => {
-                let reason = format!("store {id}: only file stores are there, no {kind}");
+                let reason = format!("store {id}: only file and http stores are there, no {kind}");
                 settings.unsupported("DEFAULT", "enabled_backends", &format!("{id}:{name}"), &reason);
             }
             None => bad(&format!("{id}:{name}"), &format!("stores of the kinds {}", kind_names())),
@@ -162,8 +162,11 @@ fn several(
 /// A directory that belongs to two stores would let one overwrite or delete the other's files.
 fn reject_shared_directories<'c>(settings: &Settings<'_>, list: impl Iterator<Item = &'c StoreConfig>) {
     let dirs = list.flat_map(|store| {
-        let StoreKind::File(file) = &store.kind;
-        file.dirs.iter().map(move |dir| (store, dir))
+        let dirs = match &store.kind {
+            StoreKind::File(file) => file.dirs.as_slice(),
+            StoreKind::Http => &[],
+        };
+        dirs.iter().map(move |dir| (store, dir))
     });
     let dirs: Vec<_> = dirs.collect();
     for (index, (store, dir)) in dirs.iter().enumerate() {
@@ -180,6 +183,15 @@ fn reject_shared_directories<'c>(settings: &Settings<'_>, list: impl Iterator<It
             )));
         }
     }
+}
+
+fn http_store(settings: &Settings<'_>, id: &str, groups: &[&str]) -> StoreConfig {
+    let weight = match settings.value_in(STORE_GROUP, groups, "weight") {
+        Some(Value::Int(weight)) => weight,
+        _ => 0,
+    };
+    let description = settings.text_in(STORE_GROUP, groups, "store_description");
+    StoreConfig { id: id.to_owned(), kind: StoreKind::Http, weight, description }
 }
 
 fn file_store(settings: &Settings<'_>, id: &str, groups: &[&str], data_dir: &Path) -> Option<StoreConfig> {

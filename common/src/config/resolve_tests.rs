@@ -73,7 +73,7 @@ fn warnings(text: &str) -> Vec<String> {
 }
 
 fn file_store(config: &Config, index: usize) -> &FileStore {
-    let StoreKind::File(file) = &config.stores.list[index].kind;
+    let StoreKind::File(file) = &config.stores.list[index].kind else { panic!("not a file store") };
     file
 }
 

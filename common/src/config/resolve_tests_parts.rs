@@ -9,10 +9,10 @@ fn a_single_store_stands_in_glance_store() {
     );
     assert_eq!(file_store(&single, 0).dirs[0].path, Path::new("/srv/images/"));
     assert_eq!(single.paths.staging_dir, Path::new("/srv/staging"));
-    assert_eq!(
-        warnings("[glance_store]\nstores = file,http\n"),
-        ["[glance_store] stores: http stores are not there yet, images in them cannot be read"]
-    );
+    assert_eq!(single.stores.list.len(), 1);
+    let usual = config("[glance_store]\nstores = file,http,https\n");
+    let kinds: Vec<_> = usual.stores.list.iter().map(|store| (store.id.as_str(), store.kind.is_writable())).collect();
+    assert_eq!(kinds, [("file", true), ("http", false)]);
     let rbd = problems("[glance_store]\nstores = rbd\ndefault_store = rbd\nrbd_store_pool = images\n");
     assert_eq!(rbd.len(), 2, "{rbd:?}");
     assert!(rbd[0].starts_with("0.conf:2: [glance_store] stores = rbd: not supported yet"), "{rbd:?}");
@@ -64,7 +64,7 @@ fn several_stores_are_checked() {
     assert_eq!(
         several("a:file, b:rbd", "default_backend = a\n").unwrap_err(),
         [
-            "0.conf:2: [DEFAULT] enabled_backends = b:rbd: not supported yet: store b: only file stores are there, no rbd"
+            "0.conf:2: [DEFAULT] enabled_backends = b:rbd: not supported yet: store b: only file and http stores are there, no rbd"
         ]
     );
     assert_eq!(

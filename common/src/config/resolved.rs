@@ -122,6 +122,10 @@ pub struct Api {
     pub user_storage_quota: Option<u64>,
     /// Algorithm of `os_hash_value` of new images, by the name that `os_hash_algo` shows.
     pub hashing_algorithm: String,
+    /// Whether the data of a location that is added is read for its digests.
+    pub do_secure_hash: bool,
+    /// Further tries of that, where the data cannot be read.
+    pub hash_retries: u32,
     /// Import methods that clients may use.
     pub enabled_import_methods: Vec<String>,
     /// How long a task that is over is remembered.
@@ -191,6 +195,18 @@ pub struct StoreConfig {
 pub enum StoreKind {
     /// Files in directories of this machine.
     File(FileStore),
+    /// Data that others have: whatever `http:` and `https:` URLs lead to. Nothing can be written there.
+    Http,
+}
+
+impl StoreKind {
+    /// Whether images can be put there.
+    pub fn is_writable(&self) -> bool {
+        match self {
+            StoreKind::File(_) => true,
+            StoreKind::Http => false,
+        }
+    }
 }
 
 /// Files in directories.

@@ -62,6 +62,9 @@ fn store(store: &StoreConfig, default: &str) -> Map<String, Value> {
     if store.id == default {
         view.insert("default".to_owned(), json!("true"));
     }
+    if !store.kind.is_writable() {
+        view.insert("read-only".to_owned(), json!("true"));
+    }
     view
 }
 
@@ -76,5 +79,6 @@ fn kind(kind: &StoreKind) -> (&'static str, Value) {
                 "thin_provisioning": file.thin_provisioning,
             }),
         ),
+        StoreKind::Http => ("http", json!({})),
     }
 }

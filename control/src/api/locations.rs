@@ -14,8 +14,9 @@ use crate::app::locations::NewLocation;
 pub(crate) async fn add(call: &Call<'_>) -> Result<Reply> {
     let body = call.json()?;
     validate_new_location(&body)?;
-    call.app().add_location(call.caller, call.param(0)?, decode_new(&body)).await?;
-    Ok(Reply::bare(StatusCode::ACCEPTED))
+    let request_id = super::request_id(&call.parts.headers).map(str::to_owned);
+    call.app().add_location(call.caller, call.param(0)?, decode_new(&body), request_id).await?;
+    Ok(Reply::accepted())
 }
 
 /// A body that fits the schema.

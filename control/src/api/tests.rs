@@ -460,6 +460,11 @@ async fn locations_are_added_by_url_as_far_as_there_are_stores_for_them() {
     }
     let (status, text) = site.ask(&owner, "POST", &path(&queued), &json!([])).await;
     assert_eq!(status, 400, "{text}");
-    assert_eq!(site.ask(&service, "POST", &path(&queued), &web).await.0, 404, "no job does it yet");
+    let filtered = site.ask(&service, "POST", &path(&queued), &web).await;
+    assert_eq!(filtered, (400, json!("URI for add location does not pass filtering: http://x/")));
+    // What a service names is looked at by the job.
+    let elsewhere = json!({"url": "rbd://a/b/c/d"});
+    assert_eq!(site.ask(&service, "POST", &path(&queued), &elsewhere).await.0, 202);
+    assert_eq!(site.ask(&service, "POST", &path(&queued), &elsewhere).await, (409, json!("Image has active task")));
     assert_eq!(site.ask(&owner, "GET", &format!("/v2/images/{queued}"), &Value::Null).await.1["status"], "queued");
 }

@@ -57,7 +57,7 @@ impl App {
         let (authority, config, caller) = (self.authority.clone(), self.config.clone(), caller.clone());
         let uri = match wanted.method {
             Method::WebDownload => Some(self.admitted(&wanted.body["method"]["uri"]).await),
-            Method::GlanceDirect | Method::CopyImage => None,
+            Method::GlanceDirect | Method::CopyImage | Method::Location => None,
         };
         let begun = self.db.write(move |catalog| {
             let seen = Seen::find(catalog, &caller, &id)?;
@@ -134,8 +134,14 @@ fn decide(
         catalog.set_status(&image.id, &[image.status], Status::Importing)?;
     }
     note_stores(catalog, config, image, stolen.as_deref(), &stores)?;
-    let plan =
-        Plan { method: wanted.method, stores, all_must_succeed: wanted.all_must_succeed, uri, makes_image: false };
+    let plan = Plan {
+        method: wanted.method,
+        stores,
+        all_must_succeed: wanted.all_must_succeed,
+        uri,
+        makes_image: false,
+        digest: None,
+    };
     catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
     Ok(Some(job_id))
 }
@@ -151,6 +157,7 @@ fn check_image(image: &Image, method: Method) -> Result<()> {
         (_, Status::Active) => {
             return Err(Error::conflict("Image with status active cannot be target for import"));
         }
+        (Method::Location, _) => return Err(Error::internal("locations are not imported")),
         (Method::WebDownload, _) => {
             let text = format!("Image needs to be in 'queued' state to use '{}' method", method.as_str());
             return Err(Error::conflict(text));
@@ -211,7 +218,9 @@ fn choose_stores(config: &Config, image: &Image, wanted: &Wanted) -> Result<Vec<
     }
     let named = wanted.stores.as_ref().map_err(Clone::clone)?;
     let mut chosen: Vec<String> = match named {
-        WantedStores::All => stores.list.iter().map(|store| store.id.clone()).collect(),
+        WantedStores::All => {
+            stores.list.iter().filter(|store| store.kind.is_writable()).map(|store| store.id.clone()).collect()
+        }
         WantedStores::Named(named) => named.clone(),
         WantedStores::Default => vec![stores.default.clone()],
     };

@@ -3,19 +3,19 @@
 use std::cmp::Reverse;
 use std::path::Path;
 
-use common::authorise::NOT_FOUND_TEXT;
-use common::catalog::IMPORT_LOCK;
+use common::catalog::{Changes, IMPORT_LOCK, NewTask};
 use common::config::{FileStore, StoreConfig, StoreKind, Stores};
 use common::identity::Identity;
-use common::model::{Image, Location, Status};
-use common::rpc::{Probed, ToDataplane};
-use common::{Error, Kind, Result};
+use common::model::{Image, Location, Status, TaskKind};
+use common::{Error, Result};
+use serde_json::json;
+use uuid::Uuid;
 
 use super::digests::{digest_bytes, hexadecimal_bytes};
 use super::patch::{Change, Op, Target};
 use super::patch_locations::{Place, Sizes};
 use super::{App, Seen};
-use crate::dataplane_client::DataplaneClient;
+use crate::imports::{Method, Plan};
 
 /// Schemes of URLs that no client may add: what they lead to depends on the machine or on its configuration, and need
 /// not be the client's.
@@ -27,16 +27,25 @@ const SERVICE_ROLE: &str = "service";
 /// Schemes of URLs of files.
 const FILE_SCHEMES: [&str; 2] = ["file", "filesystem"];
 
+/// Schemes of URLs of data that others have.
+const HTTP_SCHEMES: [&str; 2] = ["http", "https"];
+
 /// Schemes of URLs in stores of this kind.
 fn schemes(kind: &StoreKind) -> &'static [&'static str] {
     match kind {
         StoreKind::File(_) => &FILE_SCHEMES,
+        StoreKind::Http => &HTTP_SCHEMES,
     }
 }
 
 /// The scheme of `url`, in lower case.
 fn scheme(url: &str) -> Option<String> {
     url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase())
+}
+
+/// Whether `url` leads to somebody else's server.
+fn is_web(url: &str) -> bool {
+    scheme(url).is_some_and(|scheme| HTTP_SCHEMES.contains(&scheme.as_str()))
 }
 
 /// Whether `url` is a file right in a directory of the store.
@@ -51,6 +60,7 @@ fn holds(store: &FileStore, url: &str) -> bool {
 pub(crate) fn store_by_url<'c>(stores: &'c Stores, url: &str) -> Option<&'c StoreConfig> {
     stores.list.iter().find(|store| match &store.kind {
         StoreKind::File(file) => holds(file, url),
+        StoreKind::Http => is_web(url),
     })
 }
 
@@ -61,8 +71,8 @@ pub(crate) fn store_of<'c>(stores: &'c Stores, location: &Location) -> Option<&'
     named.or_else(|| store_by_url(stores, &location.url))
 }
 
-/// The store in which a client may say that data lies at `url`; `None` where it may not. A kind of store that reaches out to
-/// addresses of the client's choice needs the filter of imports here.
+/// The store in which a client may say that data lies at `url`; `None` where it may not. Which of the addresses of others may be asked
+/// is for the [gate](crate::outbound::Gate).
 pub(crate) fn store_for_clients<'c>(stores: &'c Stores, url: &str) -> Option<&'c StoreConfig> {
     let scheme = scheme(url)?;
     if RESTRICTED_SCHEMES.contains(&scheme.as_str()) {
@@ -136,17 +146,12 @@ impl App {
         Ok(sizes)
     }
 
-    /// Bytes at a place; 0 when nothing is there.
+    /// Bytes at a place; 0 when nothing is there, or nobody may ask.
     async fn size_at(&self, place: &Place) -> Result<u64> {
-        let control = &self.config.control;
-        let dataplane =
-            DataplaneClient::new(&self.config.paths.data_dir, control.rpc_timeout, control.retry_after_seconds);
-        let probe = ToDataplane::Probe { store: place.store.clone(), url: place.url.clone() };
-        match dataplane.call::<Probed>(probe).await {
-            Ok(Probed { size }) => Ok(size),
-            Err(error) if error.kind == Kind::NotFound => Ok(0),
-            Err(error) => Err(error),
+        if is_web(&place.url) && self.gate.locate(&place.url).await.is_err() {
+            return Ok(0);
         }
+        self.imports.size_at(&place.store, &place.url).await
     }
 }
 
@@ -177,39 +182,48 @@ impl NewLocation {
 
 /// Whether some store takes data that lies at `http:` and `https:` URLs, the only ones that users may name.
 fn takes_http(stores: &Stores) -> bool {
-    stores.list.iter().any(|store| match &store.kind {
-        StoreKind::File(_) => false,
-    })
+    stores.list.iter().any(|store| store.kind == StoreKind::Http)
 }
 
 impl App {
-    /// Has a job give the image its location.
+    /// Has a job give the image its location: it is on record when this returns.
     ///
     /// # Errors
     /// In Glance's order: 404, 409 unless the image is queued, 403 by policy and for users without a store for their
-    /// URLs, 400 for a digest that cannot be one, 409 while another job has the image.
-    pub(crate) async fn add_location(&self, caller: &Identity, id: String, new: NewLocation) -> Result<()> {
+    /// URLs, 400 for a digest that cannot be one and for a URL that may not be asked for, 409 while another job has the image.
+    pub(crate) async fn add_location(
+        &self,
+        caller: &Identity,
+        id: String,
+        new: NewLocation,
+        request_id: Option<String>,
+    ) -> Result<()> {
         let (authority, caller, config) = (self.authority.clone(), caller.clone(), self.config.clone());
-        self.db
-            .write(move |catalog| {
-                let seen = Seen::find(catalog, &caller, &id)?;
-                let status = seen.image.status;
-                if status != Status::Queued {
-                    let text = format!("It's not allowed to add locations if image status is {status}.");
-                    return Err(Error::conflict(text));
-                }
-                seen.require(&authority, "add_image_location", &caller)?;
-                let is_service = caller.roles.iter().chain(&caller.service_roles).any(|role| role == SERVICE_ROLE);
-                let is_for_users = new.url.starts_with("http") && takes_http(&config.stores);
-                if !is_service && !is_for_users {
-                    let text = "http store must be enabled to use location API by normal user.";
-                    return Err(Error::forbidden(text));
-                }
-                new.check_digest()?;
-                require_no_job(&seen.image)?;
-                start_location_import(&seen.image, &new)
-            })
-            .await
+        let is_open = !is_web(&new.url) || self.gate.locate(&new.url).await.is_ok();
+        let recorded = self.db.write(move |catalog| {
+            let seen = Seen::find(catalog, &caller, &id)?;
+            let status = seen.image.status;
+            if status != Status::Queued {
+                let text = format!("It's not allowed to add locations if image status is {status}.");
+                return Err(Error::conflict(text));
+            }
+            seen.require(&authority, "add_image_location", &caller)?;
+            let is_service = caller.roles.iter().chain(&caller.service_roles).any(|role| role == SERVICE_ROLE);
+            let is_for_users = new.url.starts_with("http") && takes_http(&config.stores);
+            if !is_service && !is_for_users {
+                let text = "http store must be enabled to use location API by normal user.";
+                return Err(Error::forbidden(text));
+            }
+            new.check_digest()?;
+            if !is_open {
+                let text = format!("URI for add location does not pass filtering: {}", new.url);
+                return Err(Error::bad_request(text));
+            }
+            require_no_job(&seen.image)?;
+            record_location_import(catalog, &caller, &seen.image, new, request_id)
+        });
+        self.imports.start(recorded.await?);
+        Ok(())
     }
 }
 
@@ -221,11 +235,42 @@ fn require_no_job(image: &Image) -> Result<()> {
     }
 }
 
-/// Starts the job that gives `image` its location: in the caller's transaction, so that the job is on record, and holds
-/// the image, exactly when the client is told so. There are no such jobs yet, so what asks for one is not there.
-fn start_location_import(image: &Image, new: &NewLocation) -> Result<()> {
-    let cause = format!("image {}: no job takes in a location at {} yet", image.id, new.url);
-    Err(Error::not_found(NOT_FOUND_TEXT).caused_by(cause))
+/// Records the job that gives `image` its location, in the caller's transaction, so that it holds the image exactly when the client
+/// is told so. Its id.
+fn record_location_import(
+    catalog: &Changes<'_>,
+    caller: &Identity,
+    image: &Image,
+    new: NewLocation,
+    request_id: Option<String>,
+) -> Result<String> {
+    let job_id = Uuid::new_v4().to_string();
+    if !catalog.lock_for_import(&image.id, &job_id)? {
+        return Err(Error::conflict("Image has active task"));
+    }
+    let validation = match &new.digest {
+        Some((algorithm, value)) => json!({"os_hash_algo": algorithm, "os_hash_value": value}),
+        None => json!({}),
+    };
+    catalog.create_task(&NewTask {
+        id: job_id.clone(),
+        kind: TaskKind::LocationImport,
+        owner: caller.project_id.clone().unwrap_or_default(),
+        image_id: Some(image.id.clone()),
+        request_id,
+        user_id: Some(caller.user_id.clone()).filter(|user| !user.is_empty()),
+        input: json!({"image_id": image.id, "loc_url": new.url, "validation_data": validation}),
+    })?;
+    let plan = Plan {
+        method: Method::Location,
+        stores: Vec::new(),
+        all_must_succeed: true,
+        uri: Some(new.url),
+        makes_image: false,
+        digest: new.digest,
+    };
+    catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
+    Ok(job_id)
 }
 
 /// The error for a location that clients may not add, or where nothing lies.
@@ -287,7 +332,7 @@ mod tests {
         let mut image = plain_image();
         assert_eq!(require_no_job(&image), Ok(()));
         image.properties.push((IMPORT_LOCK.to_owned(), "task".to_owned()));
-        assert_eq!(require_no_job(&image).map_err(|error| error.kind), Err(Kind::Conflict));
+        assert_eq!(require_no_job(&image).map_err(|error| error.kind), Err(common::Kind::Conflict));
     }
 
     #[test]

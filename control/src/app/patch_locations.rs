@@ -11,6 +11,7 @@ use super::fields;
 use super::locations::invalid_location;
 use super::patch::{Change, Op};
 use super::quota;
+use crate::uploads::require_formats;
 
 /// What of the site decides about locations.
 pub(crate) struct Site<'a> {
@@ -236,20 +237,9 @@ fn take_in(image: &mut Image, size: Option<u64>, digests: &Digests) -> Result<()
         return Ok(());
     }
     digests.give(image);
-    require_formats(image)?;
+    require_formats(&image.disk_format, &image.container_format)?;
     image.status = Status::Active;
     Ok(())
-}
-
-fn require_formats(image: &Image) -> Result<()> {
-    let is_missing = |format: &Option<String>| format.as_deref().is_none_or(str::is_empty);
-    let missing = match (is_missing(&image.disk_format), is_missing(&image.container_format)) {
-        (false, false) => return Ok(()),
-        (true, true) => "Properties disk_format, container_format",
-        (true, false) => "Property disk_format",
-        (false, true) => "Property container_format",
-    };
-    Err(Error::bad_request(format!("{missing} must be set prior to saving data.")))
 }
 
 #[cfg(test)]

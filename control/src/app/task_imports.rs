@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::App;
 use crate::imports::{Method, Plan, expiry};
+use crate::uploads::require_formats;
 
 /// Keys that the input must have.
 const REQUIRED: [&str; 3] = ["import_from", "import_from_format", "image_properties"];
@@ -39,7 +40,7 @@ impl App {
         let missing = REQUIRED.iter().find(|key| wanted.input.get(**key).is_none());
         let new = match missing {
             Some(key) => Err(Error::bad_request(format!("Input does not contain '{key}' field"))),
-            None => new.and_then(require_formats),
+            None => new.and_then(|new| require_formats(&new.disk_format, &new.container_format).map(|_| new)),
         };
         let (config, owner) = (self.config.clone(), caller.project_id.clone().unwrap_or_default());
         let task = NewTask {
@@ -60,6 +61,7 @@ impl App {
                 all_must_succeed: true,
                 uri: Some(uri.clone()),
                 makes_image: true,
+                digest: None,
             };
             let begun = match &new {
                 Ok(new) => begin(catalog, &task.id, new, &plan),
@@ -94,18 +96,6 @@ impl App {
         match self.gate.locate(shown).await {
             Ok(_) => Ok(shown.to_owned()),
             Err(_) => Err(Error::bad_request(format!("URI for legacy import task does not pass filtering: {shown}"))),
-        }
-    }
-}
-
-fn require_formats(new: NewImage) -> Result<NewImage> {
-    let formats = [("disk_format", &new.disk_format), ("container_format", &new.container_format)];
-    let missing: Vec<&str> = formats.iter().filter(|(_, format)| format.is_none()).map(|(name, _)| *name).collect();
-    match &missing[..] {
-        [] => Ok(new),
-        [one] => Err(Error::bad_request(format!("Property {one} must be set prior to saving data."))),
-        several => {
-            Err(Error::bad_request(format!("Properties {} must be set prior to saving data.", several.join(", "))))
         }
     }
 }

@@ -9,7 +9,7 @@ use common::{Error, Result};
 use serde_json::Map;
 use uuid::Uuid;
 
-use super::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_stores, result_of, without_stores};
+use super::{FAILED_STORES, IMPORTING_STORES, Method, Plan, location, merge_stores, result_of, without_stores};
 use crate::uploads::staged_url;
 
 /// What users are told whose lock another import took.
@@ -37,6 +37,11 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
         uploads.iter().filter(|upload| ids.contains(&upload.upload_id)).map(|upload| upload.store.clone()).collect()
     };
     match &end.outcome {
+        // It is tried again, some times.
+        JobOutcome::Failed { .. } if plan.method == Method::Location => Ok(()),
+        JobOutcome::Stored { findings, .. } if plan.method == Method::Location => {
+            location::conclude(catalog, config, &job, &plan, findings)
+        }
         JobOutcome::Failed { reason, sinks } => {
             let failed = stores_of(sinks);
             // Without a culprit among the stores all of them have failed.
@@ -121,6 +126,7 @@ pub(super) fn undone(catalog: &Changes<'_>, config: &Config, job: &JobRecord) ->
         && image.status == Status::Importing
     {
         match Plan::from_record(job) {
+            Ok(plan) if plan.method == Method::Location => location::undo(catalog, &image, &plan)?,
             Ok(Plan { makes_image: true, .. }) => catalog.delete_image(&image.id)?,
             _ => catalog.set_status(&image.id, &[Status::Importing], Status::Queued)?,
         }
@@ -129,7 +135,7 @@ pub(super) fn undone(catalog: &Changes<'_>, config: &Config, job: &JobRecord) ->
 }
 
 /// The image, if it is there and locked for this job; else why it is not ours.
-fn mine(catalog: &Changes<'_>, job: &JobRecord) -> Result<std::result::Result<Image, &'static str>> {
+pub(super) fn mine(catalog: &Changes<'_>, job: &JobRecord) -> Result<std::result::Result<Image, &'static str>> {
     Ok(match catalog.image(&job.image_id)? {
         None => Err(JOB_IMAGE_GONE),
         Some(image) if image.property(common::catalog::IMPORT_LOCK) == Some(job.job_id.as_str()) => Ok(image),
@@ -146,7 +152,7 @@ fn is_same(image: &Image, size: u64, findings: &Findings) -> bool {
 /// None of the plan's stores is waited for any more, and `failed` did not take the data. Stores have names only where there are
 /// several; who had the image made for the import cannot ask for it before.
 fn note_stores(catalog: &Changes<'_>, config: &Config, image: &Image, plan: &Plan, failed: &[String]) -> Result<()> {
-    if plan.makes_image {
+    if plan.makes_image || plan.method == Method::Location {
         return Ok(());
     }
     let importing = without_stores(image.property(IMPORTING_STORES), &plan.stores);
@@ -156,7 +162,7 @@ fn note_stores(catalog: &Changes<'_>, config: &Config, image: &Image, plan: &Pla
 }
 
 /// The last of a job: its lock, its task, and its record.
-fn finish(
+pub(super) fn finish(
     catalog: &Changes<'_>,
     config: &Config,
     job: &JobRecord,

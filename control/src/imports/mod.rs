@@ -10,6 +10,7 @@
 //! - it failed: once the last of its uploads is undone, its task ends and the image is what it was.
 
 mod conclude;
+mod location;
 mod plan;
 
 use std::collections::HashMap;
@@ -163,9 +164,8 @@ impl Imports {
                 }
                 Ok(Next::Undoing) => {
                     turn = None;
-                    if pause == PAUSE_MIN {
-                        self.shared.uploads.wake_reaper();
-                    }
+                    // Each time: the data plane may have counted the upload as running when it was looked at last.
+                    self.shared.uploads.wake_reaper();
                     tokio::time::sleep(pause).await;
                     pause = pause.saturating_mul(2).min(PAUSE_MAX);
                 }
@@ -210,7 +210,16 @@ impl Imports {
                 self.shared.db.write(move |catalog| conclude::undone(catalog, &config, &job)).await?;
                 Ok(Next::Over)
             }
-            Some(job) => Ok(Next::Begin(job)),
+            Some(job) => {
+                // A job that fills nothing runs under its own id, if it does.
+                if job.plan["method"] == Method::Location.as_str() {
+                    let status: DataplaneStatus = self.shared.dataplane.call(ToDataplane::Status).await?;
+                    if status.uploads.contains(&job.job_id) {
+                        return Ok(Next::Running);
+                    }
+                }
+                Ok(Next::Begin(job))
+            }
         }
     }
 
@@ -236,6 +245,9 @@ impl Imports {
                 return Ok(Next::Step);
             }
         };
+        if plan.method == Method::Location {
+            return self.begin_location(job, plan).await;
+        }
         let image_id = job.image_id.clone();
         let image = self.shared.db.read(move |catalog| catalog.image(&image_id)).await?;
         let size = image.as_ref().and_then(|image| image.size);
@@ -301,7 +313,7 @@ fn open(
     let source = source(&image, &config.stores, plan)?;
     let hash_algo = match plan.method {
         Method::CopyImage => image.os_hash_algo.clone(),
-        Method::GlanceDirect | Method::WebDownload => None,
+        Method::GlanceDirect | Method::WebDownload | Method::Location => None,
     };
     let examination = examination(&image, hash_algo.unwrap_or_else(|| config.api.hashing_algorithm.clone()))?;
     let owner = image.owner.as_deref();
@@ -347,6 +359,7 @@ fn source(image: &Image, stores: &Stores, plan: &Plan) -> Result<JobSource> {
             let url = plan.uri.clone().ok_or_else(|| Error::internal("a download without a URL"))?;
             Ok(JobSource::Web { url })
         }
+        Method::Location => Err(Error::internal("a location has its data where it is")),
         Method::CopyImage => {
             let best = *in_order(image, stores)
                 .first()

@@ -21,6 +21,8 @@ pub(crate) enum Method {
     WebDownload,
     /// From a store that has it into others.
     CopyImage,
+    /// Nothing is moved: the image gets a location whose data is somewhere, and its digests. No method of the API's import.
+    Location,
 }
 
 impl Method {
@@ -33,12 +35,13 @@ impl Method {
             Method::GlanceDirect => crate::uploads::GLANCE_DIRECT,
             Method::WebDownload => "web-download",
             Method::CopyImage => "copy-image",
+            Method::Location => "location",
         }
     }
 
-    /// Whether the image has no data before.
+    /// Whether it brings the first data of an image into stores.
     pub(crate) fn is_first(self) -> bool {
-        self != Method::CopyImage
+        matches!(self, Method::GlanceDirect | Method::WebDownload)
     }
 }
 
@@ -51,12 +54,15 @@ pub(crate) struct Plan {
     pub(crate) stores: Vec<String>,
     /// Whether the failure of one is that of all.
     pub(crate) all_must_succeed: bool,
-    /// Where the data is, for [`Method::WebDownload`].
+    /// Where the data is, for [`Method::WebDownload`] and [`Method::Location`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) uri: Option<String>,
     /// Whether the image was made for this import: without its data there is none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) makes_image: bool,
+    /// What the data of a location must be: the name of a digest, and its value in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<(String, String)>,
 }
 
 impl Plan {
@@ -118,6 +124,7 @@ mod tests {
             all_must_succeed: false,
             uri: None,
             makes_image: false,
+            digest: None,
         };
         let record = JobRecord {
             job_id: "j".into(),

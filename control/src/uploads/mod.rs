@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use common::authorise::Authority;
 use common::catalog::{Aborted, Changes, Commit, CommitFindings, Committed, NewUpload, Purpose};
-use common::config::{Config, StoreConfig, StoreKind};
+use common::config::{Config, FileStore, StoreConfig, StoreKind};
 use common::identity::Identity;
 use common::model::{Image, Status};
 use common::rpc::{CommitUpload, Examination, Findings, OpenUpload, UploadTarget, UploadTicket};
@@ -277,18 +277,23 @@ fn require_queued(image: &Image, to: Status) -> Result<()> {
 /// # Errors
 /// 400 for an image that does not say what it is.
 pub(crate) fn examination(image: &Image, hash_algo: String) -> Result<Examination> {
+    let (disk_format, container_format) = require_formats(&image.disk_format, &image.container_format)?;
+    Ok(Examination { hash_algo, disk_format, container_format })
+}
+
+/// Both formats of an image, which it must have before it has data.
+///
+/// # Errors
+/// 400 that names what is missing.
+pub(crate) fn require_formats(disk: &Option<String>, container: &Option<String>) -> Result<(String, String)> {
     let given = |format: &Option<String>| format.clone().filter(|format| !format.is_empty());
-    match (given(&image.disk_format), given(&image.container_format)) {
-        (Some(disk_format), Some(container_format)) => Ok(Examination { hash_algo, disk_format, container_format }),
-        (disk, container) => {
-            let missing = match (disk, container) {
-                (None, None) => "Properties disk_format, container_format",
-                (None, _) => "Property disk_format",
-                _ => "Property container_format",
-            };
-            Err(Error::bad_request(format!("{missing} must be set prior to saving data.")))
-        }
-    }
+    let missing = match (given(disk), given(container)) {
+        (Some(disk), Some(container)) => return Ok((disk, container)),
+        (None, None) => "Properties disk_format, container_format",
+        (None, _) => "Property disk_format",
+        _ => "Property container_format",
+    };
+    Err(Error::bad_request(format!("{missing} must be set prior to saving data.")))
 }
 
 /// Metadata of the location to come: which store it is in, where there are several.
@@ -302,8 +307,10 @@ pub(crate) fn location_metadata(multi: bool, store: &str) -> Map<String, Value> 
 /// # Errors
 /// 400 for an id that cannot be a file's name.
 pub(crate) fn staged_url(staging: &StoreConfig, image_id: &str) -> Result<String> {
-    let StoreKind::File(file) = &staging.kind;
-    let Some(dir) = file.dirs.first() else { return Err(Error::internal("the staging store has no directory")) };
+    let StoreKind::File(FileStore { dirs, .. }) = &staging.kind else {
+        return Err(Error::internal("the staging store has no files"));
+    };
+    let Some(dir) = dirs.first() else { return Err(Error::internal("the staging store has no directory")) };
     place::url(&dir.path, image_id)
 }
 

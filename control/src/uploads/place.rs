@@ -25,9 +25,12 @@ pub(super) fn store<'c>(stores: &'c Stores, named: Option<&str>) -> Result<&'c S
 /// nothing for the catalog's thread.
 ///
 /// # Errors
-/// 413 when no directory has room.
+/// 413 when no directory has room, 410 for a store that cannot be written to.
 pub(super) async fn directory(store: &StoreConfig, size: Option<u64>, room: &Room) -> Result<PathBuf> {
-    let StoreKind::File(file) = &store.kind;
+    let StoreKind::File(file) = &store.kind else {
+        let text = "Error in store configuration. Adding images to store is disabled.";
+        return Err(Error::new(Kind::Gone, text));
+    };
     if let [only] = file.dirs.as_slice() {
         // Nothing to choose: whether it has room shows when the data comes.
         return Ok(only.path.clone());
@@ -130,7 +133,7 @@ mod tests {
     fn of_equal_priority_the_emptier_one_is_taken() {
         let paths = ["/a", "/b", "/c", "/d"].map(Path::new);
         let store = file("a", &[(paths[0], 7), (paths[1], 7), (paths[2], 7), (paths[3], 1)]);
-        let StoreKind::File(store) = &store.kind;
+        let StoreKind::File(store) = &store.kind else { panic!("not a file store") };
         let best = |free: [Option<u64>; 4], needed| best(store, &free, needed);
         assert_eq!(best([Some(5), Some(9), Some(9), Some(99)], 5), Some(paths[1]));
         assert_eq!(best([Some(5), None, Some(4), Some(99)], 5), Some(paths[0]));

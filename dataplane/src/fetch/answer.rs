@@ -3,6 +3,7 @@
 use std::io;
 
 use common::http::head::Body as Framing;
+use common::http::range::ByteRange;
 
 use crate::http::body::Body;
 use crate::http::input::Input;
@@ -16,6 +17,8 @@ pub(crate) struct Answer {
     rest: Vec<u8>,
     length: Option<u64>,
     chunked: bool,
+    /// Where the body begins in what lies there.
+    start: u64,
 }
 
 impl Answer {
@@ -23,14 +26,32 @@ impl Answer {
     ///
     /// # Errors
     /// `InvalidData` when the length of the body can be read in two ways.
-    pub(super) fn new(conn: Conn, fields: &Fields, rest: Vec<u8>) -> io::Result<Self> {
+    pub(super) fn whole(conn: Conn, fields: &Fields, rest: Vec<u8>) -> io::Result<Self> {
         let (length, chunked) = framing(fields)?;
-        Ok(Answer { conn, rest, length, chunked })
+        Ok(Answer { conn, rest, length, chunked, start: 0 })
+    }
+
+    /// The same for an answer that has `range` only.
+    ///
+    /// # Errors
+    /// `InvalidData` also when it is another range.
+    pub(super) fn of_range(conn: Conn, fields: &Fields, rest: Vec<u8>, range: ByteRange) -> io::Result<Self> {
+        let expected = format!("bytes {}-{}/", range.start, range.end - 1);
+        let given = response::value(fields, "content-range").unwrap_or_default();
+        if !given.starts_with(expected.as_bytes()) {
+            return Err(malformed("another range than the one that was asked for"));
+        }
+        Ok(Answer { start: range.start, ..Answer::whole(conn, fields, rest)? })
     }
 
     /// Bytes of the body, where the server says so.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
+    }
+
+    /// Where the body begins in what lies there: servers need not know ranges.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
     }
 
     /// Bytes that came behind the head, to be read first; once.

@@ -11,6 +11,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use common::http::range::ByteRange;
 use common::outbound::{Scheme, Target};
 use common::rpc::{Located, ToControl};
 use http::StatusCode;
@@ -65,21 +66,21 @@ pub(crate) enum FetchError {
     TimedOut,
 }
 
-/// Asks for `url` and reads the head of the answer.
+/// Asks for `url`, or for a range of what lies there, and reads the head of the answer.
 ///
 /// # Errors
 /// [`FetchError`], after the same time whatever the reason.
-pub(crate) async fn get(shard: &Shard, url: &str) -> Result<Answer, FetchError> {
+pub(crate) async fn get(shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Answer, FetchError> {
     let begun = Instant::now();
     let limit = shard.config.dataplane.fetch_answer_timeout;
-    let answer = timeout(limit, follow(shard, url)).await.unwrap_or(Err(FetchError::TimedOut));
+    let answer = timeout(limit, follow(shard, url, range)).await.unwrap_or(Err(FetchError::TimedOut));
     if answer.is_err() {
         sleep(limit.saturating_sub(begun.elapsed())).await;
     }
     answer
 }
 
-async fn follow(shard: &Shard, url: &str) -> Result<Answer, FetchError> {
+async fn follow(shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Answer, FetchError> {
     let mut url = url.to_owned();
     let mut secure = false;
     for _ in 0..=REDIRECTS_MAX {
@@ -90,10 +91,14 @@ async fn follow(shard: &Shard, url: &str) -> Result<Answer, FetchError> {
         secure |= target.scheme == Scheme::Https;
         let Located { addresses } = shard.control.call(ToControl::Locate { url }).await?;
         let conn = connect(shard, &target, &addresses).await?;
-        conn.send_all(request_head(&target).as_bytes()).await?;
+        conn.send_all(request_head(&target, range).as_bytes()).await?;
         let (status, fields, rest) = read_head(&conn).await?;
         match status {
-            StatusCode::OK => return Ok(Answer::new(conn, &fields, rest)?),
+            StatusCode::OK => return Ok(Answer::whole(conn, &fields, rest)?),
+            StatusCode::PARTIAL_CONTENT => {
+                let range = range.ok_or(FetchError::Status(status))?;
+                return Ok(Answer::of_range(conn, &fields, rest, range)?);
+            }
             StatusCode::MOVED_PERMANENTLY
             | StatusCode::FOUND
             | StatusCode::SEE_OTHER
@@ -129,10 +134,11 @@ async fn connect_to(shard: &Shard, target: &Target, address: SocketAddr) -> Resu
 }
 
 /// As little as will do. The data is wanted as it is, on a connection of its own.
-fn request_head(target: &Target) -> String {
+fn request_head(target: &Target, range: Option<ByteRange>) -> String {
+    let range = range.map_or_else(String::new, |range| format!("Range: bytes={}-{}\r\n", range.start, range.end - 1));
     format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: vitrine/{}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n\
-         Connection: close\r\n\r\n",
+         {range}Connection: close\r\n\r\n",
         target.path,
         target.authority(),
         env!("CARGO_PKG_VERSION")

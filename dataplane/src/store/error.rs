@@ -30,6 +30,12 @@ pub(crate) enum StoreError {
     /// The URI is not one of this store.
     #[error("not a place of this store: {0}")]
     Foreign(String),
+    /// Nothing can be written there.
+    #[error("the store cannot be written to")]
+    ReadOnly,
+    /// Whoever has the data does not give it.
+    #[error("the data cannot be had: {0}")]
+    Away(String),
     /// Anything else.
     #[error("{0}")]
     Broken(io::Error),
@@ -66,6 +72,10 @@ impl From<StoreError> for Error {
             StoreError::Foreign(_) => {
                 Error::new(Kind::Unavailable, "The image data lies in a store that is not configured here.")
             }
+            StoreError::ReadOnly => {
+                Error::new(Kind::Gone, "Error in store configuration. Adding images to store is disabled.")
+            }
+            StoreError::Away(_) => Error::new(Kind::Unavailable, "The image data cannot be read from its store."),
             StoreError::Broken(_) => Error::new(Kind::Internal, common::error::INTERNAL_TEXT),
         };
         answer.caused_by(error)

@@ -6,17 +6,21 @@
 
 mod error;
 mod file;
+mod http;
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use common::config::{self, STAGING_STORE, StoreKind};
+use common::http::range::ByteRange;
 
 pub(crate) use error::{StoreError, exhausted};
 use file::{FileStore, FileWriter};
 
+use crate::fetch::Answer;
 use crate::io::{File, Frozen, Writing};
 use crate::metrics::{CoreMetrics, Path, StoreWork};
+use crate::shard::Shard;
 
 /// All stores of this server, the staging area among them.
 #[derive(Debug)]
@@ -36,6 +40,7 @@ pub(crate) struct Store {
 #[derive(Debug)]
 enum Driver {
     File(FileStore),
+    Http,
 }
 
 /// An image that is open for reading.
@@ -48,6 +53,8 @@ pub(crate) enum Source {
         /// Its length in bytes.
         size: u64,
     },
+    /// What another server sends, of all that it has or of the range that was asked for.
+    Web(Box<Answer>),
 }
 
 /// A place that is being written.
@@ -81,6 +88,7 @@ impl Stores {
             .map(|(index, config)| {
                 let driver = match &config.kind {
                     StoreKind::File(file) => Driver::File(FileStore::new(file)),
+                    StoreKind::Http => Driver::Http,
                 };
                 Store { id: config.id.clone(), index, driver }
             })
@@ -127,10 +135,11 @@ impl Stores {
                 };
                 file.prepare(option).map_err(|problem| format!("store {}: {problem}", store.id))
             }
+            Driver::Http => Ok(()),
         })?;
         let mut known: HashMap<(u64, u64), &str> = HashMap::new();
         for store in &self.list {
-            let Driver::File(file) = &store.driver;
+            let Driver::File(file) = &store.driver else { continue };
             for identity in file.identities().map_err(|problem| format!("store {}: {problem}", store.id))? {
                 if let Some(other) = known.insert(identity, &store.id)
                     && other != store.id
@@ -146,16 +155,20 @@ impl Stores {
 impl Store {
     /// Whether `url` can be a place of this store.
     fn has_place(&self, url: &str) -> bool {
-        let Driver::File(driver) = &self.driver;
-        driver.holds(url)
+        match &self.driver {
+            Driver::File(driver) => driver.holds(url),
+            Driver::Http => http::holds(url),
+        }
     }
 
-    /// Opens the image at `url` for reading.
-    pub(crate) async fn open(&self, url: &str, metrics: &CoreMetrics) -> Result<Source, StoreError> {
+    /// Opens the image at `url` for reading. `range`: what will be read of it, if not all.
+    pub(crate) async fn open(&self, shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Source, StoreError> {
         let begun = Instant::now();
-        let Driver::File(driver) = &self.driver;
-        let opened = driver.open(url).await;
-        metrics.store_work(self.index, StoreWork::Open, begun.elapsed());
+        let opened = match &self.driver {
+            Driver::File(driver) => driver.open(url).await,
+            Driver::Http => http::open(shard, url, range).await,
+        };
+        shard.metrics.store_work(self.index, StoreWork::Open, begun.elapsed());
         opened
     }
 
@@ -165,8 +178,8 @@ impl Store {
         placement: Placement<'_>,
         metrics: &'a CoreMetrics,
     ) -> Result<Writer<'a>, StoreError> {
+        let Driver::File(driver) = &self.driver else { return Err(StoreError::ReadOnly) };
         let begun = Instant::now();
-        let Driver::File(driver) = &self.driver;
         let file = driver.create(placement).await;
         metrics.store_work(self.index, StoreWork::Create, begun.elapsed());
         Ok(Writer { store: self, metrics, file: file? })
@@ -174,22 +187,23 @@ impl Store {
 
     /// Removes what the upload `upload_id` left unfinished, and nothing else. Nothing there is fine.
     pub(crate) async fn discard(&self, url: &str, upload_id: &str, metrics: &CoreMetrics) -> Result<(), StoreError> {
+        let Driver::File(driver) = &self.driver else { return Ok(()) };
         let begun = Instant::now();
-        let Driver::File(driver) = &self.driver;
         let removed = driver.discard(url, upload_id).await;
         metrics.store_work(self.index, StoreWork::Remove, begun.elapsed());
         removed
     }
 
-    /// Removes what lies at `url`, and what the upload `upload_id` left unfinished there. Nothing there is fine.
+    /// Removes what lies at `url`, and what the upload `upload_id` left unfinished there. Nothing there is fine; what others have stays
+    /// theirs.
     pub(crate) async fn remove(
         &self,
         url: &str,
         upload_id: Option<&str>,
         metrics: &CoreMetrics,
     ) -> Result<(), StoreError> {
+        let Driver::File(driver) = &self.driver else { return Ok(()) };
         let begun = Instant::now();
-        let Driver::File(driver) = &self.driver;
         let removed = driver.remove(url, upload_id).await;
         metrics.store_work(self.index, StoreWork::Remove, begun.elapsed());
         removed

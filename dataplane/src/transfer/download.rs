@@ -19,11 +19,12 @@ use common::{Error, Result};
 use http::{StatusCode, header};
 
 use super::path::{self, Choice, Facts};
+use super::relay;
 use crate::connection::{Answered, Request, answer_error};
 use crate::http::body::Body;
 use crate::http::input::Input;
 use crate::http::reply::ReplyHead;
-use crate::io::{Conn, File, Progress, send_file};
+use crate::io::{Conn, Progress, send_file};
 use crate::metrics::{Direction, Path};
 use crate::shard::Shard;
 use crate::store::{Source, Store, StoreError};
@@ -41,7 +42,7 @@ enum Decision<'a> {
 /// Data that is ready to be sent.
 struct Delivery<'a> {
     store: &'a Store,
-    file: File,
+    source: Source,
     size: u64,
     range: Option<ByteRange>,
     checksum: Option<String>,
@@ -98,20 +99,39 @@ async fn decide<'a>(shard: &'a Shard, request: &Request<'_>, image_id: &str) -> 
     if image.locations.is_empty() {
         return Ok(Decision::Empty);
     }
-    let Some((store, source)) = open_first(shard, &image, &preferred).await? else { return Ok(Decision::Empty) };
-    let Source::File { file, size: stored } = source;
-    let size = image.size.unwrap_or(stored);
-    if stored < size {
-        return Err(Error::internal(format!("image {image_id}: its store has {stored} of {size} bytes")));
-    }
-    let field = |name| request.head.header(&name);
     let tag = entity_tag(&image);
-    let range = match conditional::evaluate(&request.head.headers, tag.as_deref())? {
-        Verdict::NotModified => return Ok(Decision::Unchanged(tag)),
-        Verdict::Whole => None,
-        Verdict::Proceed => range::wanted(field(header::RANGE), field(header::CONTENT_RANGE), size)?,
+    let wanted = |size| wanted(request, tag.as_deref(), size);
+    // Where the size is known, a store need not be asked for more than is wanted; what is wrong with the request is told after it was.
+    let early = image.size.map(&wanted);
+    let range = early.as_ref().and_then(|early| early.as_ref().ok()).and_then(|wanted| wanted.as_ref()?.as_ref());
+    let Some((store, source)) = open_first(shard, &image, &preferred, range.copied()).await? else {
+        return Ok(Decision::Empty);
     };
-    Ok(Decision::Data(Box::new(Delivery { store, file, size, range, checksum: image.checksum, tag })))
+    let stored = match &source {
+        Source::File { size, .. } => Some(*size),
+        Source::Web(answer) => answer.length().map(|length| answer.start() + length),
+    };
+    let size = image.size.or(stored).unwrap_or(0);
+    let needed = range.map_or(size, |range| range.end);
+    if stored.is_some_and(|stored| stored < needed) {
+        return Err(Error::internal(format!("image {image_id}: its store has {stored:?} of {size} bytes")));
+    }
+    match early.unwrap_or_else(|| wanted(size))? {
+        None => Ok(Decision::Unchanged(tag)),
+        Some(range) => {
+            Ok(Decision::Data(Box::new(Delivery { store, source, size, range, checksum: image.checksum, tag })))
+        }
+    }
+}
+
+/// Which range of an image of `size` bytes the client wants, `Some(None)` for all of it; `None` when it has the data already.
+fn wanted(request: &Request<'_>, tag: Option<&str>, size: u64) -> Result<Option<Option<ByteRange>>> {
+    let field = |name| request.head.header(&name);
+    match conditional::evaluate(&request.head.headers, tag)? {
+        Verdict::NotModified => Ok(None),
+        Verdict::Whole => Ok(Some(None)),
+        Verdict::Proceed => range::wanted(field(header::RANGE), field(header::CONTENT_RANGE), size).map(Some),
+    }
 }
 
 /// The stores from which the client would rather have the data, by the parameter `prefer`; the last one counts.
@@ -159,13 +179,18 @@ fn require_configured(stores: &Stores, preferred: &[String]) -> Result<()> {
 }
 
 /// The first location that can be opened, those in `preferred` stores before others. `None` where no store has the data.
-async fn open_first<'a>(shard: &'a Shard, image: &Image, preferred: &[String]) -> Result<Option<(&'a Store, Source)>> {
+async fn open_first<'a>(
+    shard: &'a Shard,
+    image: &Image,
+    preferred: &[String],
+    range: Option<ByteRange>,
+) -> Result<Option<(&'a Store, Source)>> {
     let mut failure = None;
     let holding = |location: &Location| shard.shared.stores.holding(location.store(), &location.url);
     let store = |location: &Location| shard.config.stores.list.get(holding(location)?.index);
     for location in in_order(&image.locations, preferred, store) {
         let opened = match holding(location) {
-            Some(store) => store.open(&location.url, &shard.metrics).await.map(|source| (store, source)),
+            Some(store) => store.open(shard, &location.url, range).await.map(|source| (store, source)),
             None => Err(StoreError::Foreign(location.url.clone())),
         };
         match opened {
@@ -212,7 +237,10 @@ async fn send(
         false => conn.send_with_more_to_come(&head).await?,
     }
     shard.metrics.first_byte(begun.elapsed());
-    let sent = send_file(conn, delivery.file, span, choice.options, &progress).await;
+    let sent = match delivery.source {
+        Source::File { file, .. } => send_file(conn, file, span, choice.options, &progress).await,
+        Source::Web(answer) => relay::send(shard, conn, *answer, span, &progress).await,
+    };
     let path = choice.options.path;
     shard.metrics.bytes(delivery.store.index, Path::Sent(path), progress.get());
     tracing::info!(
@@ -237,10 +265,11 @@ async fn send(
 
 /// The way of the bytes.
 fn choose(shard: &Shard, conn: &Conn, delivery: &Delivery<'_>, span: &Range<u64>) -> Choice {
+    let Source::File { file, .. } = &delivery.source else { return path::relayed() };
     let facts = Facts {
         image_bytes: delivery.size,
         bytes: span.end - span.start,
-        cached: &|| delivery.file.is_cached(span.start),
+        cached: &|| file.is_cached(span.start),
         kernel_sends: conn.sends_files(),
         encrypted: conn.tls().is_some(),
         local: &|| conn.is_local(),

@@ -1,4 +1,4 @@
-//! A job: data from one place to others, read once, whatever the number of places.
+//! A job: data from one place to others, read once, whatever the number of places; or only looked at.
 //!
 //! Each place is an upload to control, so that what a job leaves unfinished is removed as that of an upload is: nothing is removed
 //! here. From [`begin`] to control's acknowledgement of the outcome the uploads count as running.
@@ -34,15 +34,19 @@ const SHORTAGE_PATIENCE: Duration = Duration::from_secs(1);
 /// 503 when the core has too much mail.
 pub(crate) fn begin(shared: &Shared, job: Job) -> Result<(), Error> {
     let (core, mail) = shared.spread.next_for_a_job().ok_or_else(|| Error::internal("there is no core"))?;
-    for sink in &job.sinks {
-        shared.uploads.begin(&sink.upload_id, mail.clone());
-    }
-    let ids: Vec<String> = job.sinks.iter().map(|sink| sink.upload_id.clone()).collect();
+    let ids: Vec<String> = running_ids(&job).map(str::to_owned).collect();
+    ids.iter().for_each(|id| shared.uploads.begin(id, mail.clone()));
     mail.post(CoreEvent::Job(Box::new(job))).map_err(|_| {
         ids.iter().for_each(|id| shared.uploads.end(id));
         let retry = shared.config.control.retry_after_seconds;
         Error::unavailable("The data plane is busy.", retry).caused_by(format!("core {core} has too much mail"))
     })
+}
+
+/// What a job runs as: its uploads, or its own id where it fills nothing.
+fn running_ids(job: &Job) -> impl Iterator<Item = &str> {
+    let own = job.sinks.is_empty().then_some(job.job_id.as_str());
+    job.sinks.iter().map(|sink| sink.upload_id.as_str()).chain(own)
 }
 
 /// Does the job, and tells control what came of it.
@@ -79,14 +83,14 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     fn begin(shard: &'a Shard, job: &'a Job) -> Self {
-        job.sinks.iter().for_each(|sink| shard.begin_upload(&sink.upload_id));
+        running_ids(job).for_each(|id| shard.begin_upload(id));
         Running { shard, job }
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.job.sinks.iter().for_each(|sink| self.shard.end_upload(&sink.upload_id));
+        running_ids(self.job).for_each(|id| self.shard.end_upload(id));
     }
 }
 
@@ -132,7 +136,7 @@ async fn move_data(shard: &Shard, job: &Job, progress: &Progress) -> Option<JobO
     })
 }
 
-/// The size, what was found out, and the uploads of the places that hold it; at least one.
+/// The size, what was found out, and the uploads of the places that hold it; at least one, if there are any.
 async fn try_move(
     shard: &Shard,
     job: &Job,
@@ -188,7 +192,7 @@ async fn copy(
     let depth = NonZeroUsize::new(shard.config.dataplane.upload_buffers_count).unwrap_or(NonZeroUsize::MIN);
     let mut filling: Vec<Filling<'_>> =
         targets.iter().map(|target| (target, Writes::new(&target.writer, depth.get()))).collect();
-    let first = job.sinks.first().map_or("", |sink| sink.upload_id.as_str());
+    let first = running_ids(job).next().unwrap_or_default();
     let limit = shard.config.dataplane.fetch_timeout.filter(|_| matches!(origin, Origin::Web(_)));
     let reading = origin.read(shard.config.dataplane.body_min_rate_bytes_per_second, progress);
     let filled = async {
@@ -214,7 +218,7 @@ async fn copy(
             Err(error) => losses.note(target.sink, error)?,
         }
     }
-    if stored.is_empty() {
+    if stored.is_empty() && !job.sinks.is_empty() {
         return Err(nowhere());
     }
     Ok((size, findings, stored))
@@ -235,7 +239,7 @@ async fn fill(
     let mut size = 0;
     loop {
         let buffer = loop {
-            if filling.is_empty() {
+            if filling.is_empty() && !job.sinks.is_empty() {
                 return Err(nowhere());
             }
             match timeout(SHORTAGE_PATIENCE, pool.get()).await {

@@ -6,5 +6,6 @@ pub(crate) mod job;
 mod origin;
 pub(crate) mod path;
 pub(crate) mod receive;
+mod relay;
 pub(crate) mod upload;
 pub(crate) mod writes;

@@ -34,10 +34,12 @@ impl Origin {
                 let Some(store) = shard.shared.stores.holding(Some(store), url) else {
                     return Err(StoreError::Foreign(url.clone()).into());
                 };
-                let Source::File { file, .. } = store.open(url, &shard.metrics).await?;
-                Ok(Origin::File(file.direct_if_possible()))
+                Ok(match store.open(shard, url, None).await? {
+                    Source::File { file, .. } => Origin::File(file.direct_if_possible()),
+                    Source::Web(answer) => Origin::Web(answer),
+                })
             }
-            JobSource::Web { url } => match fetch::get(shard, url).await {
+            JobSource::Web { url } => match fetch::get(shard, url, None).await {
                 Ok(answer) => Ok(Origin::Web(Box::new(answer))),
                 Err(FetchError::Refused(error)) if is_away(&error) => {
                     Err(StoreError::Exhausted(std::io::Error::other(error)).into())
@@ -59,11 +61,7 @@ impl Origin {
     pub(super) fn read<'a>(&'a mut self, rate: u64, progress: &'a Progress) -> Reading<'a> {
         match self {
             Origin::File(file) => Reading::File(file, progress),
-            Origin::Web(answer) => {
-                let rest = answer.take_rest();
-                let (input, body) = answer.read(rest);
-                Reading::Web(Box::new((input, body, Pace::new(rate, progress))))
-            }
+            Origin::Web(answer) => Reading::web(answer, rate, progress),
         }
     }
 }
@@ -74,7 +72,14 @@ pub(super) enum Reading<'a> {
     Web(Box<(Input<'a>, Body, Pace<'a>)>),
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    /// Begins to read the answer of another server; once.
+    pub(super) fn web(answer: &'a mut Answer, rate: u64, progress: &'a Progress) -> Self {
+        let rest = answer.take_rest();
+        let (input, body) = answer.read(rest);
+        Reading::Web(Box::new((input, body, Pace::new(rate, progress))))
+    }
+
     /// Fills `buffer` with what lies at `offset`, where the last one ended. Less than it has room for is the end.
     ///
     /// # Errors

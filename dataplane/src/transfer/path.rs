@@ -91,6 +91,11 @@ pub(crate) fn choose(facts: &Facts<'_>, settings: &Settings) -> Choice {
     Choice { options: SendOptions { path, depth: settings.direct_depth, zero_copy }, reason }
 }
 
+/// The way of what comes from another server.
+pub(crate) fn relayed() -> Choice {
+    Choice { options: SendOptions { path: SendPath::Copy, depth: 1, zero_copy: false }, reason: "from another server" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -78,6 +78,8 @@ pub(super) const ROWS: &[Row] = &[
         "what the permissions in that file are: roles, or a rule of the policy each",
     )
     .default("roles"),
+    row("do_secure_hash", Kind::Bool, "read the data of a location that is added, for its digests").default("true"),
+    row("http_retries", Kind::Int(0, 100), "further tries of that, where the data cannot be read").default("3"),
     row("delayed_delete", Kind::Bool, "keep the data of deleted images for a scrubber")
         .default("false")
         .refused("data would be removed at once; set it to false if that is acceptable"),

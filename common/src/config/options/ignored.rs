@@ -92,7 +92,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
     ignored("DEFAULT", "deleted data is removed at once", &["scrub_time", "scrub_pool_size", "wakeup_time"]),
     ignored("DEFAULT", "staged data is imported by the node that has it", &["worker_self_reference_url"]),
     ignored("DEFAULT", "its place is group [task]", &["task_time_to_live"]),
-    ignored("DEFAULT", "adding locations by URL is not there yet", &["do_secure_hash", "http_retries"]),
     ignored("DEFAULT", "metadata definitions are not there yet", &["metadata_source_path"]),
     ignored(
         "DEFAULT",
@@ -372,14 +371,16 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
         "the data plane has its own timing of file operations",
         &["filesystem_store_timeout", "filesystem_store_thread_pool_size", "filesystem_store_threadpool_threshold"],
     ),
+    ignored(
+        super::STORE_GROUP,
+        "certificates are always checked, against those that the system trusts, and no proxy is asked",
+        &["https_ca_certificates_file", "https_insecure", "http_proxy_information"],
+    ),
     ignored(super::STORE_GROUP, "clients are not told of mounts", &["filesystem_store_metadata_file"]),
     ignored(
         super::STORE_GROUP,
         DRIVER,
         &[
-            "https_ca_certificates_file",
-            "https_insecure",
-            "http_proxy_information",
             "rbd_store_pool",
             "rbd_store_user",
             "rbd_store_ceph_conf",
