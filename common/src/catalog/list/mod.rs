@@ -307,4 +307,11 @@ impl Queries<'_> {
         })?;
         Ok(lines.join("\n"))
     }
+
+    /// How often the engine has made the plan of the main statement of a list anew.
+    pub(super) fn list_planned_again(&self, query: &ListQuery) -> Result<i32> {
+        let (sql, _) = self.list_statement(query, &page::keys(query), None)?;
+        let statement = self.connection.prepare_cached(&sql).map_err(failed)?;
+        Ok(statement.get_status(rusqlite::StatementStatus::RePrepare))
+    }
 }

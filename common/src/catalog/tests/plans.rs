@@ -233,3 +233,16 @@ fn no_filter_and_no_sort_key_goes_through_100_000_images() {
         slow.iter().take(5).cloned().collect::<Vec<_>>().join("\n\n")
     );
 }
+
+#[test]
+fn a_list_is_planned_once() {
+    let fixture = crowd();
+    let reader = fixture.reader();
+    let mut list = query("big", true, 25);
+    for hidden in [false, true, false] {
+        list.hidden = hidden;
+        reader.read(|q| q.list(&list)).expect("lists");
+    }
+    let again = reader.read(|q| q.list_planned_again(&list)).expect("asks");
+    assert_eq!(again, 0, "the engine has made the plan anew, which takes as long as the list");
+}
