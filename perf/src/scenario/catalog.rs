@@ -17,9 +17,9 @@ const SHOWN: usize = 1000;
 /// Of the time of other scenarios each row takes one part of so many: there are many rows.
 const PARTS_OF_TIME: u32 = 3;
 
-const SHOW: &str = "show of 100,000 x8";
-const LIST: &str = "list of 25 of 100,000 x8";
-const SLOWEST: &str = "slowest list of 25 of 100,000 x8";
+const SHOW: &str = "show of 100k x8";
+const LIST: &str = "list of 25 of 100k x8";
+const SLOWEST: &str = "slowest list of 25 of 100k x8";
 
 /// In the parameters of a list: the id of an image in the middle.
 const MIDDLE: &str = "MIDDLE";
@@ -27,40 +27,40 @@ const MIDDLE: &str = "MIDDLE";
 /// Lists: the row, and the parameters.
 const LISTS: [(&str, &str); 35] = [
     (LIST, ""),
-    ("list of 100,000 from the middle", "marker=MIDDLE"),
-    ("list of 100,000 by name", "sort=name:asc"),
-    ("list of 100,000 by name, descending", "sort=name:desc"),
-    ("list of 100,000 by name from the middle", "sort=name:asc&marker=MIDDLE"),
-    ("list of 100,000 by status", "sort=status:asc"),
-    ("list of 100,000 by container format", "sort=container_format:asc"),
-    ("list of 100,000 by disk format", "sort=disk_format:desc"),
-    ("list of 100,000 by size", "sort=size:desc"),
-    ("list of 100,000 by id", "sort=id:asc"),
-    ("list of 100,000 by created_at", "sort=created_at:asc"),
-    ("list of 100,000 by updated_at", "sort=updated_at:desc"),
-    ("list of 100,000 with name", "name=image-000077"),
-    ("list of 100,000 with status", "status=queued"),
-    ("list of 100,000 with container format", "container_format=docker"),
-    ("list of 100,000 with disk format", "disk_format=iso"),
-    ("list of 100,000 with owner", "owner=00000000000000000000000000000007"),
-    ("list of 100,000 with visibility", "visibility=private"),
-    ("list of 100,000 with protected", "protected=true"),
-    ("list of 100,000 with os_hidden", "os_hidden=true"),
-    ("list of 100,000 with min_disk", "min_disk=20"),
-    ("list of 100,000 with min_ram", "min_ram=1536"),
-    ("list of 100,000 with size_min", "size_min=1000000000000"),
-    ("list of 100,000 with size_max", "size_max=40000000000"),
-    ("list of 100,000 with virtual_size", "virtual_size=1"),
-    ("list of 100,000 with checksum", "checksum=00000000000000000000000000000000"),
-    ("list of 100,000 with os_hash_algo", "os_hash_algo=sha256"),
-    ("list of 100,000 with created_at", "created_at=lt:2024-01-01T00:00:00Z"),
-    ("list of 100,000 with updated_at", "updated_at=gt:2024-02-20T00:00:00Z"),
-    ("list of 100,000 with several names", "name=in:image-000001,image-000002,image-000003"),
-    ("list of 100,000 with a common tag", "tag=all"),
-    ("list of 100,000 with a rare tag", "tag=tag-77"),
-    ("list of 100,000 with a common property", "os_distro=distro-7"),
-    ("list of 100,000 with a rare property", "build=77"),
-    ("list of 100,000 with a property of none", "build=none"),
+    ("list of 100k from the middle", "marker=MIDDLE"),
+    ("list of 100k by name", "sort=name:asc"),
+    ("list of 100k by name downwards", "sort=name:desc"),
+    ("list of 100k by name from the middle", "sort=name:asc&marker=MIDDLE"),
+    ("list of 100k by status", "sort=status:asc"),
+    ("list of 100k by container format", "sort=container_format:asc"),
+    ("list of 100k by disk format", "sort=disk_format:desc"),
+    ("list of 100k by size", "sort=size:desc"),
+    ("list of 100k by id", "sort=id:asc"),
+    ("list of 100k by created_at", "sort=created_at:asc"),
+    ("list of 100k by updated_at", "sort=updated_at:desc"),
+    ("list of 100k with name", "name=image-000077"),
+    ("list of 100k with status", "status=queued"),
+    ("list of 100k with container format", "container_format=docker"),
+    ("list of 100k with disk format", "disk_format=iso"),
+    ("list of 100k with owner", "owner=00000000000000000000000000000007"),
+    ("list of 100k with visibility", "visibility=private"),
+    ("list of 100k with protected", "protected=true"),
+    ("list of 100k with os_hidden", "os_hidden=true"),
+    ("list of 100k with min_disk", "min_disk=20"),
+    ("list of 100k with min_ram", "min_ram=1536"),
+    ("list of 100k with size_min", "size_min=1000000000000"),
+    ("list of 100k with size_max", "size_max=40000000000"),
+    ("list of 100k with virtual_size", "virtual_size=1"),
+    ("list of 100k with checksum", "checksum=00000000000000000000000000000000"),
+    ("list of 100k with os_hash_algo", "os_hash_algo=sha256"),
+    ("list of 100k with created_at", "created_at=lt:2024-01-01T00:00:00Z"),
+    ("list of 100k with updated_at", "updated_at=gt:2024-02-20T00:00:00Z"),
+    ("list of 100k with several names", "name=in:image-000001,image-000002,image-000003"),
+    ("list of 100k with a common tag", "tag=all"),
+    ("list of 100k with a rare tag", "tag=tag-77"),
+    ("list of 100k with a common property", "os_distro=distro-7"),
+    ("list of 100k with a rare property", "build=77"),
+    ("list of 100k with a property of none", "build=none"),
 ];
 
 const ROWS: [&str; LISTS.len() + 2] = {

@@ -62,8 +62,9 @@ pub(super) fn order(keys: &[(SortKey, Dir)]) -> String {
     terms.join(", ")
 }
 
-/// The parts of an index in which the images after the marker stand, so that nothing before them is looked at: a part that begins
-/// at the marker, and where NULL follows, or goes before, one more. One condition for the whole where the keys go different ways or two may be NULL.
+/// The parts of an index in which the images after the marker stand, so that nothing before them is looked at: one that begins
+/// at the marker, and where NULL follows, or goes before, one more. One condition for the whole where the keys go different ways
+/// or two may be NULL.
 pub(super) fn parts(marker: &[Value], keys: &[(SortKey, Dir)]) -> Vec<Conditions> {
     let whole = || {
         let mut conditions = Conditions::default();
