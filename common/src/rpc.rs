@@ -6,15 +6,17 @@
 //!
 //! ```text
 //! curl --unix-socket vitrine-data/dataplane.sock http://vitrine/rpc \
-//!      -H 'Content-Type: application/json' -d '{"version":3,"message":{"type":"status"}}'
+//!      -H 'Content-Type: application/json' -d '{"version":4,"message":{"type":"status"}}'
 //! ```
+
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{Identity, Proof};
 
 /// The version of this protocol. Raised whenever a message changes its meaning.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The path that takes messages on either socket.
 pub const PATH: &str = "/rpc";
@@ -84,6 +86,12 @@ pub enum ToControl {
     /// A job is over. Legal once per job; repeating it after a lost answer is harmless. Replied to with [`Done`] when the
     /// outcome is on record: control then knows which bytes belong to an image, and has the others removed.
     EndJob(EndJob),
+    /// Where may this URL be asked for? Legal at any time; each redirect is another question. Replied to with [`Located`]; with 403
+    /// when it may not, or nowhere.
+    Locate {
+        /// The URL.
+        url: String,
+    },
     /// Control's metrics. Legal at any time. Replied to with [`MetricsText`].
     Metrics,
 }
@@ -96,6 +104,13 @@ pub struct Authenticated {
     /// Milliseconds from the question on for which this may be believed: the rest of the time for which control itself
     /// believes it. 0: for this one request.
     pub holds_for_ms: u64,
+}
+
+/// Reply to [`ToControl::Locate`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Located {
+    /// The addresses that the host has and that may be connected to; at least one. No others may be.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// See [`ToControl::OpenUpload`]. Header values come as the client sent them: control checks them, in Glance's order.
@@ -217,6 +232,11 @@ pub enum JobSource {
         /// The place, as a store URI.
         url: String,
     },
+    /// Somebody else's server.
+    Web {
+        /// What is asked for, as its owner wrote it.
+        url: String,
+    },
 }
 
 /// One place that a job fills.
@@ -333,7 +353,7 @@ mod tests {
     #[test]
     fn messages_read_as_documented() {
         let text = serde_json::to_string(&Envelope::new(ToDataplane::Status)).expect("serialises");
-        assert_eq!(text, r#"{"version":3,"message":{"type":"status"}}"#);
+        assert_eq!(text, r#"{"version":4,"message":{"type":"status"}}"#);
         let back: Envelope<ToDataplane> = serde_json::from_str(&text).expect("and back");
         assert!(matches!(back.message, ToDataplane::Status));
     }

@@ -21,6 +21,7 @@ mod dataplane_client;
 mod db;
 mod imports;
 mod metrics;
+mod outbound;
 pub mod parsers;
 mod rpc_server;
 mod server;

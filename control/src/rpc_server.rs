@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::auth::{Authenticator, Known, is_anonymous};
 use crate::db::Db;
 use crate::imports::Imports;
+use crate::outbound::Gate;
 use crate::uploads::{Uploads, request};
 
 /// What messages are answered with.
@@ -22,6 +23,7 @@ pub(crate) struct RpcContext {
     authenticator: Arc<Authenticator>,
     uploads: Uploads,
     imports: Imports,
+    gate: Gate,
     registry: Registry,
 }
 
@@ -37,14 +39,20 @@ impl RpcContext {
     ) -> Self {
         let uploads = Uploads::new(config.clone(), db.clone(), &registry);
         tokio::spawn(uploads.clone().reap());
+        let gate = Gate::new(config.clone());
         let imports = Imports::new(config, db, uploads.clone());
         tokio::spawn(imports.clone().resume());
-        RpcContext { authority, authenticator, uploads, imports, registry }
+        RpcContext { authority, authenticator, uploads, imports, gate, registry }
     }
 
     /// Uploads under way and bytes to remove.
     pub(crate) fn uploads(&self) -> &Uploads {
         &self.uploads
+    }
+
+    /// The gate to what is not ours.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Imports under way.
@@ -91,6 +99,7 @@ pub(crate) async fn handle(context: &RpcContext, message: ToControl) -> Result<s
             context.imports.end(end).await?;
             reply(&Done {})
         }
+        ToControl::Locate { url } => reply(&context.gate.locate(&url).await?),
         ToControl::Metrics => {
             reply(&MetricsText { text: metrics::encode(&context.registry) + &metrics::process("control") })
         }

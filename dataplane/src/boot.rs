@@ -25,6 +25,7 @@ use uuid::Uuid;
 pub(crate) use self::core::take_over;
 use self::core::{CoreStart, SideDoors};
 use self::listen::Sockets;
+use crate::fetch::TlsClient;
 use crate::hash::{Kernels, Pool};
 use crate::io::{
     BUFFER_BYTES, BufferLimits, CoreConfig, Driver, MailSender, MailboxSeed, Offload, OffloadConfig, available_cpus,
@@ -197,6 +198,7 @@ fn share(
         spread,
         send_settings: path::Settings::new(&config.dataplane, memory_bytes()),
         tls,
+        tls_client: TlsClient::default(),
         metrics,
     })
 }

@@ -14,6 +14,7 @@ use common::{Error, Result};
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 
+use crate::http::response::{self, Fields, malformed};
 use crate::io::{Conn, timeout};
 
 /// Bytes of a response that are received before any of it is passed on: a client that reads slowly then holds no
@@ -29,9 +30,6 @@ const RECEIVE_BYTES: usize = 64 * 1024;
 
 /// Bytes of the largest head of a response of control.
 const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
-
-/// Header fields of a response of control.
-const RESPONSE_HEADERS_MAX: usize = 64;
 
 /// Bytes of the largest reply to an RPC message; metrics are the largest.
 const REPLY_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -209,7 +207,7 @@ async fn read_response(conn: Conn, answer: Answer) -> io::Result<Response> {
         if result? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if let Some((status, headers, used)) = parse_response(&bytes)? {
+        if let Some((status, headers, used)) = response::parse(&bytes)? {
             return assemble(conn, status, headers, bytes.split_off(used), answer);
         }
         if bytes.len() > RESPONSE_HEAD_BYTES_MAX {
@@ -219,23 +217,6 @@ async fn read_response(conn: Conn, answer: Answer) -> io::Result<Response> {
     }
 }
 
-type Fields = Vec<(String, Vec<u8>)>;
-
-fn parse_response(bytes: &[u8]) -> io::Result<Option<(StatusCode, Fields, usize)>> {
-    let mut fields = [httparse::EMPTY_HEADER; RESPONSE_HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    let used = match response.parse(bytes) {
-        Ok(httparse::Status::Complete(used)) => used,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(malformed(&error.to_string())),
-    };
-    let status =
-        response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(|| malformed("no status"))?;
-    let headers =
-        response.headers.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect();
-    Ok(Some((status, headers, used)))
-}
-
 fn assemble(
     conn: Conn,
     status: StatusCode,
@@ -243,9 +224,8 @@ fn assemble(
     begun: Vec<u8>,
     answer: Answer,
 ) -> io::Result<Response> {
-    let value = |name: &str| headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_slice());
-    let reusable = !value("connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
-    let length = match value("content-length") {
+    let reusable = !response::value(&headers, "connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+    let length = match response::value(&headers, "content-length") {
         _ if answer == Answer::HeadOnly => Some(0),
         Some(value) => std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok()),
         None if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED => Some(0),
@@ -255,8 +235,4 @@ fn assemble(
     let left = length.checked_sub(begun.len() as u64).ok_or_else(|| malformed("more than its length"))?;
     headers.retain(|(name, _)| !["connection", "content-length", "date", "transfer-encoding"].contains(&name.as_str()));
     Ok(Response { status, headers, left, begun, conn: Some(conn), reusable })
-}
-
-fn malformed(problem: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("response of control: {problem}"))
 }

@@ -10,6 +10,7 @@ mod admin;
 mod boot;
 mod connection;
 mod control_client;
+mod fetch;
 mod forward;
 mod futures;
 pub mod hash;

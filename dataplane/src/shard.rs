@@ -14,6 +14,7 @@ use common::http::routes::Offered;
 use common::{Error, Result};
 
 use crate::control_client::ControlClient;
+use crate::fetch::TlsClient;
 use crate::hash::Pool;
 use crate::identity::Identities;
 use crate::io::{Frozen, MailSender, Notify, Semaphore};
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) send_settings: path::Settings,
     /// How clients are served over TLS; `None`: they are not.
     pub(crate) tls: Option<Tls>,
+    /// How we are served by others.
+    pub(crate) tls_client: TlsClient,
     /// The counters of all cores, for the scrape.
     pub(crate) metrics: Vec<Arc<CoreMetrics>>,
 }

@@ -10,6 +10,7 @@ import time
 
 import differences
 import endpoints
+import origin
 import report
 import script
 import servers
@@ -18,6 +19,8 @@ from runner import Results, Runner
 DESCRIPTION = "Sends the same requests to Glance and to Vitrine and reports every difference that is not listed."
 # Requests of a whole run below which something must have been lost.
 REQUESTS_MIN = 400
+# How often a script is begun.
+ATTEMPTS = 3
 
 
 def main() -> int:
@@ -61,9 +64,9 @@ def _options() -> argparse.Namespace:
 
 def _run(home: pathlib.Path, scripts: list[script.Script], sites: list[str], rules, results: Results) -> None:
     report.progress("starting Keystone")
-    with servers.keystone(home / "keystone") as identity:
+    with servers.keystone(home / "keystone") as identity, origin.serving() as address:
         tokens = {user: identity.token(user) for user in servers.USERS}
-        known = {f"project_{name}": value for name, value in identity.projects.items()}
+        known = {f"project_{name}": value for name, value in identity.projects.items()} | {"origin": address}
         for each in sites:
             report.progress(f"starting Glance and Vitrine of site {each}")
             with servers.pair(home / each, identity, servers.SITES[each]) as pair:
@@ -79,7 +82,7 @@ def _run_scripts(runner: Runner, scripts: list[script.Script], results: Results)
         if runner.site not in one.sites:
             continue
         begun, before = time.monotonic(), results.requests
-        failed = runner.run(one)
+        failed = _run_script(runner, one, results)
         if failed:
             for failure in results.failures[-failed:]:
                 report.show_failure(failure)
@@ -87,6 +90,22 @@ def _run_scripts(runner: Runner, scripts: list[script.Script], results: Results)
         count = results.requests - before
         verdict = f"{failed} FAILED" if failed else "alike"
         report.progress(f"  [{runner.site}] {one.name}: {count} requests, {verdict} ({time.monotonic() - begun:.1f} s)")
+
+
+def _run_script(runner: Runner, one: script.Script, results: Results) -> int:
+    """How many steps of a script failed. Glance on SQLite loses a task now and then, when two of its threads write at once: then both
+    servers begin again."""
+    for left in reversed(range(ATTEMPTS)):
+        failures, losses = len(results.failures), runner.servers[servers.GLANCE].locked()
+        try:
+            return runner.run(one)
+        except script.ScriptError:
+            if not left or runner.servers[servers.GLANCE].locked() == losses:
+                raise
+            report.progress(f"  [{runner.site}] {one.name}: Glance found its database locked; once more")
+            del results.failures[failures:]
+            runner.clear(one.name)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _check_lists(rules: dict[str, list[differences.Rule]]) -> list[str]:

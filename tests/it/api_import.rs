@@ -183,7 +183,7 @@ fn one_import_fills_several_stores() {
     let home = tempfile::tempdir().expect("a directory");
     let server = with_two_stores(home.path());
     let methods = server.get("/v2/info/import").json()["import-methods"]["value"].clone();
-    assert_eq!(methods, json!(["glance-direct", "copy-image"]));
+    assert_eq!(methods, json!(["glance-direct", "web-download", "copy-image"]));
     let data = bytes(5, 1_000_000);
     let id = server.queued();
     stage(&server, &id, &data).expect(204);

@@ -32,3 +32,4 @@ mod slow;
 mod start;
 mod tls;
 mod upload;
+mod web_download;

@@ -12,6 +12,7 @@ use super::resolved::{
 };
 use super::settings::{Environment, Settings};
 use super::{resolve_keystone, resolve_stores, resolve_tls};
+use crate::outbound::Filter;
 
 /// The data directory when none is named, relative to the working directory.
 pub(super) const DEFAULT_DATA_DIR: &str = "vitrine-data";
@@ -80,6 +81,7 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
     settings.warn_of_unread(&store_ids, settings.text(resolve_keystone::GROUP, "auth_section").as_deref());
     let api = api(settings);
     Some(Config {
+        outbound: outbound(settings),
         browsers: browsers(settings, bind_host.as_deref(), api.public_endpoint.as_deref()),
         api,
         policy: policy(settings, files),
@@ -167,6 +169,29 @@ fn import_methods(settings: &Settings<'_>) -> Vec<String> {
         settings.bad("DEFAULT", &["DEFAULT"], "enabled_import_methods", method, &accepted);
     }
     methods
+}
+
+/// What users may have fetched.
+fn outbound(settings: &Settings<'_>) -> Filter {
+    const GROUP: &str = "import_filtering_opts";
+    let ports = |name| {
+        let port = |text: &String| {
+            let port = text.parse::<u16>().ok().filter(|port| *port > 0);
+            if port.is_none() {
+                settings.bad(GROUP, &[GROUP], name, text, "a list in brackets of ports from 1 to 65535");
+            }
+            port
+        };
+        settings.list(GROUP, name).iter().filter_map(port).collect()
+    };
+    Filter {
+        allowed_schemes: settings.list(GROUP, "allowed_schemes"),
+        disallowed_schemes: settings.list(GROUP, "disallowed_schemes"),
+        allowed_hosts: settings.list(GROUP, "allowed_hosts"),
+        disallowed_hosts: settings.list(GROUP, "disallowed_hosts"),
+        allowed_ports: ports("allowed_ports"),
+        disallowed_ports: ports("disallowed_ports"),
+    }
 }
 
 fn auth(settings: &Settings<'_>, listen: SocketAddr) -> Option<Auth> {
@@ -309,6 +334,8 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         head_timeout: seconds("head_timeout_seconds"),
         idle_timeout: idle.filter(|seconds| *seconds > 0).map(Duration::from_secs),
         body_min_rate_bytes_per_second: settings.count(GROUP, "body_min_rate_bytes_per_second"),
+        fetch_answer_timeout: seconds("fetch_answer_timeout_seconds"),
+        fetch_timeout: Some(seconds("fetch_timeout_seconds")).filter(|time| !time.is_zero()),
         send_stall: seconds("send_stall_seconds"),
         send_min_rate_bytes_per_second: settings.count(GROUP, "send_min_rate_bytes_per_second"),
         metadata_body_bytes_max: count("metadata_body_bytes_max"),

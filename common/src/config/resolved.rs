@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::outbound::Filter;
+
 /// What the command line says, above everything else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -53,6 +55,8 @@ pub struct Config {
     pub auth: Auth,
     /// Which web pages may use the API.
     pub browsers: Browsers,
+    /// What users may have fetched.
+    pub outbound: Filter,
     /// Who may do what.
     pub policy: PolicyFiles,
     /// Who may do what with which property; `None`: the policy alone decides.
@@ -425,6 +429,10 @@ pub struct Dataplane {
     pub idle_timeout: Option<Duration>,
     /// Slowest request body that is put up with; 0: any.
     pub body_min_rate_bytes_per_second: u64,
+    /// Longest time from the start of a fetch to the head of the answer, and the shortest to the report of a failure.
+    pub fetch_answer_timeout: Duration,
+    /// Longest time of a fetch; `None`: for ever.
+    pub fetch_timeout: Option<Duration>,
     /// Longest time that a client may take nothing of a response.
     pub send_stall: Duration,
     /// Slowest client of a response that is put up with, looked at once in each `send_stall` that it was waited for; 0: any.

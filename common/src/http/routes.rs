@@ -90,6 +90,8 @@ routes! {
     RemoveFromStore = "DELETE" "/v2/stores/{store}/{image}" Control;
     /// List tasks.
     ListTasks = "GET" "/v2/tasks" Control;
+    /// Make an image and fill it from a URL.
+    CreateTask = "POST" "/v2/tasks" Control;
     /// Show a task.
     ShowTask = "GET" "/v2/tasks/{task}" Control;
     /// Refused: tasks go by themselves.

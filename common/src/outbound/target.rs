@@ -120,6 +120,25 @@ impl Target {
         if self.port == self.scheme.port() { host } else { format!("{host}:{}", self.port) }
     }
 
+    /// The URL that `reference` stands for in an answer from here (RFC 3986 §5.2, but dots in paths stay for the server).
+    pub fn join(&self, reference: &str) -> String {
+        let scheme = self.scheme.as_str();
+        let head = reference.split(['/', '?', '#']).next().unwrap_or_default();
+        if head.contains(':') {
+            return reference.to_owned();
+        }
+        if reference.starts_with("//") {
+            return format!("{scheme}:{reference}");
+        }
+        let path = self.path.split('?').next().unwrap_or_default();
+        let base = match reference.chars().next() {
+            Some('/') => "",
+            Some('?' | '#') | None => path,
+            Some(_) => &path[..=path.rfind('/').unwrap_or(0)],
+        };
+        format!("{scheme}://{}{base}{reference}", self.authority())
+    }
+
     /// Whether `other` is the same scheme, host and port.
     pub fn is_same_origin(&self, other: &Target) -> bool {
         (self.scheme, &self.host, self.port) == (other.scheme, &other.host, other.port)
@@ -174,6 +193,25 @@ mod tests {
         assert_eq!(bare.authority(), "[2001:db8::1]");
         assert!(bare.address().is_some() && target.address().is_none());
         assert!(!bare.is_same_origin(&target) && target.is_same_origin(&target.clone()));
+    }
+
+    #[test]
+    fn references_are_joined() {
+        let base = Target::parse("https://a.example:8443/b/c?d").expect("plain");
+        for (reference, url) in [
+            ("/x?y", "https://a.example:8443/x?y"),
+            ("x", "https://a.example:8443/b/x"),
+            ("../x", "https://a.example:8443/b/../x"),
+            ("?y", "https://a.example:8443/b/c?y"),
+            ("", "https://a.example:8443/b/c"),
+            ("//b.example/x", "https://b.example/x"),
+            ("http://b.example/", "http://b.example/"),
+            ("file:///etc/passwd", "file:///etc/passwd"),
+            ("gopher:x", "gopher:x"),
+            ("x/y:z", "https://a.example:8443/b/x/y:z"),
+        ] {
+            assert_eq!(base.join(reference), url, "{reference}");
+        }
     }
 
     #[test]

@@ -73,7 +73,11 @@ pub(crate) async fn create(call: &Call<'_>) -> Result<Reply> {
     Ok(reply)
 }
 
-fn decode_new(call: &Call<'_>, body: &Map<String, Value>) -> Result<NewImage> {
+/// The image that `body` asks for.
+///
+/// # Errors
+/// 400 and 403 for fields that are not as the schema says, or not for clients.
+pub(super) fn decode_new(call: &Call<'_>, body: &Map<String, Value>) -> Result<NewImage> {
     if let Some(name) = NEVER_IN_CREATE.iter().find(|name| body.contains_key(**name)) {
         return Err(fields::read_only(name));
     }

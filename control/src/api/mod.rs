@@ -149,6 +149,7 @@ impl Api {
             Route::AddLocation => locations::add(call).await,
             Route::ListLocations => locations::list(call).await,
             Route::RemoveFromStore => stores::remove(call).await,
+            Route::CreateTask => tasks::create(call).await,
             Route::ListTasks => tasks::list(call).await,
             Route::ShowTask => tasks::show(call).await,
             Route::DeleteTask => tasks::delete(call),

@@ -2,15 +2,17 @@
 
 use common::catalog::{TaskColumn, TaskQuery};
 use common::http::query;
-use common::model::{Task, TaskStatus};
+use common::model::{Task, TaskKind, TaskStatus};
 use common::time::Timestamp;
 use common::{Error, Result};
 use http::StatusCode;
+use http::header::LOCATION;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::call::Call;
+use super::call::{Call, base_url};
 use super::reply::Reply;
+use crate::app::task_imports::WantedTask;
 
 /// `GET /v2/images/{image}/tasks`
 pub(crate) async fn of_image(call: &Call<'_>) -> Result<Reply> {
@@ -18,6 +20,37 @@ pub(crate) async fn of_image(call: &Call<'_>) -> Result<Reply> {
     let tasks = call.app().tasks_of_image(call.caller, call.param(0)?).await?;
     let tasks: Vec<Value> = tasks.iter().map(row).collect();
     Ok(Reply::json(StatusCode::OK, &json!({"tasks": tasks})))
+}
+
+/// `POST /v2/tasks`
+pub(crate) async fn create(call: &Call<'_>) -> Result<Reply> {
+    call.app().require_tasks_access(call.caller)?;
+    let mut body = call.json()?;
+    let required = |name: &str| Error::bad_request(format!("Task '{name}' is required"));
+    let kind = body.get("type").ok_or_else(|| required("type"))?;
+    let input = body.get("input").ok_or_else(|| required("input"))?;
+    if kind != TaskKind::Import.as_str() {
+        let shown = kind.to_string().replace('"', "'");
+        let text = format!("Provided object does not match schema 'task': {shown} is not one of ['import']");
+        return Err(Error::bad_request(text));
+    }
+    let Value::Object(fields) = input else {
+        let shown = input.to_string().replace('"', "'");
+        let text = format!("Provided object does not match schema 'task': {shown} is not of type 'object'");
+        return Err(Error::bad_request(text));
+    };
+    let image = match fields.get("image_properties") {
+        Some(Value::Object(properties)) => super::images::decode_new(call, properties),
+        _ => Err(Error::bad_request("image_properties of the input must be an object.")),
+    };
+    let wanted = WantedTask {
+        image,
+        input: body["input"].take(),
+        request_id: super::request_id(&call.parts.headers).map(str::to_owned),
+    };
+    let task = call.app().create_task(call.caller, wanted).await?;
+    let location = format!("{}/v2/tasks/{}", base_url(&call.parts.headers, &call.app().config), task.id);
+    Ok(Reply::json(StatusCode::CREATED, &whole(task)).header(LOCATION, &location))
 }
 
 /// `GET /v2/tasks`
@@ -49,6 +82,11 @@ pub(crate) async fn list(call: &Call<'_>) -> Result<Reply> {
 pub(crate) async fn show(call: &Call<'_>) -> Result<Reply> {
     call.refuse_body()?;
     let task = call.app().task(call.caller, call.param(0)?).await?;
+    Ok(Reply::json(StatusCode::OK, &whole(task)))
+}
+
+/// All that a task tells of itself.
+fn whole(task: Task) -> Value {
     let mut view = stub(&task);
     view["input"] = task.input;
     view["result"] = task.result;
@@ -58,7 +96,7 @@ pub(crate) async fn show(call: &Call<'_>) -> Result<Reply> {
             view[name] = json!(value);
         }
     }
-    Ok(Reply::json(StatusCode::OK, &view))
+    view
 }
 
 /// `DELETE /v2/tasks/{task}`: for nobody, in Glance as well.

@@ -26,11 +26,19 @@ impl App {
     /// # Errors
     /// 403 by policy, 409 when the id was ever used, 413 over a quota.
     pub(crate) async fn create_image(&self, caller: &Identity, new: NewImage) -> Result<Image> {
-        authorise_create(&self.authority, caller, &new)?;
-        protected::check_new(&self.authority, caller, &new)?;
-        quota::check_tags(&new.tags, self.config.api.tag_quota)?;
-        quota::check_properties(&new.properties, self.config.api.property_quota)?;
+        self.check_new_image(caller, &new)?;
         self.db.write(move |catalog| catalog.create_image(&new)).await
+    }
+
+    /// Refuses an image that the caller may not make.
+    ///
+    /// # Errors
+    /// 403 by policy, 413 over a quota.
+    pub(super) fn check_new_image(&self, caller: &Identity, new: &NewImage) -> Result<()> {
+        authorise_create(&self.authority, caller, new)?;
+        protected::check_new(&self.authority, caller, new)?;
+        quota::check_tags(&new.tags, self.config.api.tag_quota)?;
+        quota::check_properties(&new.properties, self.config.api.property_quota)
     }
 
     /// One page of the images that the caller may list.

@@ -55,14 +55,33 @@ impl App {
     /// 403 by policy; 400 for a store that has the image, and for a choice of stores that does not fit.
     pub(crate) async fn import_image(&self, caller: &Identity, id: String, wanted: Wanted) -> Result<()> {
         let (authority, config, caller) = (self.authority.clone(), self.config.clone(), caller.clone());
+        let uri = match wanted.method {
+            Method::WebDownload => Some(self.admitted(&wanted.body["method"]["uri"]).await),
+            Method::GlanceDirect | Method::CopyImage => None,
+        };
         let begun = self.db.write(move |catalog| {
             let seen = Seen::find(catalog, &caller, &id)?;
-            decide(catalog, &authority, &config, &caller, &seen, &wanted)
+            decide(catalog, &authority, &config, &caller, &seen, &wanted, uri.as_ref())
         });
         if let Some(job_id) = begun.await? {
             self.imports.start(job_id);
         }
         Ok(())
+    }
+
+    /// The URL, if it may be fetched.
+    async fn admitted(&self, uri: &Value) -> Result<String> {
+        if let Some(uri) = uri.as_str()
+            && self.gate.locate(uri).await.is_ok()
+        {
+            return Ok(uri.to_owned());
+        }
+        let shown = match uri {
+            Value::Null => "None".to_owned(),
+            Value::String(uri) => uri.clone(),
+            other => other.to_string(),
+        };
+        Err(Error::bad_request(format!("URI for web-download does not pass filtering: {shown}")))
     }
 }
 
@@ -74,6 +93,7 @@ fn decide(
     caller: &Identity,
     seen: &Seen,
     wanted: &Wanted,
+    uri: Option<&Result<String>>,
 ) -> Result<Option<String>> {
     let image = &seen.image;
     check_image(image, wanted.method)?;
@@ -92,6 +112,7 @@ fn decide(
         let text = format!("All_stores_must_succeed can only be set with enabled_backends {uri}");
         return Err(Error::bad_request(text));
     }
+    let uri = uri.cloned().transpose()?;
     let job_id = Uuid::new_v4().to_string();
     if !catalog.lock_for_import(&image.id, &job_id)? {
         return Err(Error::conflict(format!(
@@ -113,19 +134,26 @@ fn decide(
         catalog.set_status(&image.id, &[image.status], Status::Importing)?;
     }
     note_stores(catalog, config, image, stolen.as_deref(), &stores)?;
-    let plan = Plan { method: wanted.method, stores, all_must_succeed: wanted.all_must_succeed };
+    let plan =
+        Plan { method: wanted.method, stores, all_must_succeed: wanted.all_must_succeed, uri, makes_image: false };
     catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
     Ok(Some(job_id))
 }
 
 fn check_image(image: &Image, method: Method) -> Result<()> {
     match (method, image.status) {
-        (Method::CopyImage, Status::Active) | (Method::GlanceDirect, Status::Uploading) => {}
+        (Method::CopyImage, Status::Active)
+        | (Method::GlanceDirect, Status::Uploading)
+        | (Method::WebDownload, Status::Queued) => {}
         (Method::CopyImage, _) => {
             return Err(Error::conflict("Only images with status active can be targeted for copying"));
         }
         (_, Status::Active) => {
             return Err(Error::conflict("Image with status active cannot be target for import"));
+        }
+        (Method::WebDownload, _) => {
+            let text = format!("Image needs to be in 'queued' state to use '{}' method", method.as_str());
+            return Err(Error::conflict(text));
         }
         (Method::GlanceDirect, _) => {
             let text = "Image needs to be staged before 'glance-direct' method can be used";

@@ -14,6 +14,7 @@ pub(crate) mod protected;
 pub(crate) mod quota;
 pub(crate) mod stores;
 pub(crate) mod tags;
+pub(crate) mod task_imports;
 pub(crate) mod tasks;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use common::{Error, Kind, Result};
 
 use crate::db::Db;
 use crate::imports::Imports;
+use crate::outbound::Gate;
 use crate::uploads::Uploads;
 
 /// The application: everything that a request works with.
@@ -43,6 +45,8 @@ pub(crate) struct App {
     pub(crate) uploads: Uploads,
     /// Imports under way.
     pub(crate) imports: Imports,
+    /// The gate to what is not ours.
+    pub(crate) gate: Gate,
 }
 
 /// An image that the caller can see.

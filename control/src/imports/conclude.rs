@@ -59,7 +59,7 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
                 }
             }
             catalog.doom_uploads_of_job(&job.job_id)?;
-            if plan.method == Method::GlanceDirect {
+            if plan.method.is_first() {
                 catalog.activate_imported(
                     &image.id,
                     &ImportedData {
@@ -70,11 +70,15 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
                         hash_value: &findings.hash_value,
                     },
                 )?;
+            }
+            if plan.method == Method::GlanceDirect {
                 let url = staged_url(&config.stores.staging, &job.image_id)?;
                 catalog.add_removal(&job.image_id, Some(STAGING_STORE), &url, None)?;
             }
             note_stores(catalog, config, &image, &plan, &failed)?;
-            catalog.tell_task(&job.job_id, &progress_text(*size))?;
+            if !plan.makes_image {
+                catalog.tell_task(&job.job_id, &progress_text(*size))?;
+            }
             finish(catalog, config, &job, Ok(()))
         }
     }
@@ -110,12 +114,16 @@ pub(super) fn fail(
     catalog.fail_job(&job.job_id, reason)
 }
 
-/// Nothing is left of what a failed job has stored: the image is `queued` again, or what it was, and the task is over.
+/// Nothing is left of what a failed job has stored: the image is `queued` again, or what it was, or gone if it was made for the job;
+/// and the task is over.
 pub(super) fn undone(catalog: &Changes<'_>, config: &Config, job: &JobRecord) -> Result<()> {
     if let Ok(image) = mine(catalog, job)?
         && image.status == Status::Importing
     {
-        catalog.set_status(&image.id, &[Status::Importing], Status::Queued)?;
+        match Plan::from_record(job) {
+            Ok(Plan { makes_image: true, .. }) => catalog.delete_image(&image.id)?,
+            _ => catalog.set_status(&image.id, &[Status::Importing], Status::Queued)?,
+        }
     }
     finish(catalog, config, job, Err(job.failure.as_deref().unwrap_or(JOB_INTERNAL_ERROR)))
 }
@@ -136,8 +144,11 @@ fn is_same(image: &Image, size: u64, findings: &Findings) -> bool {
 }
 
 /// None of the plan's stores is waited for any more, and `failed` did not take the data. Stores have names only where there are
-/// several.
+/// several; who had the image made for the import cannot ask for it before.
 fn note_stores(catalog: &Changes<'_>, config: &Config, image: &Image, plan: &Plan, failed: &[String]) -> Result<()> {
+    if plan.makes_image {
+        return Ok(());
+    }
     let importing = without_stores(image.property(IMPORTING_STORES), &plan.stores);
     catalog.set_internal_property(&image.id, IMPORTING_STORES, &importing)?;
     let failed = merge_stores(image.property(FAILED_STORES), if config.stores.multi { failed } else { &[] });

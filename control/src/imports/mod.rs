@@ -301,7 +301,7 @@ fn open(
     let source = source(&image, &config.stores, plan)?;
     let hash_algo = match plan.method {
         Method::CopyImage => image.os_hash_algo.clone(),
-        Method::GlanceDirect => None,
+        Method::GlanceDirect | Method::WebDownload => None,
     };
     let examination = examination(&image, hash_algo.unwrap_or_else(|| config.api.hashing_algorithm.clone()))?;
     let owner = image.owner.as_deref();
@@ -342,6 +342,10 @@ fn source(image: &Image, stores: &Stores, plan: &Plan) -> Result<JobSource> {
     match plan.method {
         Method::GlanceDirect => {
             Ok(JobSource::Place { store: STAGING_STORE.to_owned(), url: staged_url(&stores.staging, &image.id)? })
+        }
+        Method::WebDownload => {
+            let url = plan.uri.clone().ok_or_else(|| Error::internal("a download without a URL"))?;
+            Ok(JobSource::Web { url })
         }
         Method::CopyImage => {
             let best = *in_order(image, stores)

@@ -17,20 +17,28 @@ pub(crate) const FAILED_STORES: &str = "os_glance_failed_import";
 pub(crate) enum Method {
     /// From the staging area, where a client put it.
     GlanceDirect,
+    /// From another server.
+    WebDownload,
     /// From a store that has it into others.
     CopyImage,
 }
 
 impl Method {
     /// Those that there are.
-    pub(crate) const ALL: [Method; 2] = [Method::GlanceDirect, Method::CopyImage];
+    pub(crate) const ALL: [Method; 3] = [Method::GlanceDirect, Method::WebDownload, Method::CopyImage];
 
     /// The name in the API.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Method::GlanceDirect => crate::uploads::GLANCE_DIRECT,
+            Method::WebDownload => "web-download",
             Method::CopyImage => "copy-image",
         }
+    }
+
+    /// Whether the image has no data before.
+    pub(crate) fn is_first(self) -> bool {
+        self != Method::CopyImage
     }
 }
 
@@ -43,6 +51,12 @@ pub(crate) struct Plan {
     pub(crate) stores: Vec<String>,
     /// Whether the failure of one is that of all.
     pub(crate) all_must_succeed: bool,
+    /// Where the data is, for [`Method::WebDownload`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uri: Option<String>,
+    /// Whether the image was made for this import: without its data there is none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) makes_image: bool,
 }
 
 impl Plan {
@@ -98,7 +112,13 @@ mod tests {
 
     #[test]
     fn a_plan_reads_back_from_its_record() {
-        let plan = Plan { method: Method::CopyImage, stores: vec!["fast".into()], all_must_succeed: false };
+        let plan = Plan {
+            method: Method::CopyImage,
+            stores: vec!["fast".into()],
+            all_must_succeed: false,
+            uri: None,
+            makes_image: false,
+        };
         let record = JobRecord {
             job_id: "j".into(),
             image_id: "i".into(),

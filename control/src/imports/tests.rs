@@ -54,7 +54,7 @@ impl World {
 
     async fn record(&self, all_must_succeed: bool) {
         let stores = vec!["fast".to_owned(), "slow".to_owned()];
-        let plan = Plan { method: Method::GlanceDirect, stores, all_must_succeed };
+        let plan = Plan { method: Method::GlanceDirect, stores, all_must_succeed, uri: None, makes_image: false };
         let recorded = self.imports.shared.db.write(move |catalog| {
             catalog.create_image(&NewImage {
                 owner: Some("p1".to_owned()),

@@ -142,8 +142,8 @@ impl Control {
         let authenticator = Arc::new(authenticator);
         let rpc =
             RpcContext::new(config.clone(), db.clone(), authority.clone(), authenticator.clone(), registry.clone());
-        let (uploads, imports) = (rpc.uploads().clone(), rpc.imports().clone());
-        let app = App { config: config.clone(), authority, db, uploads, imports };
+        let (uploads, imports, gate) = (rpc.uploads().clone(), rpc.imports().clone(), rpc.gate().clone());
+        let app = App { config: config.clone(), authority, db, uploads, imports, gate };
         let api = Arc::new(Api::new(app, authenticator, RequestMetrics::register(&registry)?));
         Ok((Control { config, api, rpc }, keeper))
     }

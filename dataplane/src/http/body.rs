@@ -1,4 +1,4 @@
-//! The body of a request, out of its framing.
+//! The body of a request, or of another server's answer, out of its framing.
 
 use std::io;
 
@@ -24,6 +24,8 @@ enum Framing {
     /// Bytes left.
     Length(u64),
     Chunked(Decoder),
+    /// All that comes until the connection ends.
+    UntilEnd,
     Done,
 }
 
@@ -45,6 +47,11 @@ impl Body {
             head::Body::Chunked => Framing::Chunked(Decoder::new()),
         };
         Body { framing }
+    }
+
+    /// A body that ends with its connection, as answers may.
+    pub(crate) fn until_end() -> Self {
+        Body { framing: Framing::UntilEnd }
     }
 
     /// Whether all of it was taken: only then can another request follow on the connection.
@@ -73,6 +80,10 @@ impl Body {
         let result;
         (result, buffer) = input.conn().recv_at_most(buffer, clamp(available)).await;
         match result {
+            Ok(0) if matches!(self.framing, Framing::UntilEnd) => {
+                self.framing = Framing::Done;
+                (Ok(0), buffer)
+            }
             Ok(0) => (Err(BodyError::Lost(io::ErrorKind::UnexpectedEof.into())), buffer),
             Ok(count) => {
                 self.took(count);
@@ -128,6 +139,7 @@ impl Body {
             let step = match &mut self.framing {
                 Framing::Done => return Ok(0),
                 Framing::Length(left) => return Ok(*left),
+                Framing::UntilEnd => return Ok(u64::MAX),
                 Framing::Chunked(decoder) => decoder
                     .step(input.bytes())
                     .map_err(|error| BodyError::Malformed(Error::bad_request(error.to_string())))?,
@@ -161,7 +173,7 @@ impl Body {
                 }
             }
             Framing::Chunked(decoder) => decoder.consumed(count as u64),
-            Framing::Done => {}
+            Framing::UntilEnd | Framing::Done => {}
         }
     }
 }

@@ -142,7 +142,7 @@ impl Listener {
 /// One task may receive while another sends; two in the same direction are a mistake. Sends go out by plain non-blocking calls
 /// and wait on the driver only when the socket is full; receives are operations of the ring.
 ///
-/// After [`Conn::accept_tls`] all of it goes through TLS, and means the same.
+/// After [`Conn::accept_tls`] or [`Conn::connect_tls`] all of it goes through TLS, and means the same.
 pub struct Conn {
     socket: Socket,
     peer: Option<SocketAddr>,
@@ -212,6 +212,26 @@ impl Conn {
             }
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("{}: the backlog stays full", path.as_ref().display())))
+    }
+
+    /// Connects to `address`, in at most `limit` of time.
+    ///
+    /// # Errors
+    /// As `connect(2)`; `TimedOut` beyond the limit.
+    pub async fn connect_tcp(address: SocketAddr, limit: Duration) -> io::Result<Self> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        let begun = rustix::net::connect(&fd, &address);
+        let conn = Self::registered(fd, Some(address))?;
+        match begun {
+            Ok(()) => return Ok(conn),
+            Err(Errno::INPROGRESS | Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        timeout(limit, conn.socket.writable()).await??;
+        sockopt::socket_error(&conn.socket)??;
+        Ok(conn)
     }
 
     /// Takes the connection off this core, TLS and what was received of it included. No operation may be in flight.

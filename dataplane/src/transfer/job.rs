@@ -7,18 +7,19 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use common::rpc::{Done, EndJob, Findings, Job, JobOutcome, JobSink, JobSource, ToControl};
+use common::rpc::{Done, EndJob, Findings, Job, JobOutcome, JobSink, ToControl};
 use common::{Error, Kind};
 
 use super::examine::Examiner;
+use super::origin::{self, Origin, Reading};
 use super::receive::{Interrupted, check_complete, check_size};
 use super::upload::{CONTROL_PATIENCE, CONTROL_PAUSE};
 use super::writes::Writes;
 use crate::control_client::is_away;
 use crate::futures::{Either, race};
-use crate::io::{BUFFER_BYTES, BufferPool, File, Progress, sleep, timeout};
+use crate::io::{BUFFER_BYTES, BufferPool, Progress, sleep, timeout};
 use crate::shard::{Shard, Shared};
-use crate::store::{Placement, Source, Store, StoreError, Writer};
+use crate::store::{Placement, Store, StoreError, Writer};
 use crate::uploads::CoreEvent;
 
 /// How often control hears of the progress.
@@ -138,32 +139,29 @@ async fn try_move(
     progress: &Progress,
     losses: &mut Losses,
 ) -> Result<(u64, Findings, Vec<String>), Interrupted> {
-    let source = open(shard, &job.source).await?;
-    let targets = create(shard, job, losses).await?;
-    let outcome = copy(shard, job, &source, &targets, progress, losses).await;
+    let mut origin = Origin::open(shard, &job.source).await?;
+    let expected = job.expected_size.or(origin.length());
+    check_size(None, job.size_max, expected.unwrap_or_default())?;
+    let targets = create(shard, job, expected, losses).await?;
+    let outcome = copy(shard, job, (&mut origin, expected), &targets, progress, losses).await;
     for target in &targets {
         shard.metrics.bytes(target.store.index, target.writer.path(), progress.get());
     }
     outcome
 }
 
-/// The source, read past the page cache where that is possible: nobody reads it again.
-async fn open(shard: &Shard, source: &JobSource) -> Result<File, Interrupted> {
-    let JobSource::Place { store, url } = source;
-    let Some(store) = shard.shared.stores.holding(Some(store), url) else {
-        return Err(StoreError::Foreign(url.clone()).into());
-    };
-    let Source::File { file, .. } = store.open(url, &shard.metrics).await?;
-    Ok(file.direct_if_possible())
-}
-
-async fn create<'a>(shard: &'a Shard, job: &'a Job, losses: &mut Losses) -> Result<Vec<Target<'a>>, Interrupted> {
+async fn create<'a>(
+    shard: &'a Shard,
+    job: &'a Job,
+    expected: Option<u64>,
+    losses: &mut Losses,
+) -> Result<Vec<Target<'a>>, Interrupted> {
     let mut targets = Vec::with_capacity(job.sinks.len());
     for sink in &job.sinks {
         let placement = Placement {
             url: &sink.url,
             upload_id: &sink.upload_id,
-            size: job.expected_size,
+            size: expected,
             direct: shard.config.dataplane.upload_direct_io,
         };
         let Some(store) = shard.shared.stores.by_id(&sink.store) else {
@@ -182,7 +180,7 @@ async fn create<'a>(shard: &'a Shard, job: &'a Job, losses: &mut Losses) -> Resu
 async fn copy(
     shard: &Shard,
     job: &Job,
-    source: &File,
+    (origin, expected): (&mut Origin, Option<u64>),
     targets: &[Target<'_>],
     progress: &Progress,
     losses: &mut Losses,
@@ -191,7 +189,15 @@ async fn copy(
     let mut filling: Vec<Filling<'_>> =
         targets.iter().map(|target| (target, Writes::new(&target.writer, depth.get()))).collect();
     let first = job.sinks.first().map_or("", |sink| sink.upload_id.as_str());
-    let filled = fill(shard, job, source, &mut filling, progress, losses, depth);
+    let limit = shard.config.dataplane.fetch_timeout.filter(|_| matches!(origin, Origin::Web(_)));
+    let reading = origin.read(shard.config.dataplane.body_min_rate_bytes_per_second, progress);
+    let filled = async {
+        let filled = fill(shard, job, (reading, expected), &mut filling, losses, depth);
+        match limit {
+            Some(limit) => timeout(limit, filled).await.unwrap_or_else(|_| Err(origin::lost(&"it takes too long"))),
+            None => filled.await,
+        }
+    };
     // Only until the first place is made durable: what is published is no longer anybody's to take back here.
     let (size, findings) = match race(filled, shard.upload_cancelled(first)).await {
         Either::First(filled) => filled?,
@@ -218,9 +224,8 @@ async fn copy(
 async fn fill(
     shard: &Shard,
     job: &Job,
-    source: &File,
+    (mut reading, expected): (Reading<'_>, Option<u64>),
     filling: &mut Vec<Filling<'_>>,
-    progress: &Progress,
     losses: &mut Losses,
     depth: NonZeroUsize,
 ) -> Result<(u64, Findings), Interrupted> {
@@ -239,13 +244,14 @@ async fn fill(
                 Err(_) => for_each_place(filling, losses, async |writes| writes.finish().await).await?,
             }
         };
-        let (count, buffer) = source.read_at(buffer, size).await?;
+        let buffer = reading.next(buffer, size).await?;
+        let count = buffer.len();
         if count == 0 {
             break;
         }
         let offset = size;
         size += count as u64;
-        check_size(job.expected_size, job.size_max, size)?;
+        check_size(expected, job.size_max, size)?;
         let frozen = buffer.freeze();
         examiner.feed(&frozen)?;
         for_each_place(filling, losses, async |writes| {
@@ -254,7 +260,6 @@ async fn fill(
             writes.fewer_than(depth.get()).await
         })
         .await?;
-        progress.add(count as u64);
         if told.elapsed() >= PROGRESS_INTERVAL {
             told = Instant::now();
             tell_progress(shard, job, size).await;
@@ -263,7 +268,7 @@ async fn fill(
             break;
         }
     }
-    check_complete(job.expected_size, size)?;
+    check_complete(expected, size)?;
     Ok((size, examiner.finish(size, &shard.config.api).await?))
 }
 

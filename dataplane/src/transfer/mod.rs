@@ -3,6 +3,7 @@
 pub(crate) mod download;
 pub(crate) mod examine;
 pub(crate) mod job;
+mod origin;
 pub(crate) mod path;
 pub(crate) mod receive;
 pub(crate) mod upload;

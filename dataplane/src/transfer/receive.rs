@@ -78,7 +78,7 @@ pub(crate) async fn receive(
     let mut size = 0;
     loop {
         // The next buffer arrives while those before it are hashed and written.
-        let buffer = writes.beside(fill(&pool, input, body, &mut pace)).await?;
+        let buffer = writes.beside(async { fill(pool.get().await, input, body, &mut pace).await }).await?;
         if buffer.is_empty() {
             break;
         }
@@ -104,14 +104,13 @@ pub(crate) async fn receive(
     Ok(Received { size, findings })
 }
 
-/// A full buffer, or what is left of the body.
-async fn fill(
-    pool: &BufferPool,
+/// `buffer` full, or with what is left of the body.
+pub(super) async fn fill(
+    mut buffer: Buffer,
     input: &mut Input<'_>,
     body: &mut Body,
     pace: &mut Pace<'_>,
 ) -> Result<Buffer, Interrupted> {
-    let mut buffer = pool.get().await;
     let mut pieces = 0;
     while buffer.room() > 0 {
         let count;

@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod data;
 pub(crate) mod keystone;
 pub(crate) mod locations;
+pub(crate) mod origin;
 pub(crate) mod server;
 pub(crate) mod tls;
 

@@ -14,6 +14,10 @@ const fn cors(name: &'static str, kind: Kind, doc: &'static str) -> Row {
     Row::new("cors", name, kind, doc)
 }
 
+const fn filter(name: &'static str, doc: &'static str) -> Row {
+    Row::new("import_filtering_opts", name, Kind::BracketList, doc)
+}
+
 const fn policy(name: &'static str, kind: Kind, doc: &'static str) -> Row {
     Row::new("oslo_policy", name, kind, doc)
 }
@@ -79,6 +83,16 @@ pub(super) const ROWS: &[Row] = &[
         .refused("data would be removed at once; set it to false if that is acceptable"),
     row("enabled_import_methods", Kind::BracketList, "import methods that clients may use, of those that are there")
         .default("[glance-direct,web-download,copy-image]"),
+    filter("allowed_schemes", "schemes of URLs that users may have fetched: http, https").default("[http,https]"),
+    filter("disallowed_schemes", "schemes that they may not; counts where no scheme is listed as allowed").default("[]"),
+    filter(
+        "allowed_hosts",
+        "hosts that they may have asked, wherever these are; unlisted ones only at public addresses, and not at all where any is listed",
+    )
+    .default("[]"),
+    filter("disallowed_hosts", "hosts that they may not; counts where no host is listed as allowed").default("[]"),
+    filter("allowed_ports", "ports that they may have asked; also where the scheme implies the port").default("[80,443]"),
+    filter("disallowed_ports", "ports that they may not; counts where no port is listed as allowed").default("[]"),
     row("node_staging_uri", Kind::Str, "`file://` URL of the staging directory; unset: `<data directory>/staging`"),
     Row::new("taskflow_executor", "max_workers", Kind::Int(1, 1024), "imports that move data at a time").default("10"),
     Row::new("task", "task_time_to_live", from(1), "hours for which a task that is over can be asked about")

@@ -108,18 +108,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
     ignored("image_conversion", FORMAT_PLUGINS, &["output_format"]),
     ignored("inject_metadata_properties", FORMAT_PLUGINS, &["ignore_user_roles", "inject"]),
     ignored("glance_download_properties", DOWNLOADS, &["extra_properties"]),
-    ignored(
-        "import_filtering_opts",
-        DOWNLOADS,
-        &[
-            "allowed_schemes",
-            "disallowed_schemes",
-            "allowed_hosts",
-            "disallowed_hosts",
-            "allowed_ports",
-            "disallowed_ports",
-        ],
-    ),
     ignored("database", "Vitrine always waits until SQLite's data is durable", &["sqlite_synchronous"]),
     ignored(
         "database",

@@ -64,9 +64,24 @@ pub(super) const ROWS: &[Row] = &[
         DATAPLANE,
         "body_min_rate_bytes_per_second",
         Kind::Int(0, 1 << 40),
-        "a request body that comes in slower than this is broken off; 0 = no limit",
+        "a request body, or image data that is fetched, that comes in slower than this is broken off; 0 = no limit",
     )
     .default("1024"),
+    Row::new(
+        DATAPLANE,
+        "fetch_answer_timeout_seconds",
+        Kind::Int(1, DAY_SECONDS),
+        "seconds from the start of a fetch to the head of the answer, with all redirects; a failure is not told earlier either, so that \
+         its time tells nothing",
+    )
+    .default("15"),
+    Row::new(
+        DATAPLANE,
+        "fetch_timeout_seconds",
+        Kind::Int(0, 365 * DAY_SECONDS),
+        "seconds that a fetch of image data may take in all, 0 = for ever",
+    )
+    .default("86400"),
     Row::new(
         DATAPLANE,
         "send_stall_seconds",

@@ -6,7 +6,9 @@
 //!
 //! Nothing of a session is borrowed across a wait, so one task may receive while another sends.
 
+mod accept;
 mod batch;
+mod connect;
 mod handshake;
 mod kernel;
 mod receive;
@@ -18,15 +20,17 @@ use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::server::ServerConnectionData;
+use rustls::{ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion};
 
 use self::receive::Receiving;
 use self::record::{Fault, Opener, Sealer};
 use super::raw;
 
-pub use self::handshake::{HandshakeError, TlsSettings};
+pub use self::accept::TlsSettings;
+pub use self::handshake::HandshakeError;
 pub use self::kernel::has_kernel_tls;
 pub use self::record::TlsVersion;
 
@@ -37,7 +41,7 @@ const FATAL: u8 = 2;
 /// The alert that ends a direction in order.
 const CLOSE_NOTIFY: u8 = 0;
 
-/// What was agreed with the client.
+/// What was agreed with the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TlsFacts {
     /// The version.
@@ -68,11 +72,46 @@ enum Phase {
     Ended,
 }
 
+/// Derives the next keys of TLS 1.3, for the side that we are.
+enum Keys {
+    Server(KernelConnection<ServerConnectionData>),
+    Client(KernelConnection<ClientConnectionData>),
+}
+
+/// A key, and the number of the first record that it is for.
+type NextKey = (u64, ConnectionTrafficSecrets);
+
+impl Keys {
+    fn version(&self) -> TlsVersion {
+        let version = match self {
+            Keys::Server(keys) => keys.protocol_version(),
+            Keys::Client(keys) => keys.protocol_version(),
+        };
+        if version == ProtocolVersion::TLSv1_3 { TlsVersion::V1_3 } else { TlsVersion::V1_2 }
+    }
+
+    /// The next one for what we send.
+    fn next_to_send(&mut self) -> Result<NextKey, rustls::Error> {
+        match self {
+            Keys::Server(keys) => keys.update_tx_secret(),
+            Keys::Client(keys) => keys.update_tx_secret(),
+        }
+    }
+
+    /// The next one for what we receive.
+    fn next_to_receive(&mut self) -> Result<NextKey, rustls::Error> {
+        match self {
+            Keys::Server(keys) => keys.update_rx_secret(),
+            Keys::Client(keys) => keys.update_rx_secret(),
+        }
+    }
+}
+
 /// A connection's keys and where they stand.
 pub(super) struct Session {
     facts: TlsFacts,
-    /// Derives the next keys of TLS 1.3; TLS 1.2 has no others.
-    keys: Option<RefCell<KernelConnection<ServerConnectionData>>>,
+    /// None with TLS 1.2, which has no next keys.
+    keys: Option<RefCell<Keys>>,
     way: RefCell<Way>,
     phase: Cell<Phase>,
     /// The peer wants us to change our key before we send more.
@@ -81,20 +120,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Takes over from the finished handshake `tls`; `rest` was received behind it. `kernel`: encryption may be the kernel's.
+    /// Takes over from a finished handshake; `rest` was received behind it. `kernel`: encryption may be the kernel's.
     fn new(
         fd: BorrowedFd<'_>,
-        tls: UnbufferedServerConnection,
+        secrets: ExtractedSecrets,
+        keys: Keys,
+        resumed: bool,
         rest: Vec<u8>,
         kernel: bool,
     ) -> Result<Self, rustls::Error> {
         let broken = |error: io::Error| rustls::Error::General(error.to_string());
-        let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
-        let (secrets, keys) = tls.dangerous_into_kernel_connection()?;
-        let version = match keys.protocol_version() {
-            ProtocolVersion::TLSv1_3 => TlsVersion::V1_3,
-            _ => TlsVersion::V1_2,
-        };
+        let version = keys.version();
         let by_kernel = kernel && kernel::take_over(fd, version, &secrets.tx).is_ok();
         let way = match by_kernel {
             true => Way::Kernel,

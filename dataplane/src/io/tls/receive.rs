@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::record::{Content, Fault, Opener, RECORD_BYTES_MAX, TlsVersion, record_bytes};
-use super::{CLOSE_NOTIFY, Session};
+use super::{CLOSE_NOTIFY, Keys, Session};
 use crate::io::raw::{self, RecvBuf};
 
 /// Bytes received with one call by whoever has room for many.
@@ -116,26 +116,35 @@ impl Receiving {
             ([_, USER_CANCELED], _) | ([super::WARNING, _], TlsVersion::V1_2) => {}
             ([_, _], _) => {
                 session.abort();
-                self.end = Some(End::Failed(io::ErrorKind::ConnectionReset, "the client broke TLS off with an alert"));
+                self.end = Some(End::Failed(io::ErrorKind::ConnectionReset, "the peer broke TLS off with an alert"));
             }
             _ => return Err(Fault::new(Fault::UNEXPECTED_MESSAGE, "an alert of another length")),
         }
         Ok(())
     }
 
-    /// A client may send one message after its handshake: that its key changes, and perhaps that ours shall.
+    /// After its handshake a peer may say that its key changes, and perhaps that ours shall; a server may hand out tickets for
+    /// later sessions, which we do not use.
     fn on_handshake(&mut self, message: Range<usize>, session: &Session) -> Result<(), Fault> {
         let Some(keys) = &session.keys else {
             return Err(Fault::new(Fault::NO_RENEGOTIATION, "renegotiation is refused"));
         };
-        let update_ours = match &self.bytes[message] {
+        let keys = &mut *keys.borrow_mut();
+        let mut message = &self.bytes[message];
+        if let Keys::Client(_) = keys {
+            message = behind_tickets(message);
+            if message.is_empty() {
+                return Ok(());
+            }
+        }
+        let update_ours = match message {
             [24, 0, 0, 1, 0] => false,
             [24, 0, 0, 1, 1] => true,
             [24, 0, 0, 1, _] => return Err(Fault::new(Fault::ILLEGAL_PARAMETER, "a key update of an unknown kind")),
             _ => return Err(Fault::new(Fault::UNEXPECTED_MESSAGE, "a handshake message out of turn")),
         };
         const FAILED: Fault = Fault::new(Fault::UNEXPECTED_MESSAGE, "a key that cannot be updated");
-        let (sequence, secrets) = keys.borrow_mut().update_rx_secret().map_err(|_| FAILED)?;
+        let (sequence, secrets) = keys.next_to_receive().map_err(|_| FAILED)?;
         self.opener = Opener::new(TlsVersion::V1_3, sequence, &secrets).map_err(|_| FAILED)?;
         if update_ours {
             // Answered before our next data, as often as we were asked meanwhile: once.
@@ -182,6 +191,17 @@ impl Receiving {
         }
         Ok(true)
     }
+}
+
+/// What follows the session tickets (RFC 8446 §4.6.1) at the front of `messages`.
+fn behind_tickets(mut messages: &[u8]) -> &[u8] {
+    const NEW_SESSION_TICKET: u8 = 4;
+    while let [NEW_SESSION_TICKET, high, middle, low, rest @ ..] = messages {
+        let length = u32::from_be_bytes([0, *high, *middle, *low]);
+        let Some(behind) = usize::try_from(length).ok().and_then(|length| rest.get(length..)) else { break };
+        messages = behind;
+    }
+    messages
 }
 
 impl Session {

@@ -109,7 +109,7 @@ impl Session {
     fn renew(&self, sealer: &mut Sealer, batch: &mut Batch) -> io::Result<()> {
         let Some(keys) = &self.keys else { return Ok(()) };
         put(sealer, batch, Content::Handshake, &KEY_UPDATE)?;
-        let (sequence, secrets) = keys.borrow_mut().update_tx_secret().map_err(io::Error::other)?;
+        let (sequence, secrets) = keys.borrow_mut().next_to_send().map_err(io::Error::other)?;
         *sealer = Sealer::new(TlsVersion::V1_3, sequence, &secrets)?;
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Session {
             while !raw::send_tls_record(conn.as_fd(), Content::Handshake as u8, &KEY_UPDATE)? {
                 conn.wait_writable().await?;
             }
-            let next = keys.borrow_mut().update_tx_secret().map_err(io::Error::other)?;
+            let next = keys.borrow_mut().next_to_send().map_err(io::Error::other)?;
             kernel::renew(conn.as_fd(), TlsVersion::V1_3, &next)?;
         }
         Ok(false)

@@ -1,0 +1,119 @@
+//! Imports by the tasks API: one request makes an image and has it filled from a URL.
+
+use common::catalog::{Changes, NewImage, NewTask};
+use common::identity::Identity;
+use common::model::{Status, Task, TaskKind};
+use common::{Error, Result};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::App;
+use crate::imports::{Method, Plan, expiry};
+
+/// Keys that the input must have.
+const REQUIRED: [&str; 3] = ["import_from", "import_from_format", "image_properties"];
+
+/// An import as a client asks for it.
+#[derive(Debug)]
+pub(crate) struct WantedTask {
+    /// The task's input, for whoever looks at it.
+    pub(crate) input: Value,
+    /// The image, or why there is none: told by the task.
+    pub(crate) image: Result<NewImage>,
+    /// Id of the request.
+    pub(crate) request_id: Option<String>,
+}
+
+impl App {
+    /// Makes a task that imports an image: it is on record when this returns. What is wrong with the image is told by the task, which
+    /// has failed then.
+    ///
+    /// # Errors
+    /// 400 for a URL that may not be fetched.
+    pub(crate) async fn create_task(&self, caller: &Identity, wanted: WantedTask) -> Result<Task> {
+        let uri = self.task_uri(&wanted.input["import_from"]).await?;
+        let new = match wanted.image {
+            Ok(new) => self.check_new_image(caller, &new).map(|()| new),
+            Err(error) => Err(error),
+        };
+        let missing = REQUIRED.iter().find(|key| wanted.input.get(**key).is_none());
+        let new = match missing {
+            Some(key) => Err(Error::bad_request(format!("Input does not contain '{key}' field"))),
+            None => new.and_then(require_formats),
+        };
+        let (config, owner) = (self.config.clone(), caller.project_id.clone().unwrap_or_default());
+        let task = NewTask {
+            id: Uuid::new_v4().to_string(),
+            kind: TaskKind::Import,
+            owner,
+            image_id: wanted.input["image_id"].as_str().map(str::to_owned),
+            request_id: wanted.request_id,
+            user_id: Some(caller.user_id.clone()).filter(|user| !user.is_empty()),
+            input: wanted.input,
+        };
+        let job_id = task.id.clone();
+        let created = self.db.write(move |catalog| {
+            catalog.create_task(&task)?;
+            let plan = Plan {
+                method: Method::WebDownload,
+                stores: vec![config.stores.default.clone()],
+                all_must_succeed: true,
+                uri: Some(uri.clone()),
+                makes_image: true,
+            };
+            let begun = match &new {
+                Ok(new) => begin(catalog, &task.id, new, &plan),
+                Err(error) => Err(error.clone()),
+            };
+            match begun {
+                Err(error) if error.status().is_server_error() => return Err(error),
+                Err(error) => catalog.end_task(&task.id, Err(&error.message), expiry(&config))?,
+                Ok(()) => {}
+            }
+            catalog.task(&task.id)?.ok_or_else(|| Error::internal("a task is gone that was just made"))
+        });
+        let task = created.await?;
+        self.imports.start(job_id);
+        Ok(task)
+    }
+
+    /// The URL of an import by the tasks API, if it may be fetched.
+    async fn task_uri(&self, uri: &Value) -> Result<String> {
+        let shown = uri.as_str().unwrap_or("None");
+        if shown == "None" || shown.is_empty() {
+            return Err(Error::bad_request(format!("Invalid location: {shown}")));
+        }
+        if ["file:///", "filesystem:///"].iter().any(|scheme| shown.starts_with(scheme)) {
+            let text = "File based imports are not allowed. Please use a non-local source of image data.";
+            return Err(Error::bad_request(text));
+        }
+        if !["http://", "https://"].iter().any(|scheme| shown.starts_with(scheme)) {
+            let text = "The given uri is not valid. Please specify a valid uri from the following list of supported uri ['http']";
+            return Err(Error::bad_request(text));
+        }
+        match self.gate.locate(shown).await {
+            Ok(_) => Ok(shown.to_owned()),
+            Err(_) => Err(Error::bad_request(format!("URI for legacy import task does not pass filtering: {shown}"))),
+        }
+    }
+}
+
+fn require_formats(new: NewImage) -> Result<NewImage> {
+    let formats = [("disk_format", &new.disk_format), ("container_format", &new.container_format)];
+    let missing: Vec<&str> = formats.iter().filter(|(_, format)| format.is_none()).map(|(name, _)| *name).collect();
+    match &missing[..] {
+        [] => Ok(new),
+        [one] => Err(Error::bad_request(format!("Property {one} must be set prior to saving data."))),
+        several => {
+            Err(Error::bad_request(format!("Properties {} must be set prior to saving data.", several.join(", "))))
+        }
+    }
+}
+
+/// The image, locked for the job, and the job.
+fn begin(catalog: &Changes<'_>, job_id: &str, new: &NewImage, plan: &Plan) -> Result<()> {
+    catalog.create_image(new)?;
+    catalog.lock_for_import(&new.id, job_id)?;
+    catalog.set_status(&new.id, &[Status::Queued], Status::Importing)?;
+    catalog.create_job(job_id, &new.id, &plan.to_record()?)
+}

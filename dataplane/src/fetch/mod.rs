@@ -1,0 +1,169 @@
+//! Image data of other servers, over HTTP and HTTPS.
+//!
+//! Users say from where, so nothing here is believed: control tells for each URL, redirects too, which addresses may be connected to;
+//! nothing that is ours is sent along; and a failure says nothing of why, neither by its text nor by its time. Operators find why in
+//! the log.
+
+mod answer;
+mod tls;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use common::outbound::{Scheme, Target};
+use common::rpc::{Located, ToControl};
+use http::StatusCode;
+
+pub(crate) use self::answer::Answer;
+pub(crate) use self::tls::TlsClient;
+use crate::http::response::{self, Fields};
+use crate::io::{Conn, sleep, timeout};
+use crate::shard::Shard;
+
+/// Redirects that are followed.
+const REDIRECTS_MAX: usize = 5;
+
+/// Longest wait for one of a host's addresses, while there are others.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of the largest head of an answer.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Answers before the answer (100, 103) that are passed over.
+const INTERIM_MAX: usize = 8;
+
+/// Bytes received at a time while a head is read.
+const RECEIVE_BYTES: usize = 16 * 1024;
+
+/// Why there is no answer: for the log.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    /// Control does not let it pass.
+    #[error("control does not allow it: {0}")]
+    Refused(#[from] common::Error),
+    /// It is no URL.
+    #[error("{0}")]
+    Malformed(#[from] common::outbound::MalformedUrl),
+    /// From https to http.
+    #[error("a redirect leads from https to http")]
+    Downgrade,
+    /// More than [`REDIRECTS_MAX`].
+    #[error("more than {REDIRECTS_MAX} redirects")]
+    Redirects,
+    /// The server does not have it.
+    #[error("the server answers {0}")]
+    Status(StatusCode),
+    /// The connection, or what came over it.
+    #[error("{0}")]
+    Broken(#[from] io::Error),
+    /// There is no TLS with the server.
+    #[error("no TLS: {0}")]
+    Tls(String),
+    /// It took too long.
+    #[error("no answer in time")]
+    TimedOut,
+}
+
+/// Asks for `url` and reads the head of the answer.
+///
+/// # Errors
+/// [`FetchError`], after the same time whatever the reason.
+pub(crate) async fn get(shard: &Shard, url: &str) -> Result<Answer, FetchError> {
+    let begun = Instant::now();
+    let limit = shard.config.dataplane.fetch_answer_timeout;
+    let answer = timeout(limit, follow(shard, url)).await.unwrap_or(Err(FetchError::TimedOut));
+    if answer.is_err() {
+        sleep(limit.saturating_sub(begun.elapsed())).await;
+    }
+    answer
+}
+
+async fn follow(shard: &Shard, url: &str) -> Result<Answer, FetchError> {
+    let mut url = url.to_owned();
+    let mut secure = false;
+    for _ in 0..=REDIRECTS_MAX {
+        let target = Target::parse(&url)?;
+        if secure && target.scheme == Scheme::Http {
+            return Err(FetchError::Downgrade);
+        }
+        secure |= target.scheme == Scheme::Https;
+        let Located { addresses } = shard.control.call(ToControl::Locate { url }).await?;
+        let conn = connect(shard, &target, &addresses).await?;
+        conn.send_all(request_head(&target).as_bytes()).await?;
+        let (status, fields, rest) = read_head(&conn).await?;
+        match status {
+            StatusCode::OK => return Ok(Answer::new(conn, &fields, rest)?),
+            StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT => {
+                let location = response::value(&fields, "location").and_then(|value| std::str::from_utf8(value).ok());
+                url = target.join(location.ok_or(FetchError::Status(status))?);
+            }
+            status => return Err(FetchError::Status(status)),
+        }
+    }
+    Err(FetchError::Redirects)
+}
+
+/// A connection to the first of the addresses that takes one.
+async fn connect(shard: &Shard, target: &Target, addresses: &[IpAddr]) -> Result<Conn, FetchError> {
+    let mut failed = FetchError::TimedOut;
+    for address in addresses {
+        match connect_to(shard, target, SocketAddr::new(*address, target.port)).await {
+            Ok(conn) => return Ok(conn),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+async fn connect_to(shard: &Shard, target: &Target, address: SocketAddr) -> Result<Conn, FetchError> {
+    let conn = Conn::connect_tcp(address, CONNECT_TIMEOUT).await?;
+    match target.scheme {
+        Scheme::Http => Ok(conn),
+        Scheme::Https => shard.shared.tls_client.secure(conn, &target.host, CONNECT_TIMEOUT).await,
+    }
+}
+
+/// As little as will do. The data is wanted as it is, on a connection of its own.
+fn request_head(target: &Target) -> String {
+    format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: vitrine/{}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n\
+         Connection: close\r\n\r\n",
+        target.path,
+        target.authority(),
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+async fn read_head(conn: &Conn) -> io::Result<(StatusCode, Fields, Vec<u8>)> {
+    let mut bytes = Vec::with_capacity(RECEIVE_BYTES);
+    let mut interim = 0;
+    loop {
+        match response::parse(&bytes)? {
+            Some((status, _, used)) if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS => {
+                bytes.drain(..used);
+                interim += 1;
+                if interim > INTERIM_MAX {
+                    return Err(response::malformed("too many interim answers"));
+                }
+                continue;
+            }
+            Some((status, fields, used)) => {
+                bytes.drain(..used);
+                return Ok((status, fields, bytes));
+            }
+            None if bytes.len() > HEAD_BYTES_MAX => return Err(response::malformed("the head is too long")),
+            None => {}
+        }
+        bytes.reserve(RECEIVE_BYTES);
+        let result;
+        (result, bytes) = conn.recv(bytes).await;
+        if result? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}

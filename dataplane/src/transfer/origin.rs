@@ -1,0 +1,105 @@
+//! Where a job's data comes from: a place of ours, or another server.
+
+use common::Error;
+use common::rpc::JobSource;
+
+use super::receive::{Interrupted, Pace, fill};
+use crate::control_client::is_away;
+use crate::fetch::{self, Answer, FetchError};
+use crate::http::body::Body;
+use crate::http::input::Input;
+use crate::io::{Buffer, File, Progress};
+use crate::shard::Shard;
+use crate::store::{Source, StoreError};
+
+/// What users are told whose URL does not give the data, whatever the reason: they are not to learn what we can reach.
+const NOT_FETCHED: &str = "The image data could not be fetched from the given URI.";
+
+/// A source that is open.
+pub(super) enum Origin {
+    /// A file, which nobody reads again: past the page cache where that is possible.
+    File(File),
+    /// The answer of another server.
+    Web(Box<Answer>),
+}
+
+impl Origin {
+    /// Opens `source`.
+    ///
+    /// # Errors
+    /// [`Interrupted`]; with [`StoreError::Exhausted`] when another time may do.
+    pub(super) async fn open(shard: &Shard, source: &JobSource) -> Result<Self, Interrupted> {
+        match source {
+            JobSource::Place { store, url } => {
+                let Some(store) = shard.shared.stores.holding(Some(store), url) else {
+                    return Err(StoreError::Foreign(url.clone()).into());
+                };
+                let Source::File { file, .. } = store.open(url, &shard.metrics).await?;
+                Ok(Origin::File(file.direct_if_possible()))
+            }
+            JobSource::Web { url } => match fetch::get(shard, url).await {
+                Ok(answer) => Ok(Origin::Web(Box::new(answer))),
+                Err(FetchError::Refused(error)) if is_away(&error) => {
+                    Err(StoreError::Exhausted(std::io::Error::other(error)).into())
+                }
+                Err(error) => Err(lost(&error)),
+            },
+        }
+    }
+
+    /// Bytes to come, where they are known.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self {
+            Origin::File(_) => None,
+            Origin::Web(answer) => answer.length(),
+        }
+    }
+
+    /// Begins to read; once. At least `rate` bytes a second must come from another server.
+    pub(super) fn read<'a>(&'a mut self, rate: u64, progress: &'a Progress) -> Reading<'a> {
+        match self {
+            Origin::File(file) => Reading::File(file, progress),
+            Origin::Web(answer) => {
+                let rest = answer.take_rest();
+                let (input, body) = answer.read(rest);
+                Reading::Web(Box::new((input, body, Pace::new(rate, progress))))
+            }
+        }
+    }
+}
+
+/// A source that is being read.
+pub(super) enum Reading<'a> {
+    File(&'a File, &'a Progress),
+    Web(Box<(Input<'a>, Body, Pace<'a>)>),
+}
+
+impl Reading<'_> {
+    /// Fills `buffer` with what lies at `offset`, where the last one ended. Less than it has room for is the end.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub(super) async fn next(&mut self, buffer: Buffer, offset: u64) -> Result<Buffer, Interrupted> {
+        match self {
+            Reading::File(file, progress) => {
+                let (count, buffer) = file.read_at(buffer, offset).await?;
+                progress.add(count as u64);
+                Ok(buffer)
+            }
+            Reading::Web(web) => {
+                let (input, body, pace) = &mut **web;
+                fill(buffer, input, body, pace).await.map_err(|error| match error {
+                    Interrupted::Slow => lost(&"it comes too slowly"),
+                    Interrupted::Client(error) => lost(&format!("{error:?}")),
+                    error => error,
+                })
+            }
+        }
+    }
+}
+
+/// For the operator why; for the user that.
+pub(super) fn lost(why: &dyn std::fmt::Display) -> Interrupted {
+    tracing::warn!("the data of an import cannot be fetched: {why}");
+    Interrupted::Refused(Error::bad_request(NOT_FETCHED))
+}
