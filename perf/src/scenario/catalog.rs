@@ -88,7 +88,8 @@ fn run(context: &mut Context<'_>) -> Result<()> {
         let lists = LISTS.iter().map(|(row, parameters)| (*row, vec![target(parameters, images)]));
         for (row, targets) in std::iter::once((SHOW, shown.clone())).chain(lists) {
             // The slowest is of all of them.
-            if !context.wants(row) && !(context.wants(SLOWEST) && row != SHOW) {
+            let is_wanted = context.wants(row) || (row != SHOW && context.wants(SLOWEST));
+            if !is_wanted {
                 continue;
             }
             for (server, slowest) in servers.iter().zip(&mut slowest) {
