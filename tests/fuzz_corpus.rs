@@ -6,7 +6,9 @@
 pub mod targets;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use dataplane::inspect::Format;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
@@ -99,6 +101,28 @@ fn change(name: &str) {
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
+/// Images that `qemu-img` makes on the spot (`tests/fuzz/images`): each is judged alike however it is cut, and is what its maker says.
+#[test]
+fn real_images_of_every_format() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/images");
+    let output = Command::new(script).arg(directory.path()).output().expect("the script runs");
+    assert!(output.status.success(), "is qemu-img there? {}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(table.lines().count() >= 15, "{table}");
+    for line in table.lines() {
+        let [file, format, bytes, check] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let stream = std::fs::read(directory.path().join(file)).expect("a readable image");
+        for lengths in [&[7][..], &[255]] {
+            let verdict = targets::inspect::judge(&stream, lengths);
+            assert_eq!(verdict.format.map(Format::name), Some(format), "{line}: {verdict:?}");
+            assert!(bytes == "-" || verdict.virtual_size == bytes.parse().ok(), "{line}: {verdict:?}");
+            let failed = (check != "safe").then_some(check);
+            assert_eq!(verdict.failures, failed.as_slice(), "{line}");
+        }
+    }
+}
+
 macro_rules! replays {
     ($($target:ident)*) => {
         $(
@@ -129,4 +153,7 @@ macro_rules! replays {
     };
 }
 
-replays! { request_head chunked range routes ini policy_rule policy_file protections json_patch list_query inspect hash }
+replays! {
+    request_head chunked range routes ini policy_rule policy_file protections json_patch list_query inspect hash
+    inspect_qcow2 inspect_vhd inspect_vhdx inspect_vmdk inspect_vmdk_footer inspect_vdi inspect_qed inspect_iso inspect_gpt inspect_mbr inspect_luks inspect_raw outbound import_request
+}

@@ -4,6 +4,7 @@ use common::catalog::{ListQuery, Viewer};
 use common::config;
 use common::{Error, Result};
 
+use crate::api::imports;
 use crate::api::json_patch;
 use crate::api::list_query::{self, Pages};
 use crate::api::schema::ImageSchema;
@@ -47,4 +48,15 @@ pub fn list_query(
 /// The links of a page of that list: `first`, and `next` when there is a marker for it.
 pub fn list_links(params: &[(String, String)], next_marker: Option<&str>) -> (String, Option<String>) {
     list_query::links(params, next_marker)
+}
+
+/// What the body of `POST /v2/images/{id}/import` asks for, as a text: the method, the stores, and whether all must succeed. `header` is
+/// the value of `x-image-meta-store`, `enabled` the methods of the site.
+///
+/// # Errors
+/// 400 that names the field.
+pub fn import_request(body: &[u8], header: Option<&str>, enabled: &[String]) -> Result<String> {
+    let body = serde_json::from_slice(body).map_err(|_| Error::bad_request("Malformed JSON in request body."))?;
+    let wanted = imports::decode(body, header, enabled)?;
+    Ok(format!("{} {:?} {}", wanted.method.as_str(), wanted.stores?, wanted.all_must_succeed))
 }

@@ -12,6 +12,7 @@ pub mod cpu;
 pub mod digests;
 pub mod disk;
 pub mod error;
+pub mod fill;
 pub mod http;
 pub mod images;
 pub mod load;

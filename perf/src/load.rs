@@ -1,5 +1,6 @@
 //! Loads on one endpoint: each prepares its connections, then works while the clock runs, then checks.
 
+pub mod change;
 pub mod crowd;
 pub mod metadata;
 pub mod probe;

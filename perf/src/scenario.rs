@@ -1,6 +1,8 @@
 //! The scenarios of the comparison, one module each. A scenario starts what it needs, lets the contenders take turns round after
 //! round (A B C, A B C, …) so that a slow phase of the machine meets all of them, and keeps its figures by row.
 
+mod catalog;
+mod changes;
 mod cold;
 mod fairness;
 mod flood;
@@ -37,6 +39,8 @@ pub const ALL: &[Scenario] = &[
     flood::SCENARIO,
     scaling::SCENARIO,
     metadata::SCENARIO,
+    catalog::SCENARIO,
+    changes::SCENARIO,
     start::SCENARIO,
     memory::SCENARIO,
     cold::SCENARIO,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::{away, failed};
@@ -44,7 +45,7 @@ impl Catalog {
         // An acknowledged change is on the disk, not only in the page cache.
         connection.pragma_update(None, "synchronous", "FULL").map_err(engine)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(engine)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+        keep_plans(&connection).map_err(engine)?;
         schema::prepare(&mut connection, path)?;
         Ok(Catalog { connection })
     }
@@ -160,7 +161,7 @@ impl Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(engine)?;
         connection.busy_timeout(READER_BUSY).map_err(engine)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+        keep_plans(&connection).map_err(engine)?;
         schema::check(&connection, path)?;
         Ok(Reader { connection, memo: Memo::default() })
     }
@@ -195,6 +196,13 @@ impl Drop for Snapshot<'_> {
         // A read transaction has nothing to lose: its end cannot fail in a way that matters.
         let _ = run(self.connection, "COMMIT");
     }
+}
+
+/// Statements are kept with their plans, which do not depend on the values: else the engine plans a list anew for
+/// each value of a condition that its partial indexes may have to do with.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
 }
 
 fn run(connection: &Connection, sql: &str) -> Result<(), Error> {

@@ -64,14 +64,14 @@ pub(super) fn member(row: &Row<'_>) -> Result<Member> {
 
 /// A text column that holds one of a few names.
 pub(super) fn parsed<T: FromStr>(row: &Row<'_>, index: usize, what: &str) -> Result<T> {
-    let text: String = row.get(index).map_err(failed)?;
-    text.parse().map_err(|_| corrupt(what, &text))
+    let text = row.get_ref(index).and_then(|value| Ok(value.as_str()?)).map_err(failed)?;
+    text.parse().map_err(|_| corrupt(what, text))
 }
 
 /// A point in time, or NULL.
 pub(super) fn timestamp(row: &Row<'_>, index: usize) -> Result<Option<Timestamp>> {
-    let text: Option<String> = row.get(index).map_err(failed)?;
-    text.map(|text| Timestamp::from_sql(&text).ok_or_else(|| corrupt("a time", &text))).transpose()
+    let text = row.get_ref(index).and_then(|value| Ok(value.as_str_or_null()?)).map_err(failed)?;
+    text.map(|text| Timestamp::from_sql(text).ok_or_else(|| corrupt("a time", text))).transpose()
 }
 
 /// A number of bytes, or NULL.

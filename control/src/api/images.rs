@@ -5,12 +5,14 @@ use common::model::Image;
 use common::{Error, Result};
 use http::StatusCode;
 use http::header::{HeaderName, LOCATION};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::call::{Call, base_url};
+use super::json_patch;
 use super::list_query::{self, Pages};
 use super::reply::Reply;
-use super::{json_patch, representation};
+use super::representation::View;
 use crate::app::{fields, patch};
 
 /// The import methods that work, for clients that choose one after creating an image.
@@ -28,6 +30,16 @@ const READ_ONLY_IN_CREATE: [&str; 6] = ["created_at", "updated_at", "status", "c
 /// Fields that clients of old releases send; they come to nothing.
 const IGNORED_IN_CREATE: [&str; 2] = ["os_hash_algo", "os_hash_value"];
 
+/// A page of a list, as clients read it.
+#[derive(Serialize)]
+struct List<'a> {
+    images: Vec<View<'a>>,
+    first: String,
+    schema: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
 /// `GET /v2/images`
 pub(crate) async fn list(call: &Call<'_>) -> Result<Reply> {
     let api = &call.app().config.api;
@@ -36,12 +48,8 @@ pub(crate) async fn list(call: &Call<'_>) -> Result<Reply> {
     let query = list_query::parse(&params, viewer, Pages { default: api.page_default, max: api.page_max })?;
     let page = call.app().list_images(call.caller, query).await?;
     let (first, next) = list_query::links(&params, page.next_marker.as_deref());
-    let images: Vec<Value> = page.images.iter().map(|image| view(call, image)).collect();
-    let mut document = json!({"images": images, "first": first, "schema": "/v2/schemas/images"});
-    if let Some(next) = next {
-        document["next"] = json!(next);
-    }
-    Ok(Reply::json(StatusCode::OK, &document))
+    let images = page.images.iter().map(|image| view(call, image)).collect();
+    Ok(Reply::json(StatusCode::OK, &List { images, first, schema: "/v2/schemas/images", next }))
 }
 
 /// `POST /v2/images`
@@ -137,8 +145,8 @@ pub(crate) async fn delete(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::no_content())
 }
 
-fn view(call: &Call<'_>, image: &Image) -> Value {
+fn view<'i>(call: &Call<'_>, image: &'i Image) -> View<'i> {
     let config = &call.app().config;
     let image = call.app().authority.readable(call.caller, image);
-    representation::image(&image, call.caller, &config.api, &config.stores)
+    View::new(image, call.caller, &config.api, &config.stores)
 }

@@ -23,7 +23,11 @@ pub(crate) async fn import(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::accepted())
 }
 
-fn decode(body: Map<String, Value>, header: Option<&str>, enabled: &[String]) -> Result<Wanted> {
+/// What the body asks for; `header` is [`STORE_HEADER`]'s value, `enabled` the methods of the site.
+///
+/// # Errors
+/// 400 that names the field.
+pub(crate) fn decode(body: Map<String, Value>, header: Option<&str>, enabled: &[String]) -> Result<Wanted> {
     let field = |name: &str| Error::bad_request(format!("Import request requires a '{name}' field."));
     let method = body.get("method").ok_or_else(|| field("method"))?;
     // The original fails on a method that is no object.

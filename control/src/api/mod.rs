@@ -7,7 +7,7 @@ mod actions;
 mod call;
 mod healthcheck;
 mod images;
-mod imports;
+pub(crate) mod imports;
 mod info;
 pub(crate) mod json_patch;
 pub(crate) mod list_query;

@@ -5,7 +5,7 @@ use common::Error;
 use common::http::errors;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use serde_json::Value;
+use serde::Serialize;
 
 /// The media type of every document.
 const JSON: &str = "application/json";
@@ -30,8 +30,9 @@ impl Reply {
     }
 
     /// A document.
-    pub(crate) fn json(status: StatusCode, document: &Value) -> Self {
-        Reply::new(status, JSON, document.to_string())
+    pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Self {
+        // Fails only for maps whose keys are no texts, which there are none of.
+        Reply::new(status, JSON, serde_json::to_string(document).unwrap_or_default())
     }
 
     /// A document that is written already.

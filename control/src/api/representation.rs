@@ -1,76 +1,125 @@
 //! An image and a member as clients read them.
 
+use std::borrow::Cow;
+
 use common::config::{Api, Stores};
 use common::identity::Identity;
 use common::model::{Image, Location, Member, Status};
-use serde_json::{Map, Value, json};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Value, json};
 
 use crate::app::locations::{in_order, store_of};
 
 /// Properties that are never shown.
 const HIDDEN: [&str; 2] = ["os_glance_stage_host", "os_glance_hash_op_host"];
 
-/// The image, in the order of keys that the original has.
-pub(crate) fn image(image: &Image, caller: &Identity, api: &Api, stores: &Stores) -> Value {
-    let mut view = Map::new();
-    for (name, value) in &image.properties {
-        if !HIDDEN.contains(&name.as_str()) {
-            view.insert(name.clone(), json!(value));
-        }
-    }
-    put_base(&mut view, image);
-    // What a deactivated image consists of is for administrators only.
-    let locations = match image.status {
-        Status::Deactivated if !caller.is_admin => Vec::new(),
-        _ => in_order(image, stores),
-    };
-    if api.show_multiple_locations {
-        let all: Vec<Value> = locations.iter().map(|place| location(place)).collect();
-        view.insert("locations".to_owned(), json!(all));
-    }
-    if let Some(first) = locations.first().filter(|_| api.show_image_direct_url) {
-        view.insert("direct_url".to_owned(), json!(first.url));
-    }
-    let path = format!("/v2/images/{}", image.id);
-    view.insert("tags".to_owned(), json!(image.tags));
-    view.insert("file".to_owned(), json!(format!("{path}/file")));
-    view.insert("self".to_owned(), json!(path));
-    view.insert("schema".to_owned(), json!("/v2/schemas/image"));
-    if stores.multi {
-        // What was written when there was one store names none.
-        let name = |place: &Location| store_of(stores, place).map(|store| store.id.clone());
-        let names: Vec<String> =
-            locations.iter().filter_map(|place| name(place).or_else(|| place.store().map(str::to_owned))).collect();
-        if !names.is_empty() {
-            view.insert("stores".to_owned(), json!(names.join(",")));
-        }
-    }
-    Value::Object(view)
+/// Names that every image shows, and that a property of the catalog cannot take.
+const SHOWN_ALWAYS: [&str; 22] = [
+    "name",
+    "disk_format",
+    "container_format",
+    "visibility",
+    "size",
+    "virtual_size",
+    "status",
+    "checksum",
+    "protected",
+    "min_ram",
+    "min_disk",
+    "owner",
+    "os_hidden",
+    "os_hash_algo",
+    "os_hash_value",
+    "id",
+    "created_at",
+    "updated_at",
+    "tags",
+    "file",
+    "self",
+    "schema",
+];
+
+/// An image as a client reads it. It is written as JSON without a tree in between: lists hold thousands of values.
+pub(crate) struct View<'a> {
+    image: Cow<'a, Image>,
+    /// Places that are shown, the first one first.
+    locations: Option<Vec<Value>>,
+    direct_url: Option<String>,
+    stores: Option<String>,
 }
 
-fn put_base(view: &mut Map<String, Value>, image: &Image) {
-    let base = json!({
-        "name": image.name,
-        "disk_format": image.disk_format,
-        "container_format": image.container_format,
-        "visibility": image.visibility.as_str(),
-        "size": image.size,
-        "virtual_size": image.virtual_size,
-        "status": image.status.as_str(),
-        "checksum": image.checksum,
-        "protected": image.protected,
-        "min_ram": image.min_ram,
-        "min_disk": image.min_disk,
-        "owner": image.owner,
-        "os_hidden": image.hidden,
-        "os_hash_algo": image.os_hash_algo,
-        "os_hash_value": image.os_hash_value,
-        "id": image.id,
-        "created_at": image.created_at.to_api(),
-        "updated_at": image.updated_at.to_api(),
-    });
-    if let Value::Object(base) = base {
-        view.extend(base);
+impl<'a> View<'a> {
+    /// What `caller` is shown of `image`, of which it may read everything.
+    pub(crate) fn new(image: Cow<'a, Image>, caller: &Identity, api: &Api, stores: &Stores) -> Self {
+        // What a deactivated image consists of is for administrators only.
+        let places = match image.status {
+            Status::Deactivated if !caller.is_admin => Vec::new(),
+            _ => in_order(&image, stores),
+        };
+        let locations = api.show_multiple_locations.then(|| places.iter().map(|place| location(place)).collect());
+        let direct_url = places.first().filter(|_| api.show_image_direct_url).map(|first| first.url.clone());
+        // What was written when there was one store names none.
+        let name = |place: &Location| {
+            store_of(stores, place).map(|store| store.id.clone()).or_else(|| place.store().map(str::to_owned))
+        };
+        let names: Vec<String> =
+            if stores.multi { places.iter().filter_map(|place| name(place)).collect() } else { Vec::new() };
+        let stores = (!names.is_empty()).then(|| names.join(","));
+        View { locations, direct_url, stores, image }
+    }
+
+    /// Whether a property of this name is shown.
+    fn shows_property(&self, name: &str) -> bool {
+        let is_taken = match name {
+            "locations" => self.locations.is_some(),
+            "direct_url" => self.direct_url.is_some(),
+            "stores" => self.stores.is_some(),
+            _ => SHOWN_ALWAYS.contains(&name),
+        };
+        !is_taken && !HIDDEN.contains(&name)
+    }
+}
+
+impl Serialize for View<'_> {
+    /// In the order of keys that the original has.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let image = &*self.image;
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in image.properties.iter().filter(|(name, _)| self.shows_property(name)) {
+            map.serialize_entry(name, value)?;
+        }
+        map.serialize_entry("name", &image.name)?;
+        map.serialize_entry("disk_format", &image.disk_format)?;
+        map.serialize_entry("container_format", &image.container_format)?;
+        map.serialize_entry("visibility", image.visibility.as_str())?;
+        map.serialize_entry("size", &image.size)?;
+        map.serialize_entry("virtual_size", &image.virtual_size)?;
+        map.serialize_entry("status", image.status.as_str())?;
+        map.serialize_entry("checksum", &image.checksum)?;
+        map.serialize_entry("protected", &image.protected)?;
+        map.serialize_entry("min_ram", &image.min_ram)?;
+        map.serialize_entry("min_disk", &image.min_disk)?;
+        map.serialize_entry("owner", &image.owner)?;
+        map.serialize_entry("os_hidden", &image.hidden)?;
+        map.serialize_entry("os_hash_algo", &image.os_hash_algo)?;
+        map.serialize_entry("os_hash_value", &image.os_hash_value)?;
+        map.serialize_entry("id", &image.id)?;
+        map.serialize_entry("created_at", &image.created_at.to_api())?;
+        map.serialize_entry("updated_at", &image.updated_at.to_api())?;
+        if let Some(locations) = &self.locations {
+            map.serialize_entry("locations", locations)?;
+        }
+        if let Some(url) = &self.direct_url {
+            map.serialize_entry("direct_url", url)?;
+        }
+        map.serialize_entry("tags", &image.tags)?;
+        map.serialize_entry("file", &format_args!("/v2/images/{}/file", image.id))?;
+        map.serialize_entry("self", &format_args!("/v2/images/{}", image.id))?;
+        map.serialize_entry("schema", "/v2/schemas/image")?;
+        if let Some(stores) = &self.stores {
+            map.serialize_entry("stores", stores)?;
+        }
+        map.end()
     }
 }
 
@@ -105,6 +154,10 @@ mod tests {
         let store = |id: &str, weight| StoreConfig { id: id.to_owned(), weight, ..template.clone() };
         let list = vec![store("slow", 0), store("fast", 10)];
         (api, Stores { multi: true, default: "slow".to_owned(), list, ..config.stores })
+    }
+
+    fn image(image: &Image, caller: &Identity, api: &Api, stores: &Stores) -> Value {
+        serde_json::to_value(View::new(Cow::Borrowed(image), caller, api, stores)).expect("JSON")
     }
 
     fn stored_image() -> Image {
@@ -154,5 +207,28 @@ mod tests {
         assert!(view.get("os_glance_stage_host").is_none() && view.get("stores").is_none(), "{view}");
         assert_eq!(view["os_glance_failed_import"], "");
         assert_eq!(view["own"], "1");
+    }
+
+    #[test]
+    fn a_name_is_shown_once() {
+        let (api, mut stores) = site();
+        let mut odd = stored_image();
+        for name in SHOWN_ALWAYS.iter().chain(&["stores", "locations", "direct_url"]) {
+            odd.properties.push(((*name).to_owned(), "a property".to_owned()));
+        }
+        let text = |stores: &Stores| {
+            serde_json::to_string(&View::new(Cow::Borrowed(&odd), &Identity::default(), &api, stores)).expect("JSON")
+        };
+        for name in SHOWN_ALWAYS.iter().chain(&["stores", "locations", "direct_url"]) {
+            // Metadata of a location has no such key.
+            assert_eq!(text(&stores).matches(&format!("\"{name}\":")).count(), 1, "{name}");
+        }
+        assert!(!text(&stores).contains("a property"), "{}", text(&stores));
+        let view = image(&odd, &Identity::default(), &api, &stores);
+        let keys = view.as_object().expect("an object").keys();
+        let unknown: Vec<_> = keys.filter(|key| !SHOWN_ALWAYS.contains(&key.as_str())).collect();
+        assert_eq!(unknown, ["own", "locations", "direct_url", "stores"], "all that is always shown is in the table");
+        stores.multi = false;
+        assert_eq!(image(&odd, &Identity::default(), &api, &stores)["stores"], "a property");
     }
 }

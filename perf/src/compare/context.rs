@@ -23,6 +23,7 @@ use crate::payload::Payload;
 use crate::servers::vitrine::Variant;
 use crate::servers::{Server, glance, nginx, vitrine};
 use crate::size::gib;
+use crate::stats::Latencies;
 
 /// Images that are shown and listed.
 pub const IMAGES: usize = 100;
@@ -300,6 +301,16 @@ impl<'a> Context<'a> {
         }
         self.keep_others(row, contender, used);
         self.say(&format!("{row}, {contender}: {rate:.3} GiB/s, {server:.3} s/GiB (client {client:.3})"));
+    }
+
+    /// Keeps what a load of small requests has cost.
+    pub fn keep_requests(&mut self, row: &str, contender: &str, done: &Done, latencies: &Latencies, used: &Used) {
+        let requests = done.requests as f64;
+        self.keep(row, contender, Metric::Requests, requests / done.wall.as_secs_f64());
+        self.keep(row, contender, Metric::RequestCpu, used.server.as_secs_f64() * 1e6 / requests);
+        self.keep(row, contender, Metric::P50, latencies.percentile(50.0));
+        self.keep(row, contender, Metric::P99, latencies.percentile(99.0));
+        self.keep_others(row, contender, used);
     }
 
     /// Keeps how much others have disturbed a measurement.

@@ -32,6 +32,8 @@ pub enum Metric {
     Unfairness,
     /// Part of the connections that the core with most of them has.
     Busiest,
+    /// Waits for the disk per change of the database.
+    Syncs,
     /// From the start of the process to its ready line.
     Start,
     /// Part of the machine that others used, or the hypervisor took, during a measurement.
@@ -56,6 +58,7 @@ impl Metric {
             Self::Growth => "growth",
             Self::Unfairness => "unfairness",
             Self::Busiest => "busiest core",
+            Self::Syncs => "syncs",
             Self::Start => "start",
             Self::Others => "others' use",
         }
@@ -73,6 +76,7 @@ impl Metric {
             Self::Gap | Self::Start => "ms",
             Self::Memory => "MiB",
             Self::Growth => "MiB/h",
+            Self::Syncs => "per change",
             Self::Unfairness | Self::Busiest | Self::Others => "%",
         }
     }

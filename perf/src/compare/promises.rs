@@ -1,7 +1,7 @@
 //! The table of promises. `docs/performance.md` says what was measured of each.
 
 use super::metric::Metric::{
-    self, Busiest, Capacity, Gap, Memory, P50, P99, Rate, RequestCpu, Requests, ServerCpu, Start, Unfairness,
+    self, Busiest, Capacity, Gap, Memory, P50, P99, Rate, RequestCpu, Requests, ServerCpu, Start, Syncs, Unfairness,
 };
 use super::promise::Bound::{self, AtLeastTimes, AtMost, AtMostAbove, AtMostTimes, Never};
 use super::promise::Promise;
@@ -55,7 +55,13 @@ pub const PROMISES: &[Promise] = &[
     of(SCALING, "scaling of 8 uploads", "vitrine 2 cores", Capacity, AtLeastTimes(1.9, "vitrine 1 core")),
     of(SCALING, "spread of 64 connections", "vitrine", Busiest, Never(60.0)),
     of(METADATA, "hop of a show x1", "vitrine", P50, AtMostAbove(60.0, "vitrine direct")),
-    of(METADATA, "show x8", "vitrine", RequestCpu, AtMostTimes(0.025, "glance")),
+    of(METADATA, "show x8", "vitrine", RequestCpu, AtMostTimes(1.0 / 80.0, "glance")),
+    of(METADATA, "list of 25 x8", "vitrine", RequestCpu, AtMostTimes(0.02, "glance")),
+    of(METADATA, "show of 100k x8", "vitrine", RequestCpu, AtMostTimes(1.0 / 80.0, "glance")),
+    of(METADATA, "list of 25 of 100k x8", "vitrine", RequestCpu, AtMostTimes(0.02, "glance")),
+    of(METADATA, "slowest list of 25 of 100k x8", "vitrine", P99, AtMost(10_000.0)),
+    of(METADATA, "create x16", "vitrine", Syncs, AtMost(0.25)),
+    of(METADATA, "patch x16", "vitrine", Syncs, AtMost(0.25)),
     of(METADATA, "start", "vitrine", Start, AtMost(300.0)),
     // 64 MiB, and 256 KiB for each of the 600.
     of(MEMORY, "memory of 600 transfers", "vitrine", Memory, AtMost(214.0)),

@@ -13,6 +13,7 @@ use crate::stats::Latencies;
 
 const SHOW: &str = "show x8";
 const LIST: &str = "list of 100 x8";
+const LIST_25: &str = "list of 25 x8";
 const HOP: &str = "hop of a show x1";
 /// Who is asked without the front door: control itself, on its own socket.
 const DIRECT: &str = "vitrine direct";
@@ -21,30 +22,30 @@ const BLOCK: usize = 50;
 const BLOCKS: usize = 60;
 
 /// Metadata.
-pub(super) const SCENARIO: Scenario = Scenario { name: "metadata", rows: &[SHOW, LIST, HOP], run };
+pub(super) const SCENARIO: Scenario = Scenario { name: "metadata", rows: &[SHOW, LIST, LIST_25, HOP], run };
 
 fn run(context: &mut Context<'_>) -> Result<()> {
     let vitrine = context.vitrine()?;
     let control = vitrine.server.files.join("control.sock");
-    let glance = if context.wants(SHOW) || context.wants(LIST) { context.glance()? } else { None };
-    let list = [images::list_target(IMAGES)];
+    let asked: Vec<&str> = [SHOW, LIST, LIST_25].into_iter().filter(|row| context.wants(row)).collect();
+    let glance = if asked.is_empty() { None } else { context.glance()? };
+    let lists = [images::list_target(IMAGES), images::list_target(25)];
     for _ in 0..context.plan.rounds {
-        for row in [SHOW, LIST].into_iter().filter(|row| context.plan.wants("metadata", row)).collect::<Vec<_>>() {
+        for row in asked.iter().copied() {
             for (name, contender) in
                 [("vitrine", Some(&vitrine)), (DIRECT, Some(&vitrine)), ("glance", glance.as_ref())]
             {
                 let Some(contender) = contender else { continue };
                 let address = contender.server.address;
                 let connect = || if name == DIRECT { Connection::through(&control) } else { Connection::to(address) };
-                let targets = if row == SHOW { &contender.records[..] } else { &list };
+                let targets = match row {
+                    SHOW => &contender.records[..],
+                    LIST => &lists[..1],
+                    _ => &lists[1..],
+                };
                 let ask = Ask::new(connect, targets, ASKERS, context.plan.time)?;
                 let ((done, latencies), used) = context.measure(&contender.server, || ask.run())?;
-                let requests = done.requests as f64;
-                context.keep(row, name, Metric::Requests, requests / done.wall.as_secs_f64());
-                context.keep(row, name, Metric::RequestCpu, used.server.as_secs_f64() * 1e6 / requests);
-                context.keep(row, name, Metric::P50, latencies.percentile(50.0));
-                context.keep(row, name, Metric::P99, latencies.percentile(99.0));
-                context.keep_others(row, name, &used);
+                context.keep_requests(row, name, &done, &latencies, &used);
             }
         }
         if context.wants(HOP) {

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
@@ -39,6 +39,12 @@ pub fn start(home: &Path, directory: &Path) -> Result<Server> {
     let processes = thread::available_parallelism().during(|| "number of cores")?.get();
     let command = uwsgi(home, directory, address, processes);
     Server::start(NAME, command, address, files, directory.join("log"), Some("/healthcheck"))
+}
+
+/// The database of a Glance in `directory`.
+#[must_use]
+pub fn database(directory: &Path) -> PathBuf {
+    directory.join("glance.sqlite")
 }
 
 fn settings(home: &Path, directory: &Path) -> String {

@@ -102,6 +102,12 @@ pub fn restart(program: &Path, directory: &Path) -> Result<Duration> {
     Err(Error::Setup(format!("{} ended without being ready:\n{text}", program.display())))
 }
 
+/// The database of a Vitrine in `directory`.
+#[must_use]
+pub fn database(directory: &Path) -> PathBuf {
+    data(directory).join("catalog.sqlite")
+}
+
 fn data(directory: &Path) -> PathBuf {
     directory.join("data")
 }

@@ -1,5 +1,7 @@
 //! Format inspection: one verdict for any cut of the stream, and nothing more to see once it is settled.
 
+use std::borrow::Cow;
+
 use dataplane::inspect::{Format, Inspector, Verdict, decide};
 
 /// Longest stream: a little more than the furthest place where a sound VHDX keeps its metadata.
@@ -8,15 +10,27 @@ const STREAM_BYTES_MAX: usize = 1200 << 10;
 /// A stream, then up to 16 lengths of pieces and their number. After `z` the stream is written as pieces of a zeroed one,
 /// each an offset (four bytes, big endian), a length (one byte) and as many bytes.
 pub fn run(data: &[u8]) {
-    let Some((count, rest)) = data.split_last() else { return };
-    let (body, lengths) = rest.split_at(rest.len() - usize::from(count % 17).min(rest.len()));
+    let (stream, lengths) = decode(data);
+    judge(&stream, lengths);
+}
+
+/// The stream that an input means, and the lengths.
+pub(super) fn decode(data: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
+    let (body, lengths) = split(data);
     match body.strip_prefix(b"z") {
-        Some(writes) => judge(&zeroed(writes), lengths),
-        None => judge(body, lengths),
+        Some(writes) => (Cow::Owned(changed(Vec::new(), writes)), lengths),
+        None => (Cow::Borrowed(body), lengths),
     }
 }
 
-fn judge(stream: &[u8], lengths: &[u8]) {
+/// An input without what stands at its end: up to 16 lengths and their number.
+pub(super) fn split(data: &[u8]) -> (&[u8], &[u8]) {
+    let Some((count, rest)) = data.split_last() else { return (data, data) };
+    rest.split_at(rest.len() - usize::from(count % 17).min(rest.len()))
+}
+
+/// Asserts that `stream` is judged alike however it is cut, and that the verdict makes sense; gives the verdict.
+pub fn judge(stream: &[u8], lengths: &[u8]) -> Verdict {
     let whole = verdict(std::iter::once(stream));
     // Small pieces of a large stream would take most of the time, and its zeroes tell nothing.
     if stream.len() <= 4096 {
@@ -27,6 +41,7 @@ fn judge(stream: &[u8], lengths: &[u8]) {
         assert_eq!(whole, verdict(stream.chunks(longer)), "in pieces of {longer}");
     }
     check(&whole, stream);
+    whole
 }
 
 /// The verdict on a stream that comes in `pieces`; what comes after it is settled is spared, as in the product.
@@ -65,19 +80,16 @@ fn check(verdict: &Verdict, stream: &[u8]) {
     }
 }
 
-fn zeroed(mut writes: &[u8]) -> Vec<u8> {
-    let mut pieces = Vec::new();
+/// `stream` with these writes, each an offset (four bytes, big endian), a length (one byte) and as many bytes; zeroes between.
+pub(super) fn changed(mut stream: Vec<u8>, mut writes: &[u8]) -> Vec<u8> {
     while let Some((head, rest)) = writes.split_first_chunk::<5>() {
         let [a, b, c, d, length] = *head;
         let offset = u32::from_be_bytes([a, b, c, d]) as usize % STREAM_BYTES_MAX;
         let (bytes, after) = rest.split_at(usize::from(length).min(rest.len()));
-        pieces.push((offset, bytes));
+        let end = offset + bytes.len();
+        stream.resize(stream.len().max(end), 0);
+        stream[offset..end].copy_from_slice(bytes);
         writes = after;
-    }
-    let end = pieces.iter().map(|(offset, bytes)| offset + bytes.len()).max();
-    let mut stream = vec![0; end.unwrap_or(0)];
-    for (offset, bytes) in pieces {
-        stream[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
     stream
 }

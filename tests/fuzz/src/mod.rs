@@ -5,11 +5,14 @@
 //! another cut of the bytes, with a model written another way, or with an independent library.
 
 pub mod chunked;
+pub mod formats;
 pub mod hash;
+pub mod import_request;
 pub mod ini;
 pub mod inspect;
 pub mod json_patch;
 pub mod list_query;
+pub mod outbound;
 pub mod policy_file;
 pub mod policy_rule;
 pub mod protections;
@@ -21,7 +24,7 @@ pub mod routes;
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its binary and of its directory in `corpus/`.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 26] = [
     ("request_head", request_head::run),
     ("chunked", chunked::run),
     ("range", range::run),
@@ -34,6 +37,20 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("list_query", list_query::run),
     ("inspect", inspect::run),
     ("hash", hash::run),
+    ("inspect_qcow2", formats::qcow2),
+    ("inspect_vhd", formats::vhd),
+    ("inspect_vhdx", formats::vhdx),
+    ("inspect_vmdk", formats::vmdk),
+    ("inspect_vmdk_footer", formats::vmdk_footer),
+    ("inspect_vdi", formats::vdi),
+    ("inspect_qed", formats::qed),
+    ("inspect_iso", formats::iso),
+    ("inspect_gpt", formats::gpt),
+    ("inspect_mbr", formats::mbr),
+    ("inspect_luks", formats::luks),
+    ("inspect_raw", formats::raw),
+    ("outbound", outbound::run),
+    ("import_request", import_request::run),
 ];
 
 /// The pieces of `bytes` whose lengths are `lengths` over and over, a length of 0 counting as 256.

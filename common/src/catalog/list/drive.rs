@@ -1,135 +1,241 @@
 //! Where a list begins to look.
 //!
-//! Glance's schema has an index on the owner and one on the visibility, none on pairs. For a project with a few images
-//! among very many, going through its own rows and sorting them is fast; for one that owns most images, going through
-//! all of them in the order of the page until it is full is. Nobody knows which before looking, so this module counts,
-//! up to a bound. Whatever it answers, the page is the same: the conditions of `visible` and `filter` hold besides.
+//! Each column that lists filter or sort by has an index that goes on in the order of a page (see `schema/indexes.rs`). Three
+//! ways lead to a page, and all give the same one, because each row is asked for all conditions:
+//!
+//! - The order of the page leads: right where an index has the filter's value and the order, or where most rows fit.
+//! - Few rows fit some condition: these are looked up and sorted. Nobody knows how many without looking, so they are counted, up to
+//!   a bound.
+//! - A page in the order of time, for somebody who may list its own images, public ones and those shared with it: the first
+//!   rows of each kind, merged.
 
 use rusqlite::types::Value;
 
-use super::{Filter, ListQuery, ListVisibility, TextColumn};
+use super::{Compare, Conditions, Filter, ListQuery, ListVisibility, SortKey, TextColumn, filter};
 use crate::Result;
-use crate::catalog::Queries;
 use crate::catalog::fault::failed;
+use crate::catalog::{Queries, rows};
 use crate::model::Visibility;
 
 /// Rows that are worth sorting; beyond them the order of the page leads.
 const SPARSE_ROWS: i64 = 1000;
 
-/// Rows of `images` by one equality that has an index.
-#[derive(Debug, Clone, PartialEq)]
-struct Branch {
-    condition: &'static str,
-    value: Value,
-}
+/// Conditions whose rows are counted, at most: each costs a statement.
+const COUNTED_MAX: usize = 4;
 
-impl Branch {
-    fn owner(project: &str) -> Self {
-        Branch { condition: "owner = ?", value: Value::from(project.to_owned()) }
-    }
-
-    fn visibility(visibility: Visibility) -> Self {
-        Branch { condition: "visibility = ?", value: Value::from(visibility.as_str().to_owned()) }
-    }
-
-    fn hidden() -> Self {
-        Branch { condition: "os_hidden = ?", value: Value::from(true) }
-    }
-}
-
-/// A superset of the rows of a list.
+/// Where rows of a list come from.
 #[derive(Debug, Default)]
-struct Candidates {
-    branches: Vec<Branch>,
-    /// Rows of other projects' images that this one is a member of.
-    member: Option<String>,
+pub(super) struct Start {
+    /// What they have in common.
+    pub(super) conditions: Conditions,
+    /// Whether they are few, and so are looked up and sorted; else they come in the order of the page.
+    pub(super) is_few: bool,
 }
 
-/// A condition that confines a list to few rows, when there is one: `images.rowid IN (…)`.
-pub(super) fn rows(queries: &Queries<'_>, query: &ListQuery) -> Result<Option<(String, Vec<Value>)>> {
-    for candidates in candidates(query) {
-        if sparse(queries, &candidates.branches)? {
-            return Ok(Some(confine(candidates)));
+/// Rows by a condition that has an index.
+#[derive(Debug, Clone, PartialEq)]
+struct Source {
+    /// Selects anything from them.
+    counted: String,
+    /// Selects their `rowid` in `images`.
+    rows: String,
+    values: Vec<Value>,
+}
+
+impl Source {
+    /// Rows of `images`.
+    fn images(hidden: bool, condition: &str, value: Value) -> Self {
+        let rows = format!("SELECT rowid FROM images WHERE deleted = 0 AND os_hidden = ? AND {condition}");
+        Source { counted: rows.clone(), rows, values: vec![Value::from(hidden), value] }
+    }
+
+    /// The same for a column whose index is Glance's: of that column alone.
+    fn by_digest(condition: &str, value: Value) -> Self {
+        let rows = format!("SELECT rowid FROM images WHERE {condition}");
+        Source { counted: rows.clone(), rows, values: vec![value] }
+    }
+
+    /// Images that have rows in another table, `kin`.
+    fn kin(table: &str, condition: &str, values: Vec<Value>) -> Self {
+        let from = format!("{table} AS kin");
+        let such = format!("WHERE {condition} AND +kin.deleted = 0");
+        Source {
+            counted: format!("SELECT 1 FROM {from} {such}"),
+            rows: format!(
+                "SELECT other.rowid FROM {from} CROSS JOIN images AS other ON other.id = kin.image_id {such}"
+            ),
+            values,
         }
     }
-    Ok(None)
+
+    fn owner(query: &ListQuery, project: &str) -> Self {
+        Source::images(query.hidden, "owner = ?", Value::from(project.to_owned()))
+    }
+
+    fn visibility(query: &ListQuery, visibility: Visibility) -> Self {
+        Source::images(query.hidden, "visibility = ?", Value::from(visibility.as_str().to_owned()))
+    }
+
+    fn member(project: &str) -> Self {
+        Source::kin("image_members", "kin.member = ?", vec![Value::from(project.to_owned())])
+    }
 }
 
-/// Up to three supersets, each of which would do alone.
-fn candidates(query: &ListQuery) -> Vec<Candidates> {
-    let mut all = Vec::new();
-    let owners = query.filters.iter().filter_map(|filter| match filter {
-        Filter::Text(TextColumn::Owner, values) => Some(values),
+/// Whether pages go by the time of making.
+pub(super) fn by_time(keys: &[(SortKey, super::Dir)]) -> bool {
+    keys.first().is_some_and(|(key, _)| *key == SortKey::CreatedAt)
+}
+
+/// Decides where to begin; the page is of the rows of all starts together.
+pub(super) fn starts(queries: &Queries<'_>, query: &ListQuery, keys: &[(SortKey, super::Dir)]) -> Result<Vec<Start>> {
+    let all = || Ok(vec![Start::default()]);
+    let by_time = by_time(keys);
+    let leads = query.filters.iter().any(|filter| filter::leads(filter, query, keys));
+    let leads = leads || (by_time && one_visibility(query).is_some());
+    if leads && query.viewer.is_admin {
+        return all();
+    }
+    // Columns of ranges stand in the index of the order by time, not in those of the kinds.
+    let has_range = query.filters.iter().any(|filter| matches!(filter, Filter::Int(..) | Filter::Time(..)));
+    let merges = by_time && !leads && !has_range;
+    if merges
+        && query.filters.is_empty()
+        && let Some(kinds) = kinds(queries, query)?
+    {
+        return Ok(kinds);
+    }
+    let mut counted: Vec<Vec<Source>> = Vec::new();
+    if !leads {
+        counted.extend(query.filters.iter().filter_map(|filter| of_filter(query, filter)));
+        counted.truncate(COUNTED_MAX);
+    }
+    counted.extend(viewers(query));
+    for sources in counted {
+        if sparse(queries, &sources)? {
+            return Ok(vec![confine(sources)]);
+        }
+    }
+    if merges && let Some(kinds) = kinds(queries, query)? {
+        return Ok(kinds);
+    }
+    all()
+}
+
+/// The visibility that all images of the list have, where its index serves the viewer.
+pub(super) fn one_visibility(query: &ListQuery) -> Option<Visibility> {
+    match query.visibility {
+        ListVisibility::Only(visibility @ (Visibility::Public | Visibility::Community)) => Some(visibility),
+        ListVisibility::Only(visibility) if query.viewer.is_admin => Some(visibility),
         _ => None,
-    });
-    if let Some([owner]) = owners.map(Vec::as_slice).next() {
-        all.push(Candidates { branches: vec![Branch::owner(owner)], member: None });
     }
-    if query.hidden {
-        all.push(Candidates { branches: vec![Branch::hidden()], member: None });
-    }
-    all.extend(viewers(query));
-    all
+}
+
+/// The rows that a filter is about; `None` for one that leaves none.
+fn of_filter(query: &ListQuery, filter: &Filter) -> Option<Vec<Source>> {
+    let compared = |name: &str, compare: Compare, value: Value| {
+        let by = |compare: Compare| Source::images(query.hidden, &format!("{name} {} ?", compare.sql()), value.clone());
+        match compare {
+            // Two ranges of the index: what is equal may be nearly all.
+            Compare::Ne => vec![by(Compare::Lt), by(Compare::Gt)],
+            compare => vec![by(compare)],
+        }
+    };
+    Some(match filter {
+        Filter::Text(column, values) => {
+            let name = column.name();
+            let (condition, value) = match values.as_slice() {
+                [value] => (format!("{name} = ?"), Value::from(value.clone())),
+                values => {
+                    (format!("{name} IN (SELECT value FROM json_each(?))"), rows::json_column(&values).ok()?.into())
+                }
+            };
+            vec![match column {
+                TextColumn::Checksum | TextColumn::OsHashValue => Source::by_digest(&condition, value),
+                _ => Source::images(query.hidden, &condition, value),
+            }]
+        }
+        Filter::Int(column, compare, number) => compared(column.name(), *compare, Value::from(*number)),
+        Filter::Time(column, compare, moment) => compared(column.name(), *compare, Value::from(moment.to_sql())),
+        Filter::Protected(wanted) => vec![Source::images(query.hidden, "protected = ?", Value::from(*wanted))],
+        Filter::Tag(tag) => vec![Source::kin("image_tags", "kin.value = ?", vec![Value::from(tag.clone())])],
+        Filter::Property { name, value } => vec![Source::kin(
+            "image_properties",
+            "kin.name = ? AND substr(kin.value, 1, 64) = substr(?, 1, 64) AND kin.value = ?",
+            vec![Value::from(name.clone()), Value::from(value.clone()), Value::from(value.clone())],
+        )],
+        Filter::Never => return None,
+    })
 }
 
 /// What the viewer's rights and the parameter `visibility` confine the list to.
-fn viewers(query: &ListQuery) -> Option<Candidates> {
-    let by_visibility = match query.visibility {
-        ListVisibility::Only(Visibility::Public | Visibility::Community) => true,
-        ListVisibility::Only(_) => query.viewer.is_admin,
-        ListVisibility::Default | ListVisibility::All if query.viewer.is_admin => return None,
-        ListVisibility::Default | ListVisibility::All => false,
-    };
-    if let (true, ListVisibility::Only(visibility)) = (by_visibility, query.visibility) {
-        return Some(Candidates { branches: vec![Branch::visibility(visibility)], member: None });
+fn viewers(query: &ListQuery) -> Option<Vec<Source>> {
+    if let Some(visibility) = one_visibility(query) {
+        return Some(vec![Source::visibility(query, visibility)]);
     }
-    let mut candidates = Candidates::default();
-    candidates.branches.extend(query.viewer.project.as_deref().map(Branch::owner));
-    if !matches!(query.visibility, ListVisibility::Only(_)) {
-        candidates.branches.push(Branch::visibility(Visibility::Public));
+    if query.viewer.is_admin {
+        return None;
     }
-    if query.visibility == ListVisibility::All {
-        candidates.branches.push(Branch::visibility(Visibility::Community));
-    }
+    let project = query.viewer.project.as_deref();
+    let owner = project.filter(|project| query.may_own(project));
+    let mut sources: Vec<Source> = owner.map(|project| Source::owner(query, project)).into_iter().collect();
+    sources.extend(open_kinds(query).iter().map(|kind| Source::visibility(query, *kind)));
     if query.visibility != ListVisibility::Only(Visibility::Private) {
-        candidates.member = query.viewer.project.clone();
+        sources.extend(project.map(Source::member));
     }
-    Some(candidates)
+    Some(sources)
 }
 
-fn sparse(queries: &Queries<'_>, branches: &[Branch]) -> Result<bool> {
-    let counts: Vec<String> = branches
-        .iter()
-        .map(|branch| {
-            format!("SELECT * FROM (SELECT 1 FROM images WHERE {} LIMIT {})", branch.condition, SPARSE_ROWS + 1)
-        })
-        .collect();
-    if counts.is_empty() {
+/// The visibilities of other projects' images that the list shows without a membership.
+fn open_kinds(query: &ListQuery) -> &'static [Visibility] {
+    match query.visibility {
+        ListVisibility::Only(_) => &[],
+        ListVisibility::Default => &[Visibility::Public],
+        ListVisibility::All => &[Visibility::Public, Visibility::Community],
+    }
+}
+
+/// The kinds of images that make up a list of somebody who is no administrator.
+fn kinds(queries: &Queries<'_>, query: &ListQuery) -> Result<Option<Vec<Start>>> {
+    if query.viewer.is_admin || one_visibility(query).is_some() {
+        return Ok(None);
+    }
+    let of = |condition: &str, value: &str| {
+        let mut conditions = Conditions::default();
+        conditions.and(condition, [Value::from(value.to_owned())]);
+        Start { conditions, is_few: false }
+    };
+    let mut kinds: Vec<Start> =
+        open_kinds(query).iter().map(|kind| of("images.visibility = ?", kind.as_str())).collect();
+    if let Some(project) = query.viewer.project.as_deref() {
+        if query.may_own(project) {
+            kinds.push(of("images.owner = ?", project));
+        }
+        if query.visibility != ListVisibility::Only(Visibility::Private) {
+            let member = vec![Source::member(project)];
+            let is_sparse = sparse(queries, &member)?;
+            kinds.push(if is_sparse { confine(member) } else { of("images.visibility = ?", "shared") });
+        }
+    }
+    Ok(Some(kinds))
+}
+
+fn sparse(queries: &Queries<'_>, sources: &[Source]) -> Result<bool> {
+    if sources.is_empty() {
         return Ok(true);
     }
+    let bound = SPARSE_ROWS + 1;
+    let counts: Vec<String> =
+        sources.iter().map(|source| format!("SELECT * FROM ({} LIMIT {bound})", source.counted)).collect();
     let sql = format!("SELECT count(*) FROM ({})", counts.join(" UNION ALL "));
-    let values = branches.iter().map(|branch| branch.value.clone());
+    let values = sources.iter().flat_map(|source| source.values.clone());
     let rows: Option<i64> = queries.one(&sql, rusqlite::params_from_iter(values), |row| row.get(0).map_err(failed))?;
     Ok(rows.unwrap_or(0) <= SPARSE_ROWS)
 }
 
-fn confine(candidates: Candidates) -> (String, Vec<Value>) {
-    let mut parts = Vec::new();
-    let mut values = Vec::new();
-    for branch in candidates.branches {
-        parts.push(format!("SELECT rowid FROM images WHERE {}", branch.condition));
-        values.push(branch.value);
-    }
-    if let Some(member) = candidates.member {
-        parts.push(
-            "SELECT shared.rowid FROM image_members AS m CROSS JOIN images AS shared ON shared.id = m.image_id \
-             WHERE m.member = ? AND +m.deleted = 0"
-                .to_owned(),
-        );
-        values.push(Value::from(member));
-    }
-    if parts.is_empty() {
-        return ("0".to_owned(), values);
-    }
-    (format!("images.rowid IN ({})", parts.join(" UNION ALL ")), values)
+fn confine(sources: Vec<Source>) -> Start {
+    let mut conditions = Conditions::default();
+    let rows: Vec<&str> = sources.iter().map(|source| source.rows.as_str()).collect();
+    let sql = if rows.is_empty() { "0".to_owned() } else { format!("images.rowid IN ({})", rows.join(" UNION ALL ")) };
+    conditions.and(&sql, sources.into_iter().flat_map(|source| source.values));
+    Start { conditions, is_few: true }
 }

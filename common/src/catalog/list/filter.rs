@@ -2,49 +2,48 @@
 
 use rusqlite::types::Value;
 
-use super::{Compare, Conditions, Filter, IntColumn, TextColumn, TimeColumn};
+use super::{Compare, Conditions, Dir, Filter, IntColumn, ListQuery, SortKey, TextColumn, TimeColumn};
 use crate::Result;
 use crate::catalog::rows;
 
 impl TextColumn {
-    fn sql(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
-            TextColumn::Id => "images.id",
-            TextColumn::Name => "images.name",
-            TextColumn::Status => "images.status",
-            TextColumn::DiskFormat => "images.disk_format",
-            TextColumn::ContainerFormat => "images.container_format",
-            // Whether its index is worth using, `drive` decides.
-            TextColumn::Owner => "+images.owner",
-            TextColumn::Checksum => "images.checksum",
-            TextColumn::OsHashAlgo => "images.os_hash_algo",
-            TextColumn::OsHashValue => "images.os_hash_value",
+            TextColumn::Id => "id",
+            TextColumn::Name => "name",
+            TextColumn::Status => "status",
+            TextColumn::DiskFormat => "disk_format",
+            TextColumn::ContainerFormat => "container_format",
+            TextColumn::Owner => "owner",
+            TextColumn::Checksum => "checksum",
+            TextColumn::OsHashAlgo => "os_hash_algo",
+            TextColumn::OsHashValue => "os_hash_value",
         }
     }
 }
 
 impl IntColumn {
-    fn sql(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
-            IntColumn::Size => "images.size",
-            IntColumn::VirtualSize => "images.virtual_size",
-            IntColumn::MinDisk => "images.min_disk",
-            IntColumn::MinRam => "images.min_ram",
+            IntColumn::Size => "size",
+            IntColumn::VirtualSize => "virtual_size",
+            IntColumn::MinDisk => "min_disk",
+            IntColumn::MinRam => "min_ram",
         }
     }
 }
 
 impl TimeColumn {
-    fn sql(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
-            TimeColumn::CreatedAt => "images.created_at",
-            TimeColumn::UpdatedAt => "images.updated_at",
+            TimeColumn::CreatedAt => "created_at",
+            TimeColumn::UpdatedAt => "updated_at",
         }
     }
 }
 
 impl Compare {
-    fn sql(self) -> &'static str {
+    pub(super) fn sql(self) -> &'static str {
         match self {
             Compare::Eq => "=",
             Compare::Ne => "<>",
@@ -56,23 +55,60 @@ impl Compare {
     }
 }
 
-/// Adds what `filter` demands.
-pub(super) fn condition(filter: &Filter, conditions: &mut Conditions) -> Result<()> {
+/// Whether an index holds the rows of `filter`, and gives them in the order of `keys`.
+pub(super) fn leads(filter: &Filter, query: &ListQuery, keys: &[(SortKey, Dir)]) -> bool {
+    let (column, is_equal) = match filter {
+        // There is one at most.
+        Filter::Text(TextColumn::Id, values) => return values.len() == 1,
+        // Glance's indexes of these end with the column: their rows are counted.
+        Filter::Text(TextColumn::Checksum | TextColumn::OsHashValue, _) => return false,
+        // Of another project's images few may be for this viewer.
+        Filter::Text(TextColumn::Owner, values)
+            if !query.viewer.is_admin && values != query.viewer.project.as_slice() =>
+        {
+            return false;
+        }
+        Filter::Text(column, values) => (column.name(), values.len() == 1),
+        Filter::Int(column, compare, _) => (column.name(), *compare == Compare::Eq),
+        Filter::Time(column, compare, _) => (column.name(), *compare == Compare::Eq),
+        Filter::Protected(_) => ("protected", true),
+        Filter::Tag(_) | Filter::Property { .. } | Filter::Never => return false,
+    };
+    let Some((first, _)) = keys.first() else { return false };
+    let is_sorted_by = first.column() == column;
+    let is_range =
+        !matches!(filter, Filter::Text(..) | Filter::Int(_, Compare::Ne, _) | Filter::Time(_, Compare::Ne, _));
+    (is_equal && (*first == SortKey::CreatedAt || is_sorted_by)) || (is_range && is_sorted_by)
+}
+
+/// Adds what `filter` demands, for the list `query` in the order of `keys`.
+pub(super) fn condition(
+    filter: &Filter,
+    query: &ListQuery,
+    keys: &[(SortKey, Dir)],
+    conditions: &mut Conditions,
+) -> Result<()> {
+    // The unary plus keeps the engine from an index that does not lead: it would sort all that the index has.
+    let plus = if leads(filter, query, keys) { "" } else { "+" };
     match filter {
         Filter::Text(column, values) => match values.as_slice() {
-            [value] => conditions.and(&format!("{} = ?", column.sql()), [Value::from(value.clone())]),
+            [value] => conditions.and(&format!("{plus}images.{} = ?", column.name()), [Value::from(value.clone())]),
             values => conditions.and(
-                &format!("{} IN (SELECT value FROM json_each(?))", column.sql()),
+                &format!("{plus}images.{} IN (SELECT value FROM json_each(?))", column.name()),
                 [Value::from(rows::json_column(&values)?)],
             ),
         },
         Filter::Int(column, compare, number) => {
-            conditions.and(&format!("{} {} ?", column.sql(), compare.sql()), [Value::from(*number)]);
+            let sql = format!("{plus}images.{} {} ?", column.name(), compare.sql());
+            conditions.and(&sql, [Value::from(*number)]);
         }
         Filter::Time(column, compare, moment) => {
-            conditions.and(&format!("{} {} ?", column.sql(), compare.sql()), [Value::from(moment.to_sql())]);
+            let sql = format!("{plus}images.{} {} ?", column.name(), compare.sql());
+            conditions.and(&sql, [Value::from(moment.to_sql())]);
         }
-        Filter::Protected(wanted) => conditions.and("images.protected = ?", [Value::from(*wanted)]),
+        Filter::Protected(wanted) => {
+            conditions.and(&format!("{plus}images.protected = ?"), [Value::from(*wanted)]);
+        }
         Filter::Tag(tag) => conditions.and(
             "EXISTS (SELECT 1 FROM image_tags AS t WHERE t.image_id = images.id AND t.value = ? AND +t.deleted = 0)",
             [Value::from(tag.clone())],

@@ -55,6 +55,14 @@ impl ListQuery {
             limit,
         }
     }
+
+    /// Whether no filter leaves out the images of `project`.
+    fn may_own(&self, project: &str) -> bool {
+        self.filters.iter().all(|filter| match filter {
+            Filter::Text(TextColumn::Owner, owners) => owners.iter().any(|owner| owner == project),
+            _ => true,
+        })
+    }
 }
 
 /// Who asks for a list.
@@ -200,7 +208,7 @@ impl Conditions {
 }
 
 impl Queries<'_> {
-    /// One page of images, whole. At most eight statements, however many images there are. 400 when the marker is not
+    /// One page of images, whole. At most a dozen statements, however many images there are. 400 when the marker is not
     /// there or there are too many filters, 403 when the viewer may not see the marker.
     pub fn list(&self, query: &ListQuery) -> Result<Vec<Image>> {
         if query.filters.len() > FILTERS_MAX {
@@ -223,26 +231,39 @@ impl Queries<'_> {
         keys: &[(SortKey, Dir)],
         marker: Option<&[Value]>,
     ) -> Result<(String, Vec<Value>)> {
-        let mut conditions = Conditions::default();
-        if let Some((sql, values)) = drive::rows(self, query)? {
-            conditions.and(&sql, values);
-        }
-        visible::conditions(query, &mut conditions);
+        let mut all = Conditions::default();
+        visible::conditions(query, keys, &mut all);
         for filter in &query.filters {
-            filter::condition(filter, &mut conditions)?;
+            filter::condition(filter, query, keys, &mut all)?;
         }
-        if let Some(marker) = marker {
-            page::after(marker, keys, &mut conditions);
-        }
-        let Conditions { sql: conditions, mut values } = conditions;
-        values.push(Value::Integer(i64::try_from(query.limit).unwrap_or(i64::MAX)));
+        let starts = drive::starts(self, query, keys)?;
+        let parts = marker.map_or_else(|| vec![Conditions::default()], |marker| page::parts(marker, keys));
         let order = page::order(keys);
-        // The unary plus keeps the engine from indexes that tell next to nothing apart; see `drive`.
+        let limit = Value::Integer(i64::try_from(query.limit).unwrap_or(i64::MAX));
+        let mut selects: Vec<(String, Vec<Value>)> = Vec::new();
+        for (start, part) in starts.iter().flat_map(|start| parts.iter().map(move |part| (start, part))) {
+            // The few are found by their numbers, whatever other indexes promise.
+            let table = if start.is_few { "images NOT INDEXED" } else { "images" };
+            let sql = format!(
+                "FROM {table} WHERE images.deleted = 0 AND images.status <> 'killed'{}{}{} ORDER BY {order} LIMIT ?",
+                start.conditions.sql, part.sql, all.sql
+            );
+            let values =
+                [&start.conditions.values[..], &part.values, &all.values, std::slice::from_ref(&limit)].concat();
+            selects.push((sql, values));
+        }
+        // Few rows are sorted by what they are sorted by, and only those of the page are read.
+        let is_sorted = starts.iter().any(|start| start.is_few);
+        if let ([(sql, values)], false) = (&mut selects[..], is_sorted) {
+            return Ok((format!("SELECT {IMAGE_COLUMNS} {sql}"), std::mem::take(values)));
+        }
+        let rows: Vec<String> =
+            selects.iter().map(|(sql, _)| format!("SELECT * FROM (SELECT images.rowid {sql})")).collect();
         let sql = format!(
-            "SELECT {IMAGE_COLUMNS} FROM images WHERE +images.deleted = 0 AND images.status <> 'killed'{conditions} \
-             ORDER BY {order} LIMIT ?"
+            "SELECT {IMAGE_COLUMNS} FROM images NOT INDEXED WHERE images.rowid IN ({}) ORDER BY {order} LIMIT ?",
+            rows.join(" UNION ALL ")
         );
-        Ok((sql, values))
+        Ok((sql, selects.into_iter().flat_map(|(_, values)| values).chain([limit]).collect()))
     }
 
     /// What the image after which a page begins has in the columns of `keys`.
@@ -285,5 +306,12 @@ impl Queries<'_> {
             row.get::<_, String>(3).map_err(super::fault::failed)
         })?;
         Ok(lines.join("\n"))
+    }
+
+    /// How often the engine has made the plan of the main statement of a list anew.
+    pub(super) fn list_planned_again(&self, query: &ListQuery) -> Result<i32> {
+        let (sql, _) = self.list_statement(query, &page::keys(query), None)?;
+        let statement = self.connection.prepare_cached(&sql).map_err(failed)?;
+        Ok(statement.get_status(rusqlite::StatementStatus::RePrepare))
     }
 }

@@ -5,17 +5,21 @@ use rusqlite::types::Value;
 use super::{Conditions, Dir, ListQuery, SortKey};
 
 impl SortKey {
-    fn sql(self) -> &'static str {
+    pub(super) fn column(self) -> &'static str {
         match self {
-            SortKey::Name => "images.name",
-            SortKey::Status => "images.status",
-            SortKey::ContainerFormat => "images.container_format",
-            SortKey::DiskFormat => "images.disk_format",
-            SortKey::Size => "images.size",
-            SortKey::Id => "images.id",
-            SortKey::CreatedAt => "images.created_at",
-            SortKey::UpdatedAt => "images.updated_at",
+            SortKey::Name => "name",
+            SortKey::Status => "status",
+            SortKey::ContainerFormat => "container_format",
+            SortKey::DiskFormat => "disk_format",
+            SortKey::Size => "size",
+            SortKey::Id => "id",
+            SortKey::CreatedAt => "created_at",
+            SortKey::UpdatedAt => "updated_at",
         }
+    }
+
+    fn sql(self) -> String {
+        format!("images.{}", self.column())
     }
 
     fn nullable(self) -> bool {
@@ -56,6 +60,45 @@ pub(super) fn order(keys: &[(SortKey, Dir)]) -> String {
         })
         .collect();
     terms.join(", ")
+}
+
+/// The parts of an index in which the images after the marker stand, so that nothing before them is looked at: one that begins
+/// at the marker, and where NULL follows, or goes before, one more. One condition for the whole where the keys go different ways
+/// or two may be NULL.
+pub(super) fn parts(marker: &[Value], keys: &[(SortKey, Dir)]) -> Vec<Conditions> {
+    let whole = || {
+        let mut conditions = Conditions::default();
+        after(marker, keys, &mut conditions);
+        vec![conditions]
+    };
+    let (Some(((first, dir), rest)), Some((value, values))) = (keys.split_first(), marker.split_first()) else {
+        return whole();
+    };
+    if rest.iter().any(|(key, other)| key.nullable() || other != dir) {
+        return whole();
+    }
+    let compare = if *dir == Dir::Asc { ">" } else { "<" };
+    let beyond = |keys: &[(SortKey, Dir)], values: &[Value]| {
+        let marks = vec!["?"; keys.len()].join(", ");
+        let mut conditions = Conditions::default();
+        conditions.and(&format!("({}) {compare} ({marks})", columns(keys)), values.to_vec());
+        conditions
+    };
+    let null = |not: &str| {
+        let mut conditions = Conditions::default();
+        conditions.and(&format!("{} IS{not} NULL", first.sql()), []);
+        conditions
+    };
+    if *value == Value::Null {
+        let mut same = beyond(rest, values);
+        same.and(&format!("{} IS NULL", first.sql()), []);
+        return if *dir == Dir::Asc { vec![same, null(" NOT")] } else { vec![same] };
+    }
+    let mut parts = vec![beyond(keys, marker)];
+    if *dir == Dir::Desc && first.nullable() {
+        parts.push(null(""));
+    }
+    parts
 }
 
 /// Demands that an image stands after the one that has the values `marker` in the columns of `keys`. They are as the row

@@ -2,18 +2,21 @@
 
 use rusqlite::types::Value;
 
-use super::{Conditions, ListQuery, ListVisibility, MemberFilter};
+use super::{Conditions, Dir, ListQuery, ListVisibility, MemberFilter, SortKey, drive};
 
-/// Adds the conditions of hiddenness, of the viewer's rights and of the parameter `visibility`.
-pub(super) fn conditions(query: &ListQuery, conditions: &mut Conditions) {
-    conditions.and("+images.os_hidden = ?", [Value::from(query.hidden)]);
+/// Adds the conditions of hiddenness, of the viewer's rights and of the parameter `visibility`, for a list in the order of
+/// `keys`. The unary plus keeps the engine from indexes that do not lead to the page; see `drive`.
+pub(super) fn conditions(query: &ListQuery, keys: &[(SortKey, Dir)], conditions: &mut Conditions) {
+    conditions.and("images.os_hidden = ?", [Value::from(query.hidden)]);
     if !query.viewer.is_admin {
         rights(query, conditions);
     }
     match (query.visibility, &query.viewer.project) {
         (ListVisibility::All, _) => {}
         (ListVisibility::Only(visibility), _) => {
-            conditions.and("+images.visibility = ?", [Value::from(visibility.as_str().to_owned())]);
+            let leads = drive::by_time(keys) && drive::one_visibility(query).is_some();
+            let plus = if leads { "" } else { "+" };
+            conditions.and(&format!("{plus}images.visibility = ?"), [Value::from(visibility.as_str().to_owned())]);
         }
         (ListVisibility::Default, None) => conditions.and("+images.visibility <> 'community'", []),
         (ListVisibility::Default, Some(project)) => {

@@ -1,6 +1,7 @@
 //! The tables: Glance's as its newest revision has them, and our own beside them.
 
 mod glance;
+mod indexes;
 mod ours;
 
 use std::collections::BTreeSet;

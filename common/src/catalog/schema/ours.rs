@@ -58,6 +58,8 @@ CREATE TABLE vitrine_jobs (
 CREATE INDEX vitrine_uploads_open_url ON vitrine_uploads (url) WHERE committed_at IS NULL;
 CREATE INDEX vitrine_removals_url ON vitrine_removals (url);
 ",
+    // 4: indexes for lists.
+    super::indexes::DDL,
 ];
 
 /// Makes the migrations that this database has not seen, inside the caller's transaction.

@@ -66,8 +66,8 @@ fn sparse_and_dense(fixture: Fixture, check: impl Fn(&Fixture)) {
     fixture.execute(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500) \
          INSERT INTO images (id, status, created_at, updated_at, deleted, owner, visibility, min_disk, min_ram) \
-         SELECT printf('ffff%04x', i) || 'x' || o.owner || v.visibility, 'deleted', '2020-01-01 00:00:00.000000', \
-                '2020-01-01 00:00:00.000000', 1, o.owner, v.visibility, 0, 0 \
+         SELECT printf('ffff%04x', i) || 'x' || o.owner || v.visibility, 'killed', '2020-01-01 00:00:00.000000', \
+                '2020-01-01 00:00:00.000000', 0, o.owner, v.visibility, 0, 0 \
          FROM n, (SELECT 'p1' AS owner UNION ALL SELECT 'p2') AS o, \
               (SELECT 'public' AS visibility UNION ALL SELECT 'community' UNION ALL SELECT 'private') AS v",
     );
@@ -313,6 +313,43 @@ fn pages_join_to_the_whole_list_in_every_order() {
             assert_eq!(pages, whole, "{sort:?}");
         }
     }
+}
+
+#[test]
+fn pages_join_across_own_public_and_shared_images() {
+    let fixture = visibilities();
+    fixture
+        .catalog
+        .write(|tx| {
+            tx.add_member(&uuid(6), "p1")?;
+            tx.set_member_status(&uuid(6), "p1", MemberStatus::Accepted).map(|_| ())
+        })
+        .expect("shared");
+    sparse_and_dense(fixture, |fixture| {
+        for (key, dir) in [SortKey::CreatedAt, SortKey::Name, SortKey::Size]
+            .into_iter()
+            .flat_map(|key| [(key, Dir::Asc), (key, Dir::Desc)])
+        {
+            let list =
+                ListQuery { sort: vec![(key, dir)], tie_break: dir, visibility: ListVisibility::All, ..user("p1") };
+            let whole = in_order(fixture, &list);
+            let mut sorted = whole.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, [1, 2, 3, 4, 6, 7, 8]);
+            let mut pages = Vec::new();
+            let mut page = ListQuery { limit: 2, ..list };
+            while let Some(last) = pages.last().copied().or(Some(0)) {
+                page.marker = (last != 0).then(|| uuid(last));
+                let numbers = in_order(fixture, &page);
+                if numbers.is_empty() {
+                    break;
+                }
+                pages.extend(numbers);
+                assert!(pages.len() <= whole.len(), "pages repeat by {key:?}");
+            }
+            assert_eq!(pages, whole, "{key:?} {dir:?}");
+        }
+    });
 }
 
 /// Rows that other tools wrote: the same moment with and without a fraction, with `T`, and texts where numbers belong.
