@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! curl --unix-socket vitrine-data/dataplane.sock http://vitrine/rpc \
-//!      -H 'Content-Type: application/json' -d '{"version":3,"message":{"type":"status"}}'
+//!      -H 'Content-Type: application/json' -d '{"version":4,"message":{"type":"status"}}'
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{Identity, Proof};
 
 /// The version of this protocol. Raised whenever a message changes its meaning.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The path that takes messages on either socket.
 pub const PATH: &str = "/rpc";
@@ -86,6 +86,9 @@ pub enum ToControl {
     EndJob(EndJob),
     /// Control's metrics. Legal at any time. Replied to with [`MetricsText`].
     Metrics,
+    /// An upload brings more than it has reserved. Legal while it runs; what comes beyond the reservation may be taken once this
+    /// is replied to, with [`Grown`]. Refused with 413 when that is more than is left.
+    GrowUpload(GrowUpload),
 }
 
 /// Reply to [`ToControl::Authenticate`].
@@ -144,6 +147,8 @@ pub struct UploadTicket {
     pub expected_size: Option<u64>,
     /// Largest size allowed, bytes.
     pub size_max: u64,
+    /// Bytes that may arrive before [`ToControl::GrowUpload`] must ask for more; `None`: all that is allowed.
+    pub reserved: Option<u64>,
     /// What is to be found out about the data on the way; `None`: nothing, as for the staging area.
     pub examination: Option<Examination>,
 }
@@ -179,6 +184,25 @@ pub struct CommitUpload {
     pub size: u64,
     /// Set exactly when the ticket asked for them.
     pub findings: Option<Findings>,
+}
+
+/// See [`ToControl::GrowUpload`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrowUpload {
+    /// From the ticket.
+    pub upload_id: String,
+    /// Bytes that it has to have room for, all in all.
+    pub size: u64,
+    /// Whether it will not ask again for these: then there is a refusal instead of a reply that grants less.
+    pub last: bool,
+}
+
+/// Reply to [`ToControl::GrowUpload`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grown {
+    /// Bytes that the upload may have from now on. Less than was asked for: there is no room now, and there may be some in a
+    /// moment, when uploads that began later end.
+    pub reserved: u64,
 }
 
 /// What users are told whose job failed for no reason of theirs, in Glance's words.
@@ -333,7 +357,7 @@ mod tests {
     #[test]
     fn messages_read_as_documented() {
         let text = serde_json::to_string(&Envelope::new(ToDataplane::Status)).expect("serialises");
-        assert_eq!(text, r#"{"version":3,"message":{"type":"status"}}"#);
+        assert_eq!(text, r#"{"version":4,"message":{"type":"status"}}"#);
         let back: Envelope<ToDataplane> = serde_json::from_str(&text).expect("and back");
         assert!(matches!(back.message, ToDataplane::Status));
     }

@@ -71,7 +71,7 @@ impl World {
                 location_metadata: &Map::new(),
                 hash_algo: "",
                 quota_project: None,
-                expected_size: None,
+                reserved: None,
             };
             catalog.open_upload(&staged, Purpose::Staging)?;
             catalog.commit_upload(&common::catalog::Commit { upload_id: "staged", size: 3, findings: None })?;
