@@ -23,6 +23,7 @@ mod dataplane_client;
 mod db;
 mod imports;
 mod keystone;
+mod limits;
 mod metrics;
 pub mod parsers;
 mod rpc_server;

@@ -28,6 +28,7 @@ use common::{Error, Kind, Result};
 
 use crate::db::Db;
 use crate::imports::Imports;
+use crate::limits::Limits;
 use crate::uploads::Uploads;
 
 /// The application: everything that a request works with.
@@ -39,6 +40,8 @@ pub(crate) struct App {
     pub(crate) authority: Arc<Authority>,
     /// The catalog.
     pub(crate) db: Db,
+    /// What projects may have.
+    pub(crate) limits: Limits,
     /// Uploads under way and bytes to remove.
     pub(crate) uploads: Uploads,
     /// Imports under way.

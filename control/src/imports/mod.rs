@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::catalog::{Changes, JobRecord, NewUpload};
+use common::catalog::{Changes, JobRecord, NewUpload, Purpose};
 use common::config::{Config, STAGING_STORE, Stores};
 use common::model::Image;
 use common::rpc::{
@@ -33,7 +33,8 @@ pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_store
 use crate::app::locations::in_order;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
-use crate::uploads::{Uploads, examination, location_metadata, place, quota, staged_url};
+use crate::limits::Share;
+use crate::uploads::{Uploads, examination, location_metadata, place, staged_url};
 
 /// Pause after a step that failed; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -236,9 +237,11 @@ impl Imports {
                 return Ok(Next::Step);
             }
         };
-        let image_id = job.image_id.clone();
-        let image = self.shared.db.read(move |catalog| catalog.image(&image_id)).await?;
+        let (image_id, job_id) = (job.image_id.clone(), job.job_id.clone());
+        let read = self.shared.db.read(move |catalog| Ok((catalog.image(&image_id)?, catalog.task(&job_id)?)));
+        let (image, task) = read.await?;
         let size = image.as_ref().and_then(|image| image.size);
+        let share = self.shared.uploads.limits().of(task.as_ref().map(|task| task.owner.as_str())).await?;
         let mut places = Vec::with_capacity(plan.stores.len());
         for id in &plan.stores {
             let store = config.stores.list.iter().find(|store| store.id == *id);
@@ -255,7 +258,7 @@ impl Imports {
                 .into_iter()
                 .map(|(store, directory)| Ok((store, place::url(&directory?, &job.image_id)?)))
                 .collect::<Result<Vec<_>>>()
-                .and_then(|places| open(catalog, &config, &job, &plan, &places, &instance));
+                .and_then(|places| open(catalog, &config, &job, &plan, &share, &places, &instance));
             match opened {
                 // That is another matter in a moment.
                 Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unavailable) => Err(error),
@@ -287,6 +290,7 @@ fn open(
     config: &Config,
     job: &JobRecord,
     plan: &Plan,
+    share: &Share,
     places: &[(String, String)],
     instance: &str,
 ) -> Result<Job> {
@@ -304,10 +308,7 @@ fn open(
         Method::GlanceDirect => None,
     };
     let examination = examination(&image, hash_algo.unwrap_or_else(|| config.api.hashing_algorithm.clone()))?;
-    let owner = image.owner.as_deref();
-    let copies = u64::try_from(places.len()).unwrap_or(u64::MAX);
-    let all = image.size.map(|size| size.saturating_mul(copies));
-    quota::allowance(catalog, owner, config.api.user_storage_quota, u64::MAX, all, None)?;
+    check_limits(catalog, plan, share, image.size, places.len())?;
     catalog.begin_task(&job.job_id)?;
     let mut sinks = Vec::with_capacity(places.len());
     for (store, url) in places {
@@ -320,8 +321,8 @@ fn open(
             url,
             location_metadata: &location_metadata(config.stores.multi, store),
             hash_algo: &examination.hash_algo,
-            quota_project: owner,
-            expected_size: image.size,
+            quota_project: share.project(),
+            reserved: image.size,
         };
         catalog.open_sink(&job.job_id, &new)?;
         sinks.push(sink);
@@ -335,6 +336,19 @@ fn open(
         sinks,
         all_must_succeed: plan.all_must_succeed,
     })
+}
+
+/// Refuses a job that the limits of whoever asked for it do not allow, at the places and by the figures that Glance looks at.
+fn check_limits(catalog: &Changes<'_>, plan: &Plan, share: &Share, size: Option<u64>, copies: usize) -> Result<()> {
+    match plan.method {
+        Method::GlanceDirect => share.check_data(catalog, Purpose::Store, size)?,
+        Method::CopyImage => {
+            share.check_data(catalog, Purpose::Staging, size)?;
+            share.check_moving(catalog)?;
+        }
+    }
+    let copies = u64::try_from(copies).unwrap_or(u64::MAX);
+    share.reserve(catalog, size.map(|size| size.saturating_mul(copies))).map(|_| ())
 }
 
 /// Where the data of an import is.
