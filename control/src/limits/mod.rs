@@ -6,6 +6,9 @@ mod share;
 mod unified;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use common::Result;
