@@ -12,12 +12,15 @@ use super::wire::{Figures, Resource};
 /// Bits of a MiB.
 const MIB_BITS: u32 = 20;
 
-/// An upload of unknown length reserves what it needs, and this part (one in so many) of what is left: so that it need not ask
-/// for every buffer, and takes little from others.
-const STEP_SHARE: u64 = 64;
+/// An upload of unknown length reserves what it needs, and this part (one in so many) of what is left, so that it need not ask
+/// for every buffer.
+const STEP_SHARE: u64 = 256;
 
 /// Bytes that it reserves at most beyond what it needs.
-const STEP_BYTES_MAX: u64 = 256 << 20;
+const STEP_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes below which it is not worth it: where little is left, nobody has more than it needs.
+const STEP_BYTES_MIN: u64 = 1 << 20;
 
 /// What a project may have, as of now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +159,7 @@ impl Share {
         let room = limit.saturating_sub(used);
         if size <= room {
             let step = ((room - size) / STEP_SHARE).min(STEP_BYTES_MAX);
+            let step = if step < STEP_BYTES_MIN { 0 } else { step };
             return Ok(size.saturating_add(step).min(size_max.max(size)));
         }
         if !last && catalog.is_followed(id, self.project(), which)? {

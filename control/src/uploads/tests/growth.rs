@@ -131,10 +131,11 @@ async fn who_came_first_waits_for_who_came_later() {
 async fn much_room_is_reserved_in_large_steps() {
     let world = World::with("user_storage_quota = 64GB");
     let ticket = unknown(&world, 1).await.remove(0);
-    assert_eq!(grow(&world, &ticket, 1).await, Ok(1 + (256 << 20)));
-    let left = 640;
-    let size = (64 << 30) - left;
-    assert_eq!(grow(&world, &ticket, size).await, Ok(size + left / 64));
+    assert_eq!(grow(&world, &ticket, 1).await, Ok(1 + (64 << 20)));
+    for (left, more) in [(256 << 21, 1 << 21), (256 << 20, 1 << 20), ((256 << 20) - 1, 0), (0, 0)] {
+        let size = (64 << 30) - left;
+        assert_eq!(grow(&world, &ticket, size).await, Ok(size + more), "{left} bytes are left");
+    }
     assert_eq!(grow(&world, &ticket, 1 + (64 << 30)).await.expect_err("more than all").kind, Kind::TooLarge);
 }
 
