@@ -26,7 +26,7 @@ pub(crate) fn check_properties(properties: &[(String, String)], quota: Option<u6
 /// # Errors
 /// 413.
 pub(crate) fn check_members(members: usize, quota: Option<u64>) -> Result<()> {
-    check("members", members, quota)
+    check("members for this image", members, quota)
 }
 
 /// Refuses more locations than the quota allows.

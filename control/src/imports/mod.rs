@@ -268,7 +268,7 @@ impl Imports {
                     conclude::fail(catalog, &config, &job, &plan, &plan.stores, reason)?;
                     Ok(None)
                 }
-                Ok(opened) => Ok(Some(opened)),
+                Ok(opened) => Ok(opened),
             }
         });
         let Some(started) = opened.await? else { return Ok(Next::Step) };
@@ -281,7 +281,7 @@ impl Imports {
     }
 }
 
-/// Records the places of a job, and says what is to be done.
+/// Records the places of a job, and says what is to be done: nothing, when it is over because a limit does not allow it.
 ///
 /// # Errors
 /// 409 while a place is still being cleared, 503 while the catalog is away; everything else ends the job.
@@ -293,7 +293,7 @@ fn open(
     share: &Share,
     places: &[(String, String)],
     instance: &str,
-) -> Result<Job> {
+) -> Result<Option<Job>> {
     let image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
     if catalog.count_attempt(&job.job_id)? > ATTEMPTS_MAX {
         return Err(Error::internal(format!("job {} was begun {ATTEMPTS_MAX} times in vain", job.job_id)));
@@ -308,7 +308,14 @@ fn open(
         Method::GlanceDirect => None,
     };
     let examination = examination(&image, hash_algo.unwrap_or_else(|| config.api.hashing_algorithm.clone()))?;
-    check_limits(catalog, plan, share, image.size, places.len())?;
+    match check_limits(catalog, plan, share, image.size, places.len()) {
+        // No store is to blame.
+        Err(error) if error.kind == Kind::TooLarge => {
+            conclude::fail(catalog, config, job, plan, &[], &error.message)?;
+            return Ok(None);
+        }
+        checked => checked?,
+    }
     catalog.begin_task(&job.job_id)?;
     let mut sinks = Vec::with_capacity(places.len());
     for (store, url) in places {
@@ -327,7 +334,7 @@ fn open(
         catalog.open_sink(&job.job_id, &new)?;
         sinks.push(sink);
     }
-    Ok(Job {
+    Ok(Some(Job {
         job_id: job.job_id.clone(),
         source,
         expected_size: image.size.filter(|size| *size > 0),
@@ -335,7 +342,7 @@ fn open(
         examination,
         sinks,
         all_must_succeed: plan.all_must_succeed,
-    })
+    }))
 }
 
 /// Refuses a job that the limits of whoever asked for it do not allow, at the places and by the figures that Glance looks at.

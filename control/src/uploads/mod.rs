@@ -3,6 +3,7 @@
 //! An upload is recorded before its bytes move and stays on record until an image owns them or they are removed. What a
 //! crash leaves on record, [`reaper`] clears up.
 
+mod growth;
 mod metrics;
 pub(crate) mod place;
 mod reaper;
@@ -17,7 +18,7 @@ use common::catalog::{Aborted, Changes, Commit, CommitFindings, Committed, NewUp
 use common::config::{Config, StoreConfig, StoreKind};
 use common::identity::Identity;
 use common::model::{Image, Status};
-use common::rpc::{CommitUpload, Examination, Findings, GrowUpload, Grown, OpenUpload, UploadTarget, UploadTicket};
+use common::rpc::{CommitUpload, Examination, Findings, OpenUpload, UploadTarget, UploadTicket};
 use common::time::Timestamp;
 use common::{Error, Kind, Result};
 use prometheus::Registry;
@@ -29,6 +30,7 @@ use crate::app::Seen;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
 use crate::limits::Limits;
+use growth::{check_cap, given_up};
 use metrics::Metrics;
 use request::Wanted;
 use room::Room;
@@ -222,27 +224,6 @@ impl Uploads {
         }
     }
 
-    /// Has an upload of unknown length reserve more.
-    ///
-    /// # Errors
-    /// 413 when there is no room for it, 409 for an upload that was given up, 503 while Keystone is away.
-    pub(crate) async fn grow(&self, message: GrowUpload) -> Result<Grown> {
-        let GrowUpload { upload_id, size, last } = message;
-        let id = upload_id.clone();
-        let intent = self.shared.db.look_up(move |catalog| catalog.upload(&id)).await?.ok_or_else(given_up)?;
-        let share = self.shared.limits.of_running(intent.quota_project.as_deref()).await?;
-        let size_max = self.shared.config.api.image_size_max;
-        let grown = self.shared.db.write(move |catalog| {
-            let intent = catalog.upload(&upload_id)?.ok_or_else(given_up)?;
-            let reserved = share.grow(catalog, &intent, (size, last), size_max)?;
-            match catalog.reserve_for_upload(&upload_id, reserved)? {
-                true => Ok(Grown { reserved }),
-                false => Err(given_up()),
-            }
-        });
-        grown.await
-    }
-
     /// The upload failed and its bytes are removed. Repeating it is harmless.
     ///
     /// # Errors
@@ -302,21 +283,6 @@ fn require_queued(image: &Image, to: Status) -> Result<()> {
         Status::Queued => Ok(()),
         from => Err(Error::conflict(format!("Image status transition from {from} to {to} is not allowed"))),
     }
-}
-
-/// Refuses more bytes than an image may have.
-fn check_cap(size: Option<u64>, size_max: u64) -> Result<()> {
-    match size {
-        Some(size) if size > size_max => {
-            let text = "The incoming image is too large: The provided image is too large.";
-            Err(Error::new(Kind::TooLarge, text))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn given_up() -> Error {
-    Error::conflict("The upload was given up by the server. Try again.")
 }
 
 /// What is to be found out about the data of an image.

@@ -1,5 +1,7 @@
 //! Quotas: what is reserved before bytes move, and how reservations grow.
 
+use common::rpc::GrowUpload;
+
 use super::*;
 
 /// What is reserved then, of so many bytes.
