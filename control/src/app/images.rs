@@ -89,11 +89,7 @@ impl App {
         }
         let removes_data = changes.iter().any(|change| change.op == Op::Remove && is_of_locations(change));
         let mut sizes = self.sizes_of_new_locations(&caller, &id, &changes).await?;
-        // Keystone's limits say nothing of places that clients name, so it is not asked for every change.
-        let share = match changes.iter().any(is_of_locations) {
-            true => Some(self.limits.of(caller.project_id.as_deref()).await?),
-            false => None,
-        };
+        let share = self.limits.of_located(caller.project_id.as_deref());
         let changed = self.db.write(move |catalog| {
             let mut seen = Seen::find(catalog, &caller, &id)?;
             let before = seen.image.clone();
@@ -107,7 +103,7 @@ impl App {
             if !changes.iter().any(is_of_locations) {
                 return catalog.update_image(&id, &[], &patch::difference(&before, &seen.image));
             }
-            check_new_locations(catalog, share.as_ref(), &before, &seen.image)?;
+            check_new_locations(catalog, &share, &before, &seen.image)?;
             save_with_locations(catalog, &before, &seen.image)
         });
         let image = changed.await?;
@@ -213,7 +209,7 @@ impl App {
 }
 
 /// What the catalog has to say about locations that `after` has and `before` has not.
-fn check_new_locations(catalog: &Queries<'_>, share: Option<&Share>, before: &Image, after: &Image) -> Result<()> {
+fn check_new_locations(catalog: &Queries<'_>, share: &Share, before: &Image, after: &Image) -> Result<()> {
     for location in after.locations.iter().filter(|location| location.id == Location::UNSAVED) {
         if catalog.is_occupied(&location.url)? {
             return Err(locations::invalid_location());
@@ -221,10 +217,7 @@ fn check_new_locations(catalog: &Queries<'_>, share: Option<&Share>, before: &Im
     }
     let added = after.locations.len().saturating_sub(before.locations.len());
     let added = after.size.unwrap_or(0).saturating_mul(u64::try_from(added).unwrap_or(u64::MAX));
-    match share {
-        Some(share) if added > 0 => share.check_located(catalog, added),
-        _ => Ok(()),
-    }
+    if added == 0 { Ok(()) } else { share.check_located(catalog, added) }
 }
 
 fn is_of_locations(change: &Change) -> bool {

@@ -5,8 +5,10 @@ mod health;
 mod login;
 mod session;
 mod tls;
+mod waiters;
 
 #[cfg(test)]
 pub(crate) use health::AWAY_HOLDS;
 pub(crate) use health::Health;
-pub(crate) use session::{RETRY_AFTER_SECONDS, SUBJECT_TOKEN, Session, away};
+pub(crate) use session::{SUBJECT_TOKEN, Session, away};
+pub(crate) use waiters::Waiters;

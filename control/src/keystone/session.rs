@@ -21,7 +21,7 @@ use super::{login, tls};
 const AWAY_TEXT: &str = "The Identity service is not available at this time.";
 
 /// When they may try again, in seconds.
-pub(crate) const RETRY_AFTER_SECONDS: u64 = 5;
+pub(super) const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// Bytes of the largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 4 << 20;

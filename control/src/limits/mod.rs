@@ -61,6 +61,15 @@ impl Limits {
         Ok(Share::new(project, rule))
     }
 
+    /// What `project` may have of data that lies at places which clients name: Keystone's limits say nothing of it.
+    pub(crate) fn of_located(&self, project: Option<&str>) -> Share {
+        let rule = match &self.source {
+            Source::Storage(bytes) => Rule::Storage(*bytes),
+            Source::Unlimited | Source::Unified(_) => Rule::Unlimited,
+        };
+        Share::new(project, rule)
+    }
+
     /// As [`Limits::of`], for what has begun: while Keystone is away, what it said last goes on to count.
     ///
     /// # Errors

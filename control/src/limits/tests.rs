@@ -238,6 +238,35 @@ async fn a_keystone_that_is_away_holds_up_nobody_for_long_and_no_upload_under_wa
 }
 
 #[tokio::test]
+async fn not_all_may_wait() {
+    let world = World::new("endpoint_id = e1", "max_connections = 8").await;
+    world.fake().delay = Duration::from_millis(100);
+    let all: Vec<_> = (0..6)
+        .map(|number| {
+            let limits = world.limits.clone();
+            tokio::spawn(async move { limits.of(Some(&format!("p{number}"))).await.is_ok() })
+        })
+        .collect();
+    let mut answered = 0;
+    for one in all {
+        answered += usize::from(one.await.expect("ends"));
+    }
+    assert_eq!(answered, 2);
+}
+
+#[test]
+fn keystone_is_not_asked_about_places_that_clients_name() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let quota = "[DEFAULT]\nuser_storage_quota = 10\n";
+    let limits = Limits::new(&config(&dir, quota)).expect("no files");
+    assert_eq!(limits.of_located(Some("p1")), Share::new(Some("p1"), Rule::Storage(10)));
+    let account = "[oslo_limit]\nauth_url = http://127.0.0.1:1\nauth_type = token\ntoken = t\nendpoint_id = e\n";
+    let unified = format!("{quota}use_keystone_limits = true\n{account}");
+    let limits = Limits::new(&config(&dir, &unified)).expect("no files");
+    assert_eq!(limits.of_located(Some("p1")), Share::new(Some("p1"), Rule::Unlimited));
+}
+
+#[tokio::test]
 async fn whole_mib_are_compared_as_glance_does() {
     let world = World::new("endpoint_id = e1", "").await;
     let (catalog, share) = (world.catalog(), world.share("p1").await);

@@ -17,7 +17,7 @@ use super::wire::{
     EndpointDocument, EndpointsDocument, Figures, LimitsDocument, ModelDocument, Place, RegisteredDocument, Resource,
     ServicesDocument, read,
 };
-use crate::keystone::{Health, Session, away};
+use crate::keystone::{Health, Session, Waiters, away};
 
 /// The only model that `oslo.limit` enforces: each project for itself.
 const MODEL: &str = "flat";
@@ -40,6 +40,8 @@ pub(super) struct Unified {
     /// Longest wait for all that one project needs.
     timeout: Duration,
     health: Health,
+    /// Requests that wait for Keystone.
+    waiters: Waiters,
     known: Mutex<Known>,
     turns: [tokio::sync::Mutex<()>; TURNS_COUNT],
     hasher: RandomState,
@@ -68,6 +70,7 @@ impl Unified {
             keep: control.keystone_limits_cache,
             timeout,
             health: Health::default(),
+            waiters: Waiters::new(control),
             known: Mutex::default(),
             turns: Default::default(),
             hasher: RandomState::new(),
@@ -83,6 +86,7 @@ impl Unified {
         if let Some(figures) = self.fresh(project) {
             return Ok(figures);
         }
+        let _waits = self.waiters.enter()?;
         let turn = usize::try_from(self.hasher.hash_one(project)).unwrap_or_default() % TURNS_COUNT;
         let _turn = self.turns[turn].lock().await;
         if let Some(figures) = self.fresh(project) {

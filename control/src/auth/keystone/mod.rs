@@ -15,19 +15,14 @@ use common::config::{Control, KeystoneAuth};
 use common::identity::{Identity, Proof};
 use common::{Error, Result};
 use http::{HeaderValue, StatusCode};
-use tokio::sync::Semaphore;
 
 use super::{Known, unauthenticated};
-use crate::keystone::{Health, RETRY_AFTER_SECONDS, SUBJECT_TOKEN, Session, away};
+use crate::keystone::{Health, SUBJECT_TOKEN, Session, Waiters, away};
 use cache::{Answer, Cache, key};
 use wire::Token;
 
 /// Bytes of the longest token that Keystone is asked about. Its own are below 300; no web server takes longer headers.
 const TOKEN_BYTES_MAX: usize = 8192;
-
-/// Of control's connections, the part (one in so many) that may wait for Keystone. The others serve those who are known,
-/// and the data plane.
-const WAITERS_SHARE: usize = 4;
 
 /// Validates tokens.
 pub(super) struct Keystone {
@@ -37,8 +32,8 @@ pub(super) struct Keystone {
     health: Health,
     /// Longest time for one caller, with everything that it needs.
     timeout: Duration,
-    /// Requests that may wait for Keystone at a time.
-    waiters: Semaphore,
+    /// Requests that wait for Keystone.
+    waiters: Waiters,
 }
 
 impl Keystone {
@@ -53,7 +48,7 @@ impl Keystone {
             cache: Cache::new(options.token_cache),
             health: Health::default(),
             timeout,
-            waiters: Semaphore::new((control.max_connections / WAITERS_SHARE).max(1)),
+            waiters: Waiters::new(control),
             options,
         })
     }
@@ -122,9 +117,7 @@ impl Keystone {
         if let Some(known) = self.cache.get(&key, allow_expired) {
             return Ok(known);
         }
-        let _waits = self.waiters.try_acquire().map_err(|_| {
-            Error::unavailable("Too many requests wait for the Identity service. Try again.", RETRY_AFTER_SECONDS)
-        })?;
+        let _waits = self.waiters.enter()?;
         let queue = self.cache.queue(key);
         let _turn = queue.turn().await;
         if let Some(known) = self.cache.get(&key, allow_expired) {
