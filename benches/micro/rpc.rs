@@ -40,6 +40,7 @@ pub(crate) fn cases(runner: &mut Runner) {
         url: format!("file:///var/lib/glance/images/{ID}"),
         expected_size: Some(2 << 30),
         size_max: 1 << 40,
+        reserved: None,
         examination: Some(Examination {
             hash_algo: text("sha512"),
             disk_format: text("qcow2"),

@@ -94,6 +94,9 @@ pub enum ToControl {
     },
     /// Control's metrics. Legal at any time. Replied to with [`MetricsText`].
     Metrics,
+    /// An upload brings more than it has reserved. Legal while it runs; what comes beyond the reservation may be taken once this
+    /// is replied to, with [`Grown`]. Refused with 413 when that is more than is left.
+    GrowUpload(GrowUpload),
 }
 
 /// Reply to [`ToControl::Authenticate`].
@@ -159,6 +162,8 @@ pub struct UploadTicket {
     pub expected_size: Option<u64>,
     /// Largest size allowed, bytes.
     pub size_max: u64,
+    /// Bytes that may arrive before [`ToControl::GrowUpload`] must ask for more; `None`: all that is allowed.
+    pub reserved: Option<u64>,
     /// What is to be found out about the data on the way; `None`: nothing, as for the staging area.
     pub examination: Option<Examination>,
 }
@@ -194,6 +199,25 @@ pub struct CommitUpload {
     pub size: u64,
     /// Set exactly when the ticket asked for them.
     pub findings: Option<Findings>,
+}
+
+/// See [`ToControl::GrowUpload`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrowUpload {
+    /// From the ticket.
+    pub upload_id: String,
+    /// Bytes that it has to have room for, all in all.
+    pub size: u64,
+    /// Whether it will not ask again for these: then there is a refusal instead of a reply that grants less.
+    pub last: bool,
+}
+
+/// Reply to [`ToControl::GrowUpload`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grown {
+    /// Bytes that the upload may have from now on. Less than was asked for: there is no room now, and there may be some in a
+    /// moment, when uploads that began later end.
+    pub reserved: u64,
 }
 
 /// What users are told whose job failed for no reason of theirs, in Glance's words.
@@ -248,6 +272,8 @@ pub struct JobSink {
     pub store: String,
     /// The place, as a store URI.
     pub url: String,
+    /// As in [`UploadTicket::reserved`].
+    pub reserved: Option<u64>,
 }
 
 /// See [`ToControl::EndJob`].

@@ -6,6 +6,8 @@
 //! | `api` | the REST API: decode, call `app`, encode; one module per resource |
 //! | `app` | authorise, decide, call the catalog; no HTTP, no SQL |
 //! | `auth` | who is calling: nobody asked, or Keystone |
+//! | `keystone` | sessions with Keystone: HTTP, a token of our own |
+//! | `limits` | what projects may have: the configuration's quota, or Keystone's unified limits |
 //! | `db` | the catalog's connections and the one writer |
 //! | `uploads`, `rpc_server` | what the data plane asks: uploads, identities, metrics |
 //! | `imports` | imports from their request to the end of their task |
@@ -20,6 +22,8 @@ pub mod auth;
 mod dataplane_client;
 mod db;
 mod imports;
+mod keystone;
+mod limits;
 mod metrics;
 mod outbound;
 pub mod parsers;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::auth::{Authenticator, Known, is_anonymous};
 use crate::db::Db;
 use crate::imports::Imports;
+use crate::limits::Limits;
 use crate::outbound::Gate;
 use crate::uploads::{Uploads, request};
 
@@ -35,9 +36,10 @@ impl RpcContext {
         db: Db,
         authority: Arc<Authority>,
         authenticator: Arc<Authenticator>,
+        limits: Limits,
         registry: Registry,
     ) -> Self {
-        let uploads = Uploads::new(config.clone(), db.clone(), &registry);
+        let uploads = Uploads::new(config.clone(), db.clone(), limits, &registry);
         tokio::spawn(uploads.clone().reap());
         let gate = Gate::new(config.clone());
         let imports = Imports::new(config, db, uploads.clone());
@@ -91,6 +93,7 @@ pub(crate) async fn handle(context: &RpcContext, message: ToControl) -> Result<s
             context.uploads.abort(upload_id, &reason).await?;
             reply(&Done {})
         }
+        ToControl::GrowUpload(message) => reply(&context.uploads.grow(message).await?),
         ToControl::JobProgress { job_id, bytes } => {
             context.imports.progress(job_id, bytes).await?;
             reply(&Done {})

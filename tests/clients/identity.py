@@ -49,6 +49,8 @@ class Keystone:
     processes: list[Process] = dataclasses.field(default_factory=list)
     projects: dict[str, str] = dataclasses.field(default_factory=dict)
     users: dict[str, str] = dataclasses.field(default_factory=dict)
+    # The service that limits of images belong to.
+    image_service: str = ""
 
     @property
     def url(self) -> str:
@@ -113,10 +115,27 @@ class Keystone:
             for name in names:
                 place = f"/projects/{self.projects[project]}/users/{self.users[user]}"
                 self.call("PUT", f"{place}/roles/{roles[name]}")
+        # Whoever enforces limits may read those of all projects.
+        self.call("PUT", f"/system/users/{self.users['glance']}/roles/{roles['reader']}")
         service = self.call("POST", "/services", {"service": {"type": "image", "name": "glance"}})["service"]
+        self.image_service = service["id"]
         for interface in ("public", "internal", "admin"):
             endpoint = {"service_id": service["id"], "interface": interface, "region_id": REGION, "url": image_url}
             self.call("POST", "/endpoints", {"endpoint": endpoint})
+
+    def set_limits(self, registered: dict[str, int], projects: dict[str, dict[str, int]] | None = None) -> None:
+        """Has these limits, and no others, for images: of all projects, and of some by their names."""
+        for kind in ("limits", "registered_limits"):
+            for each in self.call("GET", f"/{kind}?service_id={self.image_service}")[kind]:
+                self.call("DELETE", f"/{kind}/{each['id']}")
+        ours = {"service_id": self.image_service, "region_id": REGION}
+        if registered:
+            new = [{**ours, "resource_name": name, "default_limit": limit} for name, limit in registered.items()]
+            self.call("POST", "/registered_limits", {"registered_limits": new})
+        for project, limits in (projects or {}).items():
+            ours["project_id"] = self.projects[project]
+            new = [{**ours, "resource_name": name, "resource_limit": limit} for name, limit in limits.items()]
+            self.call("POST", "/limits", {"limits": new})
 
     def token(self, user: str, project: str | None = None, port: int | None = None) -> str:
         """A new token of a user, scoped to its project, from the instance on `port`."""

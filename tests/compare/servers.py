@@ -27,11 +27,14 @@ class Site:
 
     # Each store's section; empty: one store without a name, as old configurations have it.
     stores: dict[str, str]
-    # More of [DEFAULT], then sections.
+    # More of [DEFAULT], then sections, in which {keystone} and {password} stand for themselves.
     default: str = ""
     sections: str = ""
     # Whether tasks have a directory of their own.
     work: bool = True
+    # Keystone's limits: by resource those of all projects, by project and resource those of one.
+    registered_limits: dict[str, int] = dataclasses.field(default_factory=dict)
+    project_limits: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
 
 SITES = {
@@ -72,6 +75,32 @@ enable_proxy_headers_parsing = True
 disk_formats = raw,qcow2
 container_formats = bare
 """,
+    ),
+    # Quotas from Keystone, so low that each can be reached. Asked about for every request, as Glance does.
+    "limits": Site(
+        {"fast": "", "slow": ""},
+        default="use_keystone_limits = True",
+        sections="""\
+[control]
+keystone_limits_cache_seconds = 0
+[oslo_limit]
+auth_url = {keystone}
+auth_type = password
+username = glance
+password = {password}
+user_domain_id = default
+system_scope = all
+endpoint_service_type = image
+endpoint_region_name = RegionOne
+endpoint_interface = public
+""",
+        registered_limits={
+            "image_size_total": 1,
+            "image_stage_total": 1,
+            "image_count_total": 3,
+            "image_count_uploading": 2,
+        },
+        project_limits={"demo": {"image_count_total": 6}, "admin": {"image_count_total": -1}},
     ),
 }
 
@@ -178,6 +207,7 @@ def keystone(home: pathlib.Path) -> Iterator[Keystone]:
 def pair(home: pathlib.Path, identity: Keystone, site: Site) -> Iterator[dict[str, Server]]:
     """Both Image servers of a site, empty."""
     servers: dict[str, Server] = {}
+    identity.set_limits(site.registered_limits, site.project_limits)
     try:
         for name, start in ((GLANCE, _start_glance), (VITRINE, _start_vitrine)):
             port = free_port()
@@ -208,7 +238,7 @@ def _write_config(home: pathlib.Path, port: int, identity: Keystone, site: Site)
         paste=_write_paste(home),
         keystone=identity.url,
         password=PASSWORD,
-        sections=site.sections,
+        sections=site.sections.format(keystone=identity.url, password=PASSWORD),
     )
     path = home / "glance-api.conf"
     path.write_text(text)

@@ -28,6 +28,7 @@ mod metrics;
 mod planes;
 mod policy;
 mod protections;
+mod quotas;
 mod security;
 mod slow;
 mod start;

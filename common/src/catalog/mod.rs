@@ -37,6 +37,7 @@ pub use list::{
 };
 pub use locations::Located;
 pub use queries::Queries;
+pub use quotas::Awaited;
 pub use removals::Removal;
 pub use tasks::{NewTask, TaskColumn, TaskQuery};
 pub use uploads::{Aborted, Commit, CommitFindings, Committed, Intent, NewUpload, Purpose};

@@ -75,7 +75,7 @@ pub(super) fn timestamp(row: &Row<'_>, index: usize) -> Result<Option<Timestamp>
 }
 
 /// A number of bytes, or NULL.
-fn bytes(row: &Row<'_>, index: usize, what: &str) -> Result<Option<u64>> {
+pub(super) fn bytes(row: &Row<'_>, index: usize, what: &str) -> Result<Option<u64>> {
     let number: Option<i64> = row.get(index).map_err(failed)?;
     number.map(|number| u64::try_from(number).map_err(|_| corrupt(what, &number.to_string()))).transpose()
 }

@@ -27,7 +27,7 @@ pub enum Purpose {
 impl Purpose {
     const ALL: [Purpose; 3] = [Purpose::Store, Purpose::Staging, Purpose::Job];
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Purpose::Store => "store",
             Purpose::Staging => "staging",
@@ -70,10 +70,10 @@ pub struct NewUpload<'a> {
     pub location_metadata: &'a Map<String, Value>,
     /// Name of the digest beside MD5; empty where nothing is hashed.
     pub hash_algo: &'a str,
-    /// The project whose storage quota the data counts for.
+    /// The project whose quota the data counts for.
     pub quota_project: Option<&'a str>,
-    /// Bytes that will come, where known.
-    pub expected_size: Option<u64>,
+    /// Bytes that count for the quota while it runs, and that it may have; `None`: nothing is counted.
+    pub reserved: Option<u64>,
 }
 
 /// An upload that was opened and neither committed nor aborted: bytes may lie at `url`.
@@ -89,8 +89,12 @@ pub struct Intent {
     pub store: String,
     /// The place, as a store URI.
     pub url: String,
-    /// The project whose storage quota the data counts for.
+    /// The project whose quota the data counts for.
     pub quota_project: Option<String>,
+    /// Bytes that count for it, and that the upload may have; `None`: nothing is counted.
+    pub reserved: Option<u64>,
+    /// What the data is for.
+    pub purpose: Purpose,
     /// Whether it was given up: it cannot be committed any more.
     pub doomed: bool,
     /// Whether the image is deleted.
@@ -153,8 +157,8 @@ pub enum Aborted {
 }
 
 pub(super) const SELECT_INTENT: &str = "SELECT upload_id, image_id, instance, store, url, quota_project, doomed, \
-     started_at, NOT EXISTS (SELECT 1 FROM images WHERE images.id = image_id AND +images.deleted = 0), job_id \
-     FROM vitrine_uploads";
+     started_at, NOT EXISTS (SELECT 1 FROM images WHERE images.id = image_id AND +images.deleted = 0), job_id, \
+     expected_size, purpose FROM vitrine_uploads";
 
 impl Queries<'_> {
     /// The open upload `upload_id`.
@@ -302,6 +306,8 @@ pub(super) fn intent(row: &Row<'_>) -> Result<Intent> {
             .ok_or_else(|| super::fault::corrupt("vitrine_uploads.started_at", "NULL"))?,
         image_deleted: row.get(8).map_err(failed)?,
         job_id: row.get(9).map_err(failed)?,
+        reserved: rows::bytes(row, 10, "vitrine_uploads.expected_size")?,
+        purpose: rows::parsed(row, 11, "vitrine_uploads.purpose")?,
     })
 }
 
@@ -326,7 +332,7 @@ pub(super) fn insert_upload(
                 &rows::json_column(upload.location_metadata)?,
                 &upload.hash_algo,
                 &upload.quota_project,
-                &upload.expected_size.map(to_column).transpose()?,
+                &upload.reserved.map(to_column).transpose()?,
                 &Timestamp::now().to_sql(),
                 &purpose.as_str(),
                 &job_id,

@@ -16,12 +16,14 @@ mod resolve_keystone;
 mod resolve_stores;
 mod resolve_tls;
 mod resolved;
+mod resolved_keystone;
 mod settings;
 mod value;
 
 pub use problem::{Place, Problem, Warning};
 pub use resolved::{
     Api, Auth, Browsers, ClientAuth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor,
-    HashLanes, Health, KeystoneAuth, Listen, Logging, Overrides, Paths, PolicyFiles, ProtectionFile, ProtectionFormat,
-    STAGING_STORE, Scope, Secret, SendPath, ServiceCredentials, StoreConfig, StoreKind, Stores, Tls,
+    HashLanes, Health, KeystoneAccess, KeystoneAuth, LimitsEndpoint, Listen, Logging, Overrides, Paths, PolicyFiles,
+    ProtectionFile, ProtectionFormat, STAGING_STORE, Scope, Secret, SendPath, ServiceCredentials, StoreConfig,
+    StoreKind, Stores, Tls, UnifiedLimits,
 };

@@ -78,8 +78,17 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
     let control = control(settings);
     let auth = auth(settings, listen.api);
     let store_ids: Vec<String> = settings.pairs("DEFAULT", "enabled_backends").into_iter().map(|(id, _)| id).collect();
-    settings.warn_of_unread(&store_ids, settings.text(resolve_keystone::GROUP, "auth_section").as_deref());
-    let api = api(settings);
+    let sections = [resolve_keystone::GROUP, resolve_keystone::LIMIT_GROUP]
+        .map(|group| (group, settings.text(group, "auth_section").unwrap_or_else(|| group.to_owned())));
+    settings.warn_of_unread(&store_ids, &sections);
+    let limits = match settings.bool("DEFAULT", "use_keystone_limits") {
+        true => Some(resolve_keystone::limits(settings)),
+        false => None,
+    };
+    let mut api = api(settings);
+    if limits.is_some() {
+        api.user_storage_quota = None;
+    }
     Some(Config {
         outbound: outbound(settings),
         browsers: browsers(settings, bind_host.as_deref(), api.public_endpoint.as_deref()),
@@ -93,6 +102,10 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
         paths: Paths { data_dir, staging_dir },
         listen,
         control,
+        limits: match limits {
+            Some(limits) => Some(limits?),
+            None => None,
+        },
         auth: auth?,
         stores: stores?,
     })
@@ -385,6 +398,7 @@ fn control(settings: &Settings<'_>) -> Control {
         reap_interval: seconds("reap_interval_seconds"),
         rpc_timeout: seconds("rpc_timeout_seconds"),
         keystone_timeout: seconds("keystone_timeout_seconds"),
+        keystone_limits_cache: seconds("keystone_limits_cache_seconds"),
         retry_after_seconds: settings.count(GROUP, "retry_after_seconds"),
     }
 }

@@ -1,23 +1,31 @@
-//! `[keystone_authtoken]`, read when the flavor asks for it.
+//! `[keystone_authtoken]`, read when the flavor asks for it, and `[oslo_limit]`, when quotas come from there.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::problem::Problem;
-use super::resolved::{KeystoneAuth, Scope, Secret, ServiceCredentials};
+use super::resolved::{KeystoneAccess, KeystoneAuth, LimitsEndpoint, Scope, Secret, ServiceCredentials, UnifiedLimits};
 use super::settings::Settings;
 
 pub(super) const GROUP: &str = "keystone_authtoken";
+pub(super) const LIMIT_GROUP: &str = "oslo_limit";
 
 /// Options of our own account: read from the group that `auth_section` names.
 struct Account<'s, 'e> {
     settings: &'s Settings<'e>,
+    /// The group whose rows they are.
+    rows: &'static str,
     group: String,
 }
 
-impl Account<'_, '_> {
+impl<'s, 'e> Account<'s, 'e> {
+    fn of(settings: &'s Settings<'e>, rows: &'static str) -> Self {
+        let group = settings.text(rows, "auth_section").unwrap_or_else(|| rows.to_owned());
+        Account { settings, rows, group }
+    }
+
     fn text(&self, name: &'static str) -> Option<String> {
-        self.settings.text_in(GROUP, &[&self.group], name)
+        self.settings.text_in(self.rows, &[&self.group], name)
     }
 
     /// A pair of name and id, either of which may come from `default_domain_*`.
@@ -45,33 +53,72 @@ impl Account<'_, '_> {
 
 /// Validation of tokens as the options say. `None`: there is a problem that says why.
 pub(super) fn resolve(settings: &Settings<'_>) -> Option<KeystoneAuth> {
-    let section = settings.text(GROUP, "auth_section").unwrap_or_else(|| GROUP.to_owned());
-    let account = Account { settings, group: section };
-    let credentials = credentials(&account);
-    let auth_url = auth_url(&account);
-    let scope = scope(&account);
-    let seconds =
-        |name| settings.int(GROUP, name).and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-    let path = |name| settings.text(GROUP, name).map(PathBuf::from);
+    let tries = Tries { timeout: "http_connect_timeout", retries: "http_request_max_retries" };
+    let access = access(settings, GROUP, &tries);
     let www_authenticate_uri = settings.text(GROUP, "www_authenticate_uri");
-    let rest = |auth_url: String, credentials| KeystoneAuth {
-        www_authenticate_uri: www_authenticate_uri.unwrap_or_else(|| auth_url.clone()),
-        auth_url,
-        credentials,
-        scope,
-        connect_timeout: seconds("http_connect_timeout"),
-        request_retries: settings.count(GROUP, "http_request_max_retries"),
-        ca_file: path("cafile"),
-        cert_file: path("certfile"),
-        key_file: path("keyfile"),
-        insecure: settings.bool(GROUP, "insecure"),
-        token_cache: seconds("token_cache_time").filter(|time| !time.is_zero()),
+    let rest = |access: KeystoneAccess| KeystoneAuth {
+        www_authenticate_uri: www_authenticate_uri.unwrap_or_else(|| access.auth_url.clone()),
+        access,
+        token_cache: seconds(settings, GROUP, "token_cache_time").filter(|time| !time.is_zero()),
         service_token_roles: settings
             .list(GROUP, "service_token_roles")
             .iter()
             .map(|role| role.to_lowercase())
             .collect(),
         service_token_roles_required: settings.bool(GROUP, "service_token_roles_required"),
+    };
+    access.map(rest)
+}
+
+/// Unified limits as the options say. `None`: there is a problem that says why.
+pub(super) fn limits(settings: &Settings<'_>) -> Option<UnifiedLimits> {
+    let text = |name| settings.text(LIMIT_GROUP, name);
+    let access = access(settings, LIMIT_GROUP, &Tries { timeout: "timeout", retries: "connect_retries" });
+    let (service_type, service_name) = (text("endpoint_service_type"), text("endpoint_service_name"));
+    let (region, interface) = (text("endpoint_region_name"), text("endpoint_interface").unwrap_or_default());
+    let endpoint = match text("endpoint_id") {
+        Some(id) => LimitsEndpoint::Id(id),
+        None => {
+            if service_type.is_none() && service_name.is_none() {
+                let reason = "use_keystone_limits needs to know which limits are ours; or set endpoint_service_type";
+                let (group, option) = (LIMIT_GROUP.to_owned(), "endpoint_id".to_owned());
+                settings.problem(Problem::Missing { group, option, reason: reason.to_owned() });
+            }
+            let interface = interface.strip_suffix("URL").unwrap_or(&interface).to_owned();
+            LimitsEndpoint::Lookup { service_type, service_name, region, interface }
+        }
+    };
+    Some(UnifiedLimits { access: access?, endpoint })
+}
+
+/// Names of the options that say how often and how long Keystone is tried.
+struct Tries {
+    timeout: &'static str,
+    retries: &'static str,
+}
+
+fn seconds(settings: &Settings<'_>, group: &'static str, name: &'static str) -> Option<Duration> {
+    settings.int(group, name).and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs)
+}
+
+/// The way to Keystone that the options of `group` say. `None`: there is a problem that says why.
+fn access(settings: &Settings<'_>, group: &'static str, tries: &Tries) -> Option<KeystoneAccess> {
+    let account = Account::of(settings, group);
+    let credentials = credentials(&account);
+    let auth_url = auth_url(&account);
+    let scope = scope(&account);
+    let path = |name| settings.text(group, name).map(PathBuf::from);
+    let rest = |auth_url, credentials| KeystoneAccess {
+        group,
+        auth_url,
+        credentials,
+        scope,
+        connect_timeout: seconds(settings, group, tries.timeout),
+        request_retries: settings.count(group, tries.retries),
+        ca_file: path("cafile"),
+        cert_file: path("certfile"),
+        key_file: path("keyfile"),
+        insecure: settings.bool(group, "insecure"),
     };
     match (auth_url, credentials) {
         (Some(auth_url), Some(credentials)) => Some(rest(auth_url, credentials)),
@@ -81,11 +128,17 @@ pub(super) fn resolve(settings: &Settings<'_>) -> Option<KeystoneAuth> {
 
 fn auth_url(account: &Account<'_, '_>) -> Option<String> {
     let Some(url) = account.text("auth_url") else {
-        account.missing("auth_url", "the flavor keystone needs Keystone's address");
+        account.missing("auth_url", "Keystone's address is needed");
         return None;
     };
     if !url.starts_with("http://") && !url.starts_with("https://") {
-        account.settings.bad(GROUP, &[&account.group], "auth_url", &url, "a URL that begins with http:// or https://");
+        account.settings.bad(
+            account.rows,
+            &[&account.group],
+            "auth_url",
+            &url,
+            "a URL that begins with http:// or https://",
+        );
         return None;
     }
     let url = url.trim_end_matches('/');
@@ -94,7 +147,7 @@ fn auth_url(account: &Account<'_, '_>) -> Option<String> {
 
 fn credentials(account: &Account<'_, '_>) -> Option<ServiceCredentials> {
     let Some(kind) = account.text("auth_type") else {
-        account.missing("auth_type", "the flavor keystone needs an account of ours, for example auth_type = password");
+        account.missing("auth_type", "an account of ours is needed, for example auth_type = password");
         return None;
     };
     let (username, user_id) = (account.text("username"), account.text("user_id"));
@@ -140,7 +193,7 @@ fn scope(account: &Account<'_, '_>) -> Scope {
     let domain = (account.text("domain_name"), account.text("domain_id"));
     match account.text("system_scope") {
         Some(all) if all == "all" => return Scope::System,
-        Some(other) => account.settings.bad(GROUP, &[&account.group], "system_scope", &other, "all, or empty"),
+        Some(other) => account.settings.bad(account.rows, &[&account.group], "system_scope", &other, "all, or empty"),
         None => {}
     }
     if name.is_some() || id.is_some() {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 
-use super::super::resolved::{DataDir, FileStore, Scope, Secret, ServiceCredentials, StoreConfig, StoreKind};
+use super::super::resolved::{
+    DataDir, FileStore, LimitsEndpoint, Scope, Secret, ServiceCredentials, StoreConfig, StoreKind,
+};
 use super::super::settings::Settings;
 use super::*;
 
@@ -123,7 +125,11 @@ fn every_honoured_option_is_read_and_nothing_else() {
     // Keystone's account is read option by option; three kinds of it.
     for kind in ["password", "v3applicationcredential", "token"] {
         let text = format!(
-            "[paste_deploy]\nflavor = keystone\n[keystone_authtoken]\nauth_url = http://k\nauth_type = {kind}\npassword = x\ntoken = x\napplication_credential_secret = x\nusername = u\nuser_domain_name = d\napplication_credential_id = i\n"
+            "auth_url = http://k\nauth_type = {kind}\npassword = x\ntoken = x\napplication_credential_secret = x\nusername = u\nuser_domain_name = d\napplication_credential_id = i\n"
+        );
+        let text = format!(
+            "[DEFAULT]\nuse_keystone_limits = true\n[paste_deploy]\nflavor = keystone\n[keystone_authtoken]\n{text}\
+             [oslo_limit]\nendpoint_service_type = image\n{text}"
         );
         let case = Case::new(&[&text]);
         let settings = Settings::read(&case.files, &|_| None);
@@ -231,8 +237,8 @@ enable_proxy_headers_parsing = True
     assert_eq!(config.stores.list, expected);
     assert_eq!((config.stores.multi, config.stores.default.as_str()), (true, "slow"));
     let keystone = config.auth.keystone.unwrap();
-    assert_eq!(keystone.auth_url, "http://10.0.0.1:5000");
-    let ServiceCredentials::Password { username, password, user_domain_id, .. } = keystone.credentials else {
+    assert_eq!(keystone.access.auth_url, "http://10.0.0.1:5000");
+    let ServiceCredentials::Password { username, password, user_domain_id, .. } = keystone.access.credentials else {
         panic!("a password");
     };
     assert_eq!((username.as_deref(), user_domain_id.as_deref()), (Some("glance"), Some("default")));
@@ -448,7 +454,7 @@ fn flavors() {
     for flavor in ["keystone", "keystone+caching", "keystone+cachemanagement"] {
         let (config, warnings) = load(&format!("{keystone}[paste_deploy]\nflavor = {flavor}\n")).unwrap();
         assert_eq!(config.auth.flavor, Flavor::Keystone);
-        assert_eq!(config.auth.keystone.unwrap().credentials, ServiceCredentials::Token(Secret::new("t")));
+        assert_eq!(config.auth.keystone.unwrap().access.credentials, ServiceCredentials::Token(Secret::new("t")));
         assert_eq!(warnings.len(), usize::from(flavor != "keystone"), "{warnings:?}");
     }
 }

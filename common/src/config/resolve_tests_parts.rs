@@ -99,10 +99,12 @@ fn an_account_may_stand_in_another_group_and_must_be_whole() {
     let (config, warnings) = keystone(elsewhere).unwrap();
     assert_eq!(warnings, Vec::<String>::new());
     let auth = config.auth.keystone.unwrap();
-    assert_eq!(auth.auth_url, "https://k/identity");
+    assert_eq!(auth.access.auth_url, "https://k/identity");
     assert_eq!(auth.www_authenticate_uri, "https://k/identity");
-    assert_eq!(auth.scope, Scope::Unscoped);
-    assert!(matches!(auth.credentials, ServiceCredentials::ApplicationCredential { id: Some(id), .. } if id == "i"));
+    assert_eq!(auth.access.scope, Scope::Unscoped);
+    assert!(
+        matches!(auth.access.credentials, ServiceCredentials::ApplicationCredential { id: Some(id), .. } if id == "i")
+    );
     let found = keystone("").unwrap_err();
     assert_eq!(found.len(), 2);
     assert!(found[0].starts_with("[keystone_authtoken] auth_type must be set"), "{found:?}");
@@ -121,7 +123,7 @@ fn an_account_may_stand_in_another_group_and_must_be_whole() {
     let old = "auth_plugin = password\nauth_url = http://k\nuser_name = u\npassword = hunter2\ntenant_name = t\ndefault_domain_id = d\ntoken_cache_time = -1\nservice_token_roles = Service, Admin\n";
     let auth = keystone(old).unwrap().0.auth.keystone.unwrap();
     let scope = Scope::Project { name: Some("t".into()), id: None, domain_name: None, domain_id: Some("d".into()) };
-    assert_eq!((auth.scope, auth.token_cache), (scope, None));
+    assert_eq!((auth.access.scope.clone(), auth.token_cache), (scope, None));
     assert_eq!(auth.service_token_roles, ["service", "admin"]);
     let cached = |seconds: &str| {
         let account = "auth_type = token\ntoken = t\nauth_url = http://k\n";
@@ -132,5 +134,36 @@ fn an_account_may_stand_in_another_group_and_must_be_whole() {
     let refused =
         "0.conf:7: [keystone_authtoken] token_cache_time = 86401: accepted is a whole number from -1 to 86400";
     assert_eq!(cached("86401"), Err(vec![refused.to_owned()]));
-    assert!(!format!("{:?}", auth.credentials).contains("hunter2"));
+    assert!(!format!("{:?}", auth.access).contains("hunter2"));
+}
+
+#[test]
+fn unified_limits_need_an_account_and_an_endpoint_and_take_the_place_of_the_quota() {
+    let limits =
+        |lines: &str| load(&format!("[DEFAULT]\nuse_keystone_limits = true\nuser_storage_quota = 1GB\n{lines}"));
+    let account = "[oslo_limit]\nauth_url = http://k/v3\nauth_type = password\nusername = g\nuser_domain_id = default\n\
+                   password = hunter2\nsystem_scope = all\n";
+    let (config, warnings) = limits(&format!("{account}endpoint_id = e1\ntimeout = 3\nconnect_retries = 2\n")).unwrap();
+    assert_eq!((config.api.user_storage_quota, warnings), (None, Vec::new()));
+    let found = config.limits.unwrap();
+    assert_eq!(found.endpoint, LimitsEndpoint::Id("e1".into()));
+    assert_eq!((found.access.auth_url.as_str(), &found.access.scope), ("http://k", &Scope::System));
+    assert_eq!((found.access.connect_timeout, found.access.request_retries), (Some(Duration::from_secs(3)), 2));
+    let lookup = "endpoint_service_type = image\nendpoint_region_name = R\nendpoint_interface = internalURL\n";
+    let found = limits(&format!("{account}{lookup}")).unwrap().0.limits.unwrap();
+    let wanted = LimitsEndpoint::Lookup {
+        service_type: Some("image".into()),
+        service_name: None,
+        region: Some("R".into()),
+        interface: "internal".into(),
+    };
+    assert_eq!(found.endpoint, wanted);
+    let problems = limits(account).unwrap_err();
+    assert!(problems[0].starts_with("[oslo_limit] endpoint_id must be set"), "{problems:?}");
+    let problems = limits("").unwrap_err();
+    assert!(problems[0].starts_with("[oslo_limit] auth_type must be set"), "{problems:?}");
+    let bad = limits(&format!("{account}endpoint_id = e\nendpoint_interface = secret\n")).unwrap_err();
+    assert!(bad[0].contains("endpoint_interface = secret: accepted is public"), "{bad:?}");
+    let (config, _) = load("[DEFAULT]\nuser_storage_quota = 1GB\n[oslo_limit]\nauth_url = nonsense\n").unwrap();
+    assert_eq!((config.limits, config.api.user_storage_quota), (None, Some(1 << 30)));
 }

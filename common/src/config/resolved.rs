@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use super::resolved_keystone::{
+    KeystoneAccess, KeystoneAuth, LimitsEndpoint, Scope, ServiceCredentials, UnifiedLimits,
+};
 use crate::outbound::Filter;
 
 /// What the command line says, above everything else.
@@ -61,6 +64,8 @@ pub struct Config {
     pub policy: PolicyFiles,
     /// Who may do what with which property; `None`: the policy alone decides.
     pub protections: Option<ProtectionFile>,
+    /// Where Keystone's unified limits are read; `None`: they do not count.
+    pub limits: Option<UnifiedLimits>,
     /// The catalog.
     pub database: Database,
     /// The health check.
@@ -118,7 +123,7 @@ pub struct Api {
     pub location_quota: Option<u64>,
     /// Bytes of the largest image.
     pub image_size_max: u64,
-    /// Bytes of all images of a project.
+    /// Bytes of all images of a project. None where [`Config::limits`] says more.
     pub user_storage_quota: Option<u64>,
     /// Algorithm of `os_hash_value` of new images, by the name that `os_hash_algo` shows.
     pub hashing_algorithm: String,
@@ -249,101 +254,6 @@ pub struct Auth {
     pub allow_anonymous_access: bool,
     /// Set exactly when the flavor is [`Flavor::Keystone`].
     pub keystone: Option<KeystoneAuth>,
-}
-
-/// How tokens are validated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeystoneAuth {
-    /// Keystone's address for us, without `/v3` and without a slash at the end.
-    pub auth_url: String,
-    /// Keystone's address for clients, for the header of a 401.
-    pub www_authenticate_uri: String,
-    /// Who we are.
-    pub credentials: ServiceCredentials,
-    /// What our own token is for.
-    pub scope: Scope,
-    /// Longest wait for one try of a request; `None`: half of [`Control::keystone_timeout`].
-    pub connect_timeout: Option<Duration>,
-    /// Further tries of a failed request.
-    pub request_retries: u32,
-    /// CA certificates.
-    pub ca_file: Option<PathBuf>,
-    /// Client certificate.
-    pub cert_file: Option<PathBuf>,
-    /// Its key.
-    pub key_file: Option<PathBuf>,
-    /// Whether Keystone's certificate goes unchecked.
-    pub insecure: bool,
-    /// How long a valid token is not asked about again; `None`: always ask.
-    pub token_cache: Option<Duration>,
-    /// Roles that make a service token valid.
-    pub service_token_roles: Vec<String>,
-    /// `false`: any valid service token will do.
-    pub service_token_roles_required: bool,
-}
-
-/// Who we are for Keystone. In pairs of name and id, the id wins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ServiceCredentials {
-    /// An account with a password.
-    Password {
-        /// Name of the account.
-        username: Option<String>,
-        /// Its id.
-        user_id: Option<String>,
-        /// Name of its domain.
-        user_domain_name: Option<String>,
-        /// Id of its domain.
-        user_domain_id: Option<String>,
-        /// Its password.
-        password: Secret,
-    },
-    /// An application credential; it carries its own scope.
-    ApplicationCredential {
-        /// Its id.
-        id: Option<String>,
-        /// Its name; then the account is needed too.
-        name: Option<String>,
-        /// Name of the account that made it.
-        username: Option<String>,
-        /// Id of that account.
-        user_id: Option<String>,
-        /// Name of the account's domain.
-        user_domain_name: Option<String>,
-        /// Id of the account's domain.
-        user_domain_id: Option<String>,
-        /// Its secret.
-        secret: Secret,
-    },
-    /// A ready token.
-    Token(Secret),
-}
-
-/// What our own token is for. In pairs of name and id, the id wins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// Nothing in particular, or what the credential carries.
-    Unscoped,
-    /// A project.
-    Project {
-        /// Its name.
-        name: Option<String>,
-        /// Its id.
-        id: Option<String>,
-        /// Name of its domain.
-        domain_name: Option<String>,
-        /// Id of its domain.
-        domain_id: Option<String>,
-    },
-    /// A domain.
-    Domain {
-        /// Its name.
-        name: Option<String>,
-        /// Its id.
-        id: Option<String>,
-    },
-    /// The whole system.
-    System,
 }
 
 /// Where policy rules are read from; see [`crate::policy::Policy::load`].
@@ -547,8 +457,10 @@ pub struct Control {
     pub reap_interval: Duration,
     /// Longest wait of one plane for the other.
     pub rpc_timeout: Duration,
-    /// Longest time for the validation of a token by Keystone, with everything that it needs.
+    /// Longest time for what a request has to ask Keystone, with everything that it needs.
     pub keystone_timeout: Duration,
+    /// How long the limits of a project are not asked about again; zero: always ask.
+    pub keystone_limits_cache: Duration,
     /// What clients are told in `Retry-After`, in seconds.
     pub retry_after_seconds: u64,
 }

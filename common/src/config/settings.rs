@@ -315,13 +315,15 @@ impl<'e> Settings<'e> {
     }
 
     /// Warns of what is written in files and not read. `stores`: the ids of `enabled_backends`, none in the mode of
-    /// a single store. `auth_section`: where our Keystone account stands, if not in its usual group.
-    pub(super) fn warn_of_unread(&self, stores: &[String], auth_section: Option<&str>) {
+    /// a single store. `auth_sections`: groups of the table with an account for Keystone, and where each stands.
+    pub(super) fn warn_of_unread(&self, stores: &[String], auth_sections: &[(&str, String)]) {
         let stores: Vec<String> = stores.iter().map(|id| group_key(id)).collect();
-        let auth_section = auth_section.map(group_key);
         let is_store = |key: &str| stores.iter().any(|id| id == key) || (!stores.is_empty() && key == BACKEND_DEFAULTS);
         let is_known = |key: &str| {
-            options::is_group(key) || is_store(key) || key == BACKEND_DEFAULTS || auth_section.as_deref() == Some(key)
+            options::is_group(key)
+                || is_store(key)
+                || key == BACKEND_DEFAULTS
+                || !accounts_in(auth_sections, key).is_empty()
         };
         let mut unknown = BTreeSet::new();
         for (group, place) in &self.headers {
@@ -340,9 +342,7 @@ impl<'e> Settings<'e> {
                 if is_store(&key) || key == "glance_store" || key == STAGING_GROUP || key == BACKEND_DEFAULTS {
                     groups.push(STORE_GROUP);
                 }
-                if auth_section.as_deref() == Some(key.as_str()) {
-                    groups.push("keystone_authtoken");
-                }
+                groups.extend(accounts_in(auth_sections, &key));
                 let unused = !stores.is_empty() && key == "glance_store"
                     || stores.is_empty() && key == BACKEND_DEFAULTS
                     || key == STAGING_GROUP;
@@ -380,6 +380,11 @@ impl<'e> Settings<'e> {
             },
         }
     }
+}
+
+/// The groups of the table whose account stands in the group `key`.
+fn accounts_in<'a>(sections: &'a [(&'a str, String)], key: &str) -> Vec<&'a str> {
+    sections.iter().filter(|(_, section)| group_key(section) == key).map(|(group, _)| *group).collect()
 }
 
 fn shown(row: &Row, text: &str) -> String {

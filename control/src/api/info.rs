@@ -47,9 +47,12 @@ pub(crate) fn stores_detail(call: &Call<'_>) -> Result<Reply> {
     Ok(Reply::json(StatusCode::OK, &json!({"stores": stores})))
 }
 
-/// `GET /v2/info/usage`: there are no limits to compare with.
-pub(crate) fn usage() -> Reply {
-    Reply::json(StatusCode::OK, &json!({"usage": {}}))
+/// `GET /v2/info/usage`: empty without unified limits.
+pub(crate) async fn usage(call: &Call<'_>) -> Result<Reply> {
+    let all = call.app().usage(call.caller).await?;
+    let all: Map<String, Value> =
+        all.iter().map(|one| (one.resource.to_owned(), json!({"usage": one.usage, "limit": one.limit}))).collect();
+    Ok(Reply::json(StatusCode::OK, &json!({"usage": all})))
 }
 
 /// A store as everybody sees it. Flags are texts, and absent when they do not hold.

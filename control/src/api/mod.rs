@@ -165,7 +165,7 @@ impl Api {
             Route::InfoImport => info::import(call),
             Route::InfoStores => info::stores(call),
             Route::InfoStoresDetail => info::stores_detail(call),
-            Route::InfoUsage => Ok(info::usage()),
+            Route::InfoUsage => info::usage(call).await,
             Route::SchemaImage => schema_document(call, &self.schemas.image),
             Route::SchemaImages => schema_document(call, &self.schemas.images),
             Route::SchemaMember => schema_document(call, &self.schemas.member),

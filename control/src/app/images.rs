@@ -10,6 +10,7 @@ use common::{Error, Kind, Result};
 use super::patch::{self, Change, Op, Target};
 use super::patch_locations::{self, Site, Sizes};
 use super::{App, Seen, locations, protected, quota, reworded};
+use crate::limits::Share;
 use crate::uploads::staged_url;
 
 /// One page of a list.
@@ -24,18 +25,29 @@ impl App {
     /// Makes an image without data.
     ///
     /// # Errors
-    /// 403 by policy, 409 when the id was ever used, 413 over a quota.
+    /// 403 by policy, 409 when the id was ever used, 413 over a quota, 503 while Keystone does not tell its limits.
     pub(crate) async fn create_image(&self, caller: &Identity, new: NewImage) -> Result<Image> {
-        self.check_new_image(caller, &new)?;
-        self.db.write(move |catalog| catalog.create_image(&new)).await
+        authorise_create(&self.authority, caller, &new)?;
+        let share = self.limits.of(caller.project_id.as_deref()).await?;
+        let checked = self.check_fields(caller, &new);
+        let created = self.db.write(move |catalog| {
+            share.check_images(catalog)?;
+            checked?;
+            catalog.create_image(&new)
+        });
+        created.await
     }
 
-    /// Refuses an image that the caller may not make.
+    /// Refuses an image that the caller may not make, as far as the limits of its project do not matter.
     ///
     /// # Errors
     /// 403 by policy, 413 over a quota.
     pub(super) fn check_new_image(&self, caller: &Identity, new: &NewImage) -> Result<()> {
         authorise_create(&self.authority, caller, new)?;
+        self.check_fields(caller, new)
+    }
+
+    fn check_fields(&self, caller: &Identity, new: &NewImage) -> Result<()> {
         protected::check_new(&self.authority, caller, new)?;
         quota::check_tags(&new.tags, self.config.api.tag_quota)?;
         quota::check_properties(&new.properties, self.config.api.property_quota)
@@ -89,6 +101,7 @@ impl App {
         }
         let removes_data = changes.iter().any(|change| change.op == Op::Remove && is_of_locations(change));
         let mut sizes = self.sizes_of_new_locations(&caller, &id, &changes).await?;
+        let share = self.limits.of_located(caller.project_id.as_deref());
         let changed = self.db.write(move |catalog| {
             let mut seen = Seen::find(catalog, &caller, &id)?;
             let before = seen.image.clone();
@@ -102,7 +115,7 @@ impl App {
             if !changes.iter().any(is_of_locations) {
                 return catalog.update_image(&id, &[], &patch::difference(&before, &seen.image));
             }
-            app.check_new_locations(catalog, &caller, &before, &seen.image)?;
+            check_new_locations(catalog, &share, &before, &seen.image)?;
             save_with_locations(catalog, &before, &seen.image)
         });
         let image = changed.await?;
@@ -167,27 +180,6 @@ impl App {
         patch_locations::apply(&mut seen.image, change, position, &site, sizes)
     }
 
-    /// What the catalog has to say about locations that `after` has and `before` has not.
-    fn check_new_locations(
-        &self,
-        catalog: &Queries<'_>,
-        caller: &Identity,
-        before: &Image,
-        after: &Image,
-    ) -> Result<()> {
-        for location in after.locations.iter().filter(|location| location.id == Location::UNSAVED) {
-            if catalog.is_occupied(&location.url)? {
-                return Err(locations::invalid_location());
-            }
-        }
-        let added = after.locations.len().saturating_sub(before.locations.len());
-        let added = after.size.unwrap_or(0).saturating_mul(u64::try_from(added).unwrap_or(u64::MAX));
-        if added == 0 {
-            return Ok(());
-        }
-        quota::check_storage(catalog, caller.project_id.as_deref(), self.config.api.user_storage_quota, added)
-    }
-
     /// Counts only what grew, so that an image above a lowered quota can still be changed.
     fn check_quotas(&self, before: &Image, after: &Image) -> Result<()> {
         if before.tags != after.tags {
@@ -226,6 +218,18 @@ impl App {
         self.uploads.wake_reaper();
         Ok(())
     }
+}
+
+/// What the catalog has to say about locations that `after` has and `before` has not.
+fn check_new_locations(catalog: &Queries<'_>, share: &Share, before: &Image, after: &Image) -> Result<()> {
+    for location in after.locations.iter().filter(|location| location.id == Location::UNSAVED) {
+        if catalog.is_occupied(&location.url)? {
+            return Err(locations::invalid_location());
+        }
+    }
+    let added = after.locations.len().saturating_sub(before.locations.len());
+    let added = after.size.unwrap_or(0).saturating_mul(u64::try_from(added).unwrap_or(u64::MAX));
+    if added == 0 { Ok(()) } else { share.check_located(catalog, added) }
 }
 
 fn is_of_locations(change: &Change) -> bool {

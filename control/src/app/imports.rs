@@ -1,7 +1,7 @@
 //! Imports: what may be asked for, and the task that it becomes.
 
 use common::authorise::Authority;
-use common::catalog::{Changes, IMPORT_LOCK, NewTask};
+use common::catalog::{Changes, IMPORT_LOCK, NewTask, Purpose};
 use common::config::Config;
 use common::identity::Identity;
 use common::model::{Image, Status, TaskKind, TaskStatus};
@@ -51,7 +51,7 @@ impl App {
     /// Begins an import: it is on record when this returns.
     ///
     /// # Errors
-    /// In Glance's order: 404; 409 for the status, for formats that are not set, for an import that goes on and for an unknown store;
+    /// In Glance's order: 413 where Keystone's limits are passed already; 404; 409 for the status, for formats that are not set, for an import that goes on and for an unknown store;
     /// 403 by policy; 400 for a store that has the image, and for a choice of stores that does not fit.
     pub(crate) async fn import_image(&self, caller: &Identity, id: String, wanted: Wanted) -> Result<()> {
         let (authority, config, caller) = (self.authority.clone(), self.config.clone(), caller.clone());
@@ -59,7 +59,9 @@ impl App {
             Method::WebDownload => Some(self.admitted(&wanted.body["method"]["uri"]).await),
             Method::GlanceDirect | Method::CopyImage | Method::Location => None,
         };
+        let share = self.limits.of(caller.project_id.as_deref()).await?;
         let begun = self.db.write(move |catalog| {
+            share.check_data(catalog, Purpose::Store, None)?;
             let seen = Seen::find(catalog, &caller, &id)?;
             decide(catalog, &authority, &config, &caller, &seen, &wanted, uri.as_ref())
         });

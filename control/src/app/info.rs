@@ -5,6 +5,7 @@ use common::identity::Identity;
 use common::{Error, Result};
 
 use super::App;
+use crate::limits::Usage;
 
 impl App {
     /// The stores that clients may name, in the order of the configuration.
@@ -27,5 +28,14 @@ impl App {
         let stores = self.stores()?;
         self.authority.enforce("stores_info_detail", caller, &())?;
         Ok(stores)
+    }
+
+    /// Keystone's limits for the caller's project, and what is used of them; nothing where they do not count.
+    ///
+    /// # Errors
+    /// 503 while Keystone is away.
+    pub(crate) async fn usage(&self, caller: &Identity) -> Result<Vec<Usage>> {
+        let share = self.limits.of(caller.project_id.as_deref()).await?;
+        Ok(self.db.read(move |catalog| share.usage(catalog)).await?.unwrap_or_default())
     }
 }

@@ -29,6 +29,7 @@ use common::{Error, Kind, Result};
 
 use crate::db::Db;
 use crate::imports::Imports;
+use crate::limits::Limits;
 use crate::outbound::Gate;
 use crate::uploads::Uploads;
 
@@ -41,6 +42,8 @@ pub(crate) struct App {
     pub(crate) authority: Arc<Authority>,
     /// The catalog.
     pub(crate) db: Db,
+    /// What projects may have.
+    pub(crate) limits: Limits,
     /// Uploads under way and bytes to remove.
     pub(crate) uploads: Uploads,
     /// Imports under way.

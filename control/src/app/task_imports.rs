@@ -42,6 +42,7 @@ impl App {
             Some(key) => Err(Error::bad_request(format!("Input does not contain '{key}' field"))),
             None => new.and_then(|new| require_formats(&new.disk_format, &new.container_format).map(|_| new)),
         };
+        let share = self.limits.of(caller.project_id.as_deref()).await?;
         let (config, owner) = (self.config.clone(), caller.project_id.clone().unwrap_or_default());
         let task = NewTask {
             id: Uuid::new_v4().to_string(),
@@ -64,7 +65,7 @@ impl App {
                 digest: None,
             };
             let begun = match &new {
-                Ok(new) => begin(catalog, &task.id, new, &plan),
+                Ok(new) => share.check_images(catalog).and_then(|()| begin(catalog, &task.id, new, &plan)),
                 Err(error) => Err(error.clone()),
             };
             match begun {

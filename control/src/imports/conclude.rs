@@ -112,7 +112,7 @@ pub(super) fn fail(
             location_metadata: &Map::new(),
             hash_algo: "",
             quota_project: None,
-            expected_size: None,
+            reserved: None,
         };
         catalog.give_up_with_job(&job.job_id, &staged)?;
     }

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::catalog::{Changes, JobRecord, NewUpload};
+use common::catalog::{Changes, JobRecord, NewUpload, Purpose};
 use common::config::{Config, STAGING_STORE, Stores};
 use common::model::Image;
 use common::rpc::{
@@ -34,7 +34,8 @@ pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_store
 use crate::app::locations::in_order;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
-use crate::uploads::{Uploads, examination, location_metadata, place, quota, staged_url};
+use crate::limits::Share;
+use crate::uploads::{Uploads, examination, location_metadata, place, staged_url};
 
 /// Pause after a step that failed; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -248,9 +249,11 @@ impl Imports {
         if plan.method == Method::Location {
             return self.begin_location(job, plan).await;
         }
-        let image_id = job.image_id.clone();
-        let image = self.shared.db.read(move |catalog| catalog.image(&image_id)).await?;
+        let (image_id, job_id) = (job.image_id.clone(), job.job_id.clone());
+        let read = self.shared.db.read(move |catalog| Ok((catalog.image(&image_id)?, catalog.task(&job_id)?)));
+        let (image, task) = read.await?;
         let size = image.as_ref().and_then(|image| image.size);
+        let share = self.shared.uploads.limits().of(task.as_ref().map(|task| task.owner.as_str())).await?;
         let mut places = Vec::with_capacity(plan.stores.len());
         for id in &plan.stores {
             let store = config.stores.list.iter().find(|store| store.id == *id);
@@ -267,7 +270,7 @@ impl Imports {
                 .into_iter()
                 .map(|(store, directory)| Ok((store, place::url(&directory?, &job.image_id)?)))
                 .collect::<Result<Vec<_>>>()
-                .and_then(|places| open(catalog, &config, &job, &plan, &places, &instance));
+                .and_then(|places| open(catalog, &config, &job, &plan, &share, &places, &instance));
             match opened {
                 // That is another matter in a moment.
                 Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unavailable) => Err(error),
@@ -277,7 +280,7 @@ impl Imports {
                     conclude::fail(catalog, &config, &job, &plan, &plan.stores, reason)?;
                     Ok(None)
                 }
-                Ok(opened) => Ok(Some(opened)),
+                Ok(opened) => Ok(opened),
             }
         });
         let Some(started) = opened.await? else { return Ok(Next::Step) };
@@ -290,7 +293,7 @@ impl Imports {
     }
 }
 
-/// Records the places of a job, and says what is to be done.
+/// Records the places of a job, and says what is to be done: nothing, when it is over because a limit does not allow it.
 ///
 /// # Errors
 /// 409 while a place is still being cleared, 503 while the catalog is away; everything else ends the job.
@@ -299,9 +302,10 @@ fn open(
     config: &Config,
     job: &JobRecord,
     plan: &Plan,
+    share: &Share,
     places: &[(String, String)],
     instance: &str,
-) -> Result<Job> {
+) -> Result<Option<Job>> {
     let image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
     if catalog.count_attempt(&job.job_id)? > ATTEMPTS_MAX {
         return Err(Error::internal(format!("job {} was begun {ATTEMPTS_MAX} times in vain", job.job_id)));
@@ -316,14 +320,24 @@ fn open(
         Method::GlanceDirect | Method::WebDownload | Method::Location => None,
     };
     let examination = examination(&image, hash_algo.unwrap_or_else(|| config.api.hashing_algorithm.clone()))?;
-    let owner = image.owner.as_deref();
-    let copies = u64::try_from(places.len()).unwrap_or(u64::MAX);
-    let all = image.size.map(|size| size.saturating_mul(copies));
-    quota::allowance(catalog, owner, config.api.user_storage_quota, u64::MAX, all, None)?;
+    let reserved = match check_limits(catalog, plan, share, image.size, places.len()) {
+        // No store is to blame.
+        Err(error) if error.kind == Kind::TooLarge => {
+            conclude::fail(catalog, config, job, plan, &[], &error.message)?;
+            return Ok(None);
+        }
+        checked => checked?,
+    };
     catalog.begin_task(&job.job_id)?;
     let mut sinks = Vec::with_capacity(places.len());
     for (store, url) in places {
-        let sink = JobSink { upload_id: Uuid::new_v4().to_string(), store: store.clone(), url: url.clone() };
+        let sink = JobSink {
+            upload_id: Uuid::new_v4().to_string(),
+            store: store.clone(),
+            url: url.clone(),
+            // What is known to come is reserved at once.
+            reserved: reserved.filter(|_| image.size.is_none()),
+        };
         let new = NewUpload {
             upload_id: &sink.upload_id,
             image_id: &job.image_id,
@@ -332,13 +346,13 @@ fn open(
             url,
             location_metadata: &location_metadata(config.stores.multi, store),
             hash_algo: &examination.hash_algo,
-            quota_project: owner,
-            expected_size: image.size,
+            quota_project: share.project(),
+            reserved: image.size.or(reserved),
         };
         catalog.open_sink(&job.job_id, &new)?;
         sinks.push(sink);
     }
-    Ok(Job {
+    Ok(Some(Job {
         job_id: job.job_id.clone(),
         source,
         expected_size: image.size.filter(|size| *size > 0),
@@ -346,7 +360,28 @@ fn open(
         examination,
         sinks,
         all_must_succeed: plan.all_must_succeed,
-    })
+    }))
+}
+
+/// Refuses a job that the limits of whoever asked for it do not allow, at the places and by the figures that Glance looks at.
+/// Bytes that are reserved for all copies.
+fn check_limits(
+    catalog: &Changes<'_>,
+    plan: &Plan,
+    share: &Share,
+    size: Option<u64>,
+    copies: usize,
+) -> Result<Option<u64>> {
+    match plan.method {
+        Method::Location => {}
+        Method::GlanceDirect => share.check_data(catalog, Purpose::Store, size)?,
+        Method::CopyImage | Method::WebDownload => {
+            share.check_data(catalog, Purpose::Staging, size)?;
+            share.check_moving(catalog)?;
+        }
+    }
+    let copies = u64::try_from(copies).unwrap_or(u64::MAX);
+    share.reserve(catalog, size.map(|size| size.saturating_mul(copies)))
 }
 
 /// Where the data of an import is.

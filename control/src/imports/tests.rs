@@ -78,7 +78,7 @@ impl World {
                 location_metadata: &Map::new(),
                 hash_algo: "",
                 quota_project: None,
-                expected_size: None,
+                reserved: None,
             };
             catalog.open_upload(&staged, Purpose::Staging)?;
             catalog.commit_upload(&common::catalog::Commit { upload_id: "staged", size: 3, findings: None })?;
@@ -167,7 +167,8 @@ fn control(config: &Arc<Config>) -> Imports {
     let registry = Registry::new();
     let options = DbOptions { readers: 1, commit_batch_max: 8, retry_after_seconds: 1 };
     let db = Db::open(&config.database.sqlite, &options, &registry).expect("opens");
-    let uploads = Uploads::new(config.clone(), db.clone(), &registry);
+    let uploads =
+        Uploads::new(config.clone(), db.clone(), crate::limits::Limits::new(config).expect("no files"), &registry);
     tokio::spawn(uploads.clone().reap());
     Imports::new(config.clone(), db, uploads)
 }

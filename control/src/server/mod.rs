@@ -26,6 +26,7 @@ use crate::api::Api;
 use crate::app::App;
 use crate::auth::Authenticator;
 use crate::db::{Db, DbOptions};
+use crate::limits::Limits;
 use crate::metrics::RequestMetrics;
 use crate::rpc_server::{self, RpcContext};
 use listener::Listener;
@@ -50,6 +51,9 @@ pub enum StartError {
     /// What authentication needs is not usable.
     #[error("authentication cannot be set up: {0}")]
     Authentication(String),
+    /// What the way to Keystone's limits needs is not usable.
+    #[error("limits cannot be set up: {0}")]
+    Limits(String),
     /// The socket cannot be listened on.
     #[error("cannot listen on {}: {source}; the directory must be writable and its path short", path.display())]
     Socket {
@@ -140,10 +144,11 @@ impl Control {
         let authenticator = Authenticator::new(&config, authority.clone())
             .map_err(|error| StartError::Authentication(error.cause.unwrap_or(error.message)))?;
         let authenticator = Arc::new(authenticator);
-        let rpc =
-            RpcContext::new(config.clone(), db.clone(), authority.clone(), authenticator.clone(), registry.clone());
+        let limits = Limits::new(&config).map_err(|error| StartError::Limits(error.cause.unwrap_or(error.message)))?;
+        let (who, what) = (authenticator.clone(), limits.clone());
+        let rpc = RpcContext::new(config.clone(), db.clone(), authority.clone(), who, what, registry.clone());
         let (uploads, imports, gate) = (rpc.uploads().clone(), rpc.imports().clone(), rpc.gate().clone());
-        let app = App { config: config.clone(), authority, db, uploads, imports, gate };
+        let app = App { config: config.clone(), authority, db, limits, uploads, imports, gate };
         let api = Arc::new(Api::new(app, authenticator, RequestMetrics::register(&registry)?));
         Ok((Control { config, api, rpc }, keeper))
     }

@@ -3,9 +3,9 @@
 //! An upload is recorded before its bytes move and stays on record until an image owns them or they are removed. What a
 //! crash leaves on record, [`reaper`] clears up.
 
+mod growth;
 mod metrics;
 pub(crate) mod place;
-pub(crate) mod quota;
 mod reaper;
 pub(crate) mod request;
 mod room;
@@ -29,6 +29,8 @@ use uuid::Uuid;
 use crate::app::Seen;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
+use crate::limits::Limits;
+use growth::{check_cap, given_up};
 use metrics::Metrics;
 use request::Wanted;
 use room::Room;
@@ -45,6 +47,7 @@ pub(crate) struct Uploads {
 struct Shared {
     config: Arc<Config>,
     db: Db,
+    limits: Limits,
     dataplane: DataplaneClient,
     metrics: Metrics,
     room: Room,
@@ -58,7 +61,7 @@ struct Shared {
 
 impl Uploads {
     /// Uploads into the catalog `db`; figures go to `registry`. Starts nothing.
-    pub(crate) fn new(config: Arc<Config>, db: Db, registry: &Registry) -> Self {
+    pub(crate) fn new(config: Arc<Config>, db: Db, limits: Limits, registry: &Registry) -> Self {
         let dataplane = DataplaneClient::new(
             &config.paths.data_dir,
             config.control.rpc_timeout,
@@ -67,6 +70,7 @@ impl Uploads {
         let shared = Shared {
             config,
             db,
+            limits,
             dataplane,
             metrics: Metrics::register(registry),
             room: Room::default(),
@@ -99,8 +103,8 @@ impl Uploads {
     /// Lets an upload begin: the image is `saving` and the intent on record when this returns.
     ///
     /// # Errors
-    /// In Glance's order: 400 for an unknown store, 404, 403, 409 for the status, 400 for formats that are not set, 413
-    /// for quotas. 503 for a data plane that control does not know.
+    /// In Glance's order: 413 for Keystone's limits, 400 for an unknown store, 404, 403, 409 for the status, 400 for formats that
+    /// are not set, 413 for the storage quota. 503 for a data plane that control does not know, and while Keystone is away.
     pub(crate) async fn open(
         &self,
         message: &OpenUpload,
@@ -116,18 +120,24 @@ impl Uploads {
             return Err(Error::not_found(text));
         }
         let (image_id, instance) = (message.image_id.clone(), message.instance.clone());
+        let share = self.shared.limits.of(caller.project_id.as_deref()).await?;
         let store = match staging {
-            true => config.stores.staging.clone(),
-            false => place::store(&config.stores, message.store.as_deref())?.clone(),
+            true => Ok(config.stores.staging.clone()),
+            false => place::store(&config.stores, message.store.as_deref()).cloned(),
         };
         // Told only to callers who may upload, so its failure waits for its turn.
-        let directory = self.directory(&store, wanted.size).await;
+        let directory = match &store {
+            Ok(store) => self.directory(store, wanted.size).await,
+            Err(error) => Err(error.clone()),
+        };
         let opened = self.shared.db.write(move |catalog| {
-            let seen = Seen::find(catalog, &caller, &image_id)?;
             let (rule, purpose) = match staging {
                 true => ("modify_image", Purpose::Staging),
                 false => ("upload_image", Purpose::Store),
             };
+            share.check_data(catalog, purpose, wanted.size)?;
+            let store = store?;
+            let seen = Seen::find(catalog, &caller, &image_id)?;
             seen.require(&authority, rule, &caller)?;
             let api = &config.api;
             let examination = match staging {
@@ -140,15 +150,16 @@ impl Uploads {
                     Some(examination(&seen.image, api.hashing_algorithm.clone())?)
                 }
             };
-            let project = caller.project_id.as_deref();
-            let quota = api.user_storage_quota;
-            let size_max = quota::allowance(catalog, project, quota, api.image_size_max, wanted.size, None)?;
+            let reserved = share.reserve(catalog, wanted.size)?;
+            check_cap(wanted.size, api.image_size_max)?;
             let ticket = UploadTicket {
                 upload_id: Uuid::new_v4().to_string(),
                 store: store.id.clone(),
                 url: place::url(&directory?, &seen.image.id)?,
                 expected_size: wanted.size,
-                size_max,
+                size_max: api.image_size_max,
+                // What is known to come is reserved at once.
+                reserved: reserved.filter(|_| wanted.size.is_none()),
                 examination,
             };
             let metadata = location_metadata(config.stores.multi && !staging, &store.id);
@@ -161,11 +172,12 @@ impl Uploads {
                     url: &ticket.url,
                     location_metadata: &metadata,
                     hash_algo: ticket.examination.as_ref().map_or("", |wanted| &wanted.hash_algo),
-                    quota_project: project,
-                    expected_size: ticket.expected_size,
+                    quota_project: share.project(),
+                    reserved,
                 },
                 purpose,
             )?;
+            share.check_moving(catalog)?;
             Ok(ticket)
         });
         let ticket = opened.await?;
@@ -182,20 +194,16 @@ impl Uploads {
     /// Makes the image active. Repeating it is harmless.
     ///
     /// # Errors
-    /// 410 when the image was deleted meanwhile, 409 for an upload that was given up, 413 when the quota is used up by
-    /// now: the data plane must then remove the bytes and abort. After a 503 nobody knows: it must ask again, or leave
+    /// 410 when the image was deleted meanwhile, 409 for an upload that was given up, 413 for more than was reserved: the data
+    /// plane must then remove the bytes and abort. After a 503 nobody knows: it must ask again, or leave
     /// everything to control.
     pub(crate) async fn commit(&self, message: CommitUpload) -> Result<()> {
-        let config = self.shared.config.clone();
         let upload_id = message.upload_id.clone();
         let outcome = self.shared.db.write(move |catalog| {
             let Some(intent) = catalog.upload(&message.upload_id)? else {
                 return Ok((commit(catalog, &message)?, String::new()));
             };
-            let (quota, size_max) = (config.api.user_storage_quota, config.api.image_size_max);
-            // Uploads of unknown size may have run side by side.
-            let (project, upload) = (intent.quota_project.as_deref(), Some(message.upload_id.as_str()));
-            quota::allowance(catalog, project, quota, size_max, Some(message.size), upload)?;
+            check_cap(Some(message.size), intent.reserved.unwrap_or(u64::MAX))?;
             Ok((commit(catalog, &message)?, intent.image_id))
         });
         match outcome.await? {
@@ -212,7 +220,7 @@ impl Uploads {
                      upload, cleaning up the chunks uploaded."
                 ),
             )),
-            (Committed::Unknown, _) => Err(Error::conflict("The upload was given up by the server. Try again.")),
+            (Committed::Unknown, _) => Err(given_up()),
         }
     }
 
@@ -234,6 +242,11 @@ impl Uploads {
                 Err(Error::conflict("The upload is committed."))
             }
         }
+    }
+
+    /// What projects may have.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
     }
 
     /// Bytes to be removed are on record: the reaper does it, beginning now.

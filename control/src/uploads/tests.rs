@@ -18,6 +18,8 @@ use tokio::net::UnixListener;
 use super::*;
 use crate::db::DbOptions;
 
+mod growth;
+
 const IMAGE: &str = "3050cc3d-ed3a-4a6c-8282-bcd0a6190aa8";
 
 /// What the data plane is, knows and was told.
@@ -166,7 +168,7 @@ fn control(config: &Arc<Config>) -> Uploads {
     let registry = Registry::new();
     let options = DbOptions { readers: 1, commit_batch_max: 8, retry_after_seconds: 1 };
     let db = Db::open(&config.database.sqlite, &options, &registry).expect("opens");
-    Uploads::new(config.clone(), db, &registry)
+    Uploads::new(config.clone(), db, Limits::new(config).expect("no files"), &registry)
 }
 
 fn message(instance: &str) -> OpenUpload {
@@ -259,39 +261,6 @@ async fn refusals_come_in_glances_order() {
     let conflict = (Kind::Conflict, "Image status transition from active to saving is not allowed".to_owned());
     assert_eq!(refused(member("p1")).await, conflict, "the status is looked at before the formats");
     assert_eq!(world.on_record().await, 0, "nothing of all that left a record");
-}
-
-#[tokio::test]
-async fn sizes_and_quotas_are_bounds() {
-    let world = World::with("image_size_cap = 100\nuser_storage_quota = 150");
-    world.create(|new| new).await;
-    let open = |size| world.open_as(member("p1"), size);
-    let error = open(Some(101)).await.expect_err("above the cap");
-    let text = "The incoming image is too large: The provided image is too large.";
-    assert_eq!((error.kind, error.message.as_str()), (Kind::TooLarge, text));
-    let error = open(Some(151)).await.expect_err("above the quota");
-    let text = "Image exceeds the storage quota: The size of the data 151 will exceed the limit. 150 bytes remaining.";
-    assert_eq!((error.kind, error.message.as_str()), (Kind::TooLarge, text));
-    let ticket = open(None).await.expect("fits");
-    assert_eq!((ticket.size_max, ticket.expected_size), (100, None));
-    world.uploads.commit(data(&ticket, 100)).await.expect("committed");
-
-    let other = "aaaaaaaa-ed3a-4a6c-8282-bcd0a6190aa8";
-    world.create(|new| NewImage { id: other.to_owned(), ..new }).await;
-    let message = OpenUpload { image_id: other.to_owned(), ..message("d1") };
-    let second = |size| world.uploads.open(&message, Wanted { size }, member("p1"), world.authority.clone());
-    assert_eq!(second(Some(51)).await.expect_err("50 are left").kind, Kind::TooLarge);
-    let ticket = second(Some(50)).await.expect("fits");
-    assert_eq!((ticket.size_max, ticket.expected_size), (50, Some(50)));
-    let error = world.uploads.commit(data(&ticket, 51)).await.expect_err("more than is left");
-    assert_eq!(error.kind, Kind::TooLarge);
-    world.uploads.commit(data(&ticket, 50)).await.expect("committed");
-    let third = "bbbbbbbb-ed3a-4a6c-8282-bcd0a6190aa8";
-    world.create(|new| NewImage { id: third.to_owned(), ..new }).await;
-    let message = OpenUpload { image_id: third.to_owned(), ..self::message("d1") };
-    let third = world.uploads.open(&message, Wanted { size: None }, member("p1"), world.authority.clone()).await;
-    let text = "Image exceeds the storage quota: The size of the data None will exceed the limit. 0 bytes remaining.";
-    assert_eq!(third.expect_err("nothing is left").message, text);
 }
 
 #[tokio::test]
@@ -516,47 +485,6 @@ async fn the_reaper_alone_removes_what_a_deletion_left() {
     world.uploads.wake_reaper();
     wait_for(async || world.on_record().await == 0).await;
     assert_eq!(world.fake().attempts, 2, "each once, and at once");
-}
-
-#[tokio::test]
-async fn open_uploads_count_for_the_quota() {
-    let world = World::with("user_storage_quota = 150");
-    let ids: Vec<String> = (0..8).map(|number| format!("{number:08}-ed3a-4a6c-8282-bcd0a6190aa8")).collect();
-    for id in ids.clone() {
-        world.create(|new| NewImage { id, ..new }).await;
-    }
-    let open = |id: &str, size| {
-        let (uploads, authority) = (world.uploads.clone(), world.authority.clone());
-        let message = OpenUpload { image_id: id.to_owned(), ..message("d1") };
-        async move { uploads.open(&message, Wanted { size }, member("p1"), authority).await }
-    };
-    // Six at the same time, of which three fit.
-    let tasks: Vec<_> = ids[..6].iter().map(|id| tokio::spawn(open(id, Some(50)))).collect();
-    let mut tickets = Vec::new();
-    for task in tasks {
-        match task.await.expect("ends") {
-            Ok(ticket) => tickets.push(ticket),
-            Err(error) => {
-                assert!(
-                    error.message.ends_with("The size of the data 50 will exceed the limit. 0 bytes remaining."),
-                    "{error}"
-                );
-            }
-        }
-    }
-    assert_eq!(tickets.len(), 3);
-    assert_eq!(open(&ids[6], None).await.expect_err("all is spoken for").kind, Kind::TooLarge);
-    // One that fails gives back what it had; one that is committed keeps it.
-    world.uploads.abort(tickets[0].upload_id.clone(), "the client vanished").await.expect("aborted");
-    world.uploads.commit(data(&tickets[1], 50)).await.expect("committed");
-    let unknown = open(&ids[6], None).await.expect("may begin");
-    assert_eq!(unknown.size_max, 50);
-    let error = world.uploads.commit(data(&unknown, 51)).await.expect_err("the rest belongs to the third");
-    assert_eq!(error.kind, Kind::TooLarge);
-    let known = open(&ids[7], Some(50)).await.expect("what comes of the unknown one is not known");
-    assert_eq!(world.uploads.commit(data(&unknown, 1)).await.expect_err("too late").kind, Kind::TooLarge);
-    world.uploads.commit(data(&known, 50)).await.expect("what was promised is kept");
-    world.uploads.commit(data(&tickets[2], 50)).await.expect("here too");
 }
 
 async fn wait_for(condition: impl AsyncFn() -> bool) {

@@ -13,6 +13,7 @@ use common::{Error, Kind};
 use super::examine::Examiner;
 use super::origin::{self, Origin, Reading};
 use super::receive::{Interrupted, check_complete, check_size};
+use super::reservation::Reservation;
 use super::upload::{CONTROL_PATIENCE, CONTROL_PAUSE};
 use super::writes::Writes;
 use crate::control_client::is_away;
@@ -235,6 +236,9 @@ async fn fill(
 ) -> Result<(u64, Findings), Interrupted> {
     let pool = BufferPool::new(depth.get())?;
     let mut examiner = Examiner::new(&job.examination, &shard.shared.hashes, depth)?;
+    let control = &shard.control;
+    let reserved = job.sinks.iter().map(|sink| Reservation::new(control, &sink.upload_id, sink.reserved));
+    let mut reservations: Vec<_> = reserved.collect();
     let mut told = Instant::now();
     let mut size = 0;
     loop {
@@ -256,6 +260,9 @@ async fn fill(
         let offset = size;
         size += count as u64;
         check_size(expected, job.size_max, size)?;
+        for reservation in &mut reservations {
+            reservation.cover(size).await.map_err(Interrupted::Refused)?;
+        }
         let frozen = buffer.freeze();
         examiner.feed(&frozen)?;
         for_each_place(filling, losses, async |writes| {

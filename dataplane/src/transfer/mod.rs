@@ -7,5 +7,6 @@ mod origin;
 pub(crate) mod path;
 pub(crate) mod receive;
 mod relay;
+pub(crate) mod reservation;
 pub(crate) mod upload;
 pub(crate) mod writes;

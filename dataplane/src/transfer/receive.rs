@@ -10,6 +10,7 @@ use common::error::Kind;
 use common::rpc::{Findings, UploadTicket};
 
 use super::examine::Examiner;
+use super::reservation::Reservation;
 use super::writes::Writes;
 use crate::hash::Pool;
 use crate::http::body::{Body, BodyError};
@@ -63,7 +64,7 @@ impl From<std::io::Error> for Interrupted {
 /// # Errors
 /// [`Interrupted`]; what was written stays with the writer.
 pub(crate) async fn receive(
-    ticket: &UploadTicket,
+    (ticket, mut reservation): (&UploadTicket, Reservation<'_>),
     buffers: NonZeroUsize,
     hashes: &Pool<Frozen>,
     api: &Api,
@@ -85,6 +86,7 @@ pub(crate) async fn receive(
         let offset = size;
         size += buffer.len() as u64;
         check_size(ticket.expected_size, ticket.size_max, size)?;
+        writes.beside(async { reservation.cover(size).await.map_err(Interrupted::Refused) }).await?;
         let last = buffer.len() < BUFFER_BYTES;
         let frozen = buffer.freeze();
         if let Some(examiner) = &mut examiner {

@@ -16,6 +16,7 @@ use common::{Error, Result};
 use http::header;
 
 use super::receive::{Interrupted, Pace, Received, receive};
+use super::reservation::Reservation;
 use crate::connection::{Answered, Request, answer_error};
 use crate::control_client::is_away;
 use crate::futures::{Either, race};
@@ -191,7 +192,8 @@ impl<'a> Attempt<'a> {
         let hashes = &self.shard.shared.hashes;
         let pace = Pace::new(config.body_min_rate_bytes_per_second, progress);
         let api = &self.shard.config.api;
-        let all = receive(&self.ticket, buffers, hashes, api, writer, (input, body), pace);
+        let reservation = Reservation::new(&self.shard.control, &self.ticket.upload_id, self.ticket.reserved);
+        let all = receive((&self.ticket, reservation), buffers, hashes, api, writer, (input, body), pace);
         match race(all, self.shard.upload_cancelled(&self.ticket.upload_id)).await {
             Either::First(received) => received.map_err(failed),
             Either::Second(()) => Err(gone(&self.ticket).into()),

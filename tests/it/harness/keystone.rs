@@ -3,24 +3,58 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+/// Limits by resource.
+type Limits = Arc<Mutex<Vec<(String, i64)>>>;
 
 /// It runs until the process ends.
 pub(crate) struct Keystone {
     address: SocketAddr,
+    limits: Limits,
 }
 
 impl Keystone {
     /// Starts one. The token `right` is a member's of the project `p1`, as is `roles=a,b` with these roles instead;
-    /// everything else is unknown.
+    /// everything else is unknown. No limit is registered.
     pub(crate) fn start() -> Keystone {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
+        let limits = Limits::default();
+        let known = limits.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                std::thread::spawn(move || serve(stream));
+                let known = known.clone();
+                std::thread::spawn(move || serve(stream, &known));
             }
         });
-        Keystone { address }
+        Keystone { address, limits }
+    }
+
+    /// One with these registered limits.
+    pub(crate) fn with_limits(limits: &[(&str, i64)]) -> Keystone {
+        let keystone = Keystone::start();
+        limits.iter().for_each(|(name, limit)| keystone.limit(name, *limit));
+        keystone
+    }
+
+    /// Registers a limit, or changes it.
+    pub(crate) fn limit(&self, name: &str, limit: i64) {
+        let mut limits = self.limits.lock().expect("no panic inside");
+        limits.retain(|(known, _)| known != name);
+        limits.push((name.to_owned(), limit));
+    }
+
+    /// A configuration that takes quotas from it, asked for with every request, and no tokens.
+    pub(crate) fn limits_config(&self) -> String {
+        format!(
+            "[DEFAULT]\nuse_keystone_limits = true\n[control]\nkeystone_limits_cache_seconds = 0\n[oslo_limit]\n\
+             auth_url = http://{}\nauth_type = password\nuser_id = u\npassword = secret\nsystem_scope = all\n\
+             endpoint_id = e1\n",
+            self.address
+        )
     }
 
     /// A configuration that uses it.
@@ -34,7 +68,7 @@ impl Keystone {
     }
 }
 
-fn serve(stream: TcpStream) {
+fn serve(stream: TcpStream, limits: &Limits) {
     let mut reader = BufReader::new(stream.try_clone().expect("a descriptor"));
     let mut stream = stream;
     loop {
@@ -57,6 +91,7 @@ fn serve(stream: TcpStream) {
         let _ = reader.read_exact(&mut vec![0; length]);
         let (status, body) = match first.starts_with("POST ") {
             true => ("201 Created", document("service")),
+            false if !first.contains("/auth/tokens") => ("200 OK", catalogue(&first, limits).to_string()),
             false => match subject.strip_prefix("roles=") {
                 Some(roles) => ("200 OK", document(roles)),
                 None if subject == "right" => ("200 OK", document("member,reader")),
@@ -74,12 +109,28 @@ fn serve(stream: TcpStream) {
 }
 
 fn document(roles: &str) -> String {
-    let roles: Vec<_> = roles.split(',').map(|name| serde_json::json!({"id": name, "name": name})).collect();
-    serde_json::json!({"token": {
+    let roles: Vec<_> = roles.split(',').map(|name| json!({"id": name, "name": name})).collect();
+    json!({"token": {
         "expires_at": "2999-01-01T00:00:00.000000Z",
         "user": {"id": "u1", "name": "u", "domain": {"id": "default"}},
         "project": {"id": "p1", "name": "p", "domain": {"id": "default"}},
         "roles": roles,
     }})
     .to_string()
+}
+
+/// What a request other than for a token is answered with.
+fn catalogue(request: &str, limits: &Limits) -> Value {
+    if request.contains("/limits/model") {
+        return json!({"model": {"name": "flat"}});
+    }
+    if request.contains("/endpoints/") {
+        return json!({"endpoint": {"id": "e1", "service_id": "s1", "region_id": "r1"}});
+    }
+    let limits = limits.lock().expect("no panic inside");
+    let registered: Vec<Value> = limits
+        .iter()
+        .map(|(name, limit)| json!({"resource_name": name, "default_limit": limit, "service_id": "s1"}))
+        .collect();
+    json!({"registered_limits": registered, "limits": []})
 }

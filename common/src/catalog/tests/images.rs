@@ -221,7 +221,7 @@ fn storage_counts_live_locations_of_live_images() {
     }
     fixture.create(&NewImage { owner: Some("p2".to_owned()), ..plain(5) });
     fixture.execute("UPDATE images SET size = 10, status = 'active'");
-    let used = |owner: &str| fixture.catalog.queries().storage_used(owner).expect("answers");
+    let used = |owner: &str| fixture.catalog.queries().storage_used(Some(owner)).expect("answers");
     assert_eq!(used("p1"), 0);
     for number in 1..=5 {
         for url in ["file:///a", "file:///b"] {

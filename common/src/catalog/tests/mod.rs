@@ -4,6 +4,7 @@ mod images;
 mod lists;
 mod locations;
 mod plans;
+mod quotas;
 mod schema;
 mod uploads;
 

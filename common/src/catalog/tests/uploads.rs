@@ -20,7 +20,7 @@ fn open(fixture: &Fixture, upload_id: &str, metadata: &Map<String, Value>) -> Re
         location_metadata: metadata,
         hash_algo: "sha512",
         quota_project: Some("p1"),
-        expected_size: Some(5),
+        reserved: Some(5),
     };
     fixture.catalog.write(|tx| tx.open_upload(&upload, Purpose::Store))
 }

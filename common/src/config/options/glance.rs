@@ -56,9 +56,12 @@ pub(super) const ROWS: &[Row] = &[
     row("image_location_quota", NUMBER, "locations of an image; negative = no limit").default("10"),
     row("image_size_cap", from(1), "bytes of the largest image").default("1099511627776"),
     row("user_storage_quota", Kind::ByteSize, "bytes of all images of a project; 0 = no limit").default("0"),
-    row("use_keystone_limits", Kind::Bool, "take quotas from Keystone's unified limits").default("false").refused(
-        "quotas from Keystone are not read, and images would have none; set it to false and use user_storage_quota",
-    ),
+    row(
+        "use_keystone_limits",
+        Kind::Bool,
+        "take quotas from Keystone's unified limits, as `[oslo_limit]` says, instead of `user_storage_quota`",
+    )
+    .default("false"),
     row(
         "hashing_algorithm",
         Kind::Choice(&["sha512", "sha384", "sha256", "sha224", "sha512_256", "sha1", "md5"]),

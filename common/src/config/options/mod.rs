@@ -87,7 +87,17 @@ const NUMBER: Kind = Kind::Int(i64::MIN, i64::MAX);
 
 /// All options that are read, in the order of the reference.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [glance::ROWS, keystone::ROWS, stores::ROWS, ours::ROWS].into_iter().flatten()
+    [
+        glance::ROWS,
+        keystone::ROWS,
+        keystone::ACCOUNT,
+        keystone::LIMIT_ROWS,
+        keystone::LIMIT_ACCOUNT,
+        stores::ROWS,
+        ours::ROWS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Groups and names of Glance's options without effect.

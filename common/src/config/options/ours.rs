@@ -273,7 +273,14 @@ pub(super) const ROWS: &[Row] = &[
         CONTROL,
         "keystone_timeout_seconds",
         Kind::Int(1, DAY_SECONDS),
-        "seconds for the validation of a token, all tries and the renewal of our own token included",
+        "seconds for what one request has to ask Keystone, such as the validation of its token: all tries and the renewal of our own token included",
+    )
+    .default("10"),
+    Row::new(
+        CONTROL,
+        "keystone_limits_cache_seconds",
+        Kind::Int(0, DAY_SECONDS),
+        "seconds for which a project's unified limits are not asked about again; 0 = ask for every request that needs them",
     )
     .default("10"),
     Row::new(

@@ -1,11 +1,8 @@
 //! Identities by Keystone's tokens, as its middleware hands them out.
 //!
-//! `client` speaks HTTP, `wire` knows the documents, `cache` remembers what was answered, `health` whether anything was.
+//! `wire` knows the documents, `cache` remembers what was answered.
 
 mod cache;
-mod client;
-mod health;
-mod tls;
 mod wire;
 
 #[cfg(test)]
@@ -17,30 +14,26 @@ use std::time::{Duration, Instant};
 use common::config::{Control, KeystoneAuth};
 use common::identity::{Identity, Proof};
 use common::{Error, Result};
-use tokio::sync::Semaphore;
+use http::{HeaderValue, StatusCode};
 
 use super::{Known, unauthenticated};
+use crate::keystone::{Health, SUBJECT_TOKEN, Session, Waiters, away};
 use cache::{Answer, Cache, key};
-use client::{Client, RETRY_AFTER_SECONDS, away};
-use health::Health;
+use wire::Token;
 
 /// Bytes of the longest token that Keystone is asked about. Its own are below 300; no web server takes longer headers.
 const TOKEN_BYTES_MAX: usize = 8192;
 
-/// Of control's connections, the part (one in so many) that may wait for Keystone. The others serve those who are known,
-/// and the data plane.
-const WAITERS_SHARE: usize = 4;
-
 /// Validates tokens.
 pub(super) struct Keystone {
     options: Arc<KeystoneAuth>,
-    client: Client,
+    session: Session,
     cache: Cache,
     health: Health,
     /// Longest time for one caller, with everything that it needs.
     timeout: Duration,
-    /// Requests that may wait for Keystone at a time.
-    waiters: Semaphore,
+    /// Requests that wait for Keystone.
+    waiters: Waiters,
 }
 
 impl Keystone {
@@ -51,11 +44,11 @@ impl Keystone {
     pub(super) fn new(options: Arc<KeystoneAuth>, control: &Control) -> Result<Self> {
         let timeout = control.keystone_timeout.min(control.rpc_timeout);
         Ok(Keystone {
-            client: Client::new(options.clone(), timeout)?,
+            session: Session::new(options.access.clone(), timeout)?,
             cache: Cache::new(options.token_cache),
             health: Health::default(),
             timeout,
-            waiters: Semaphore::new((control.max_connections / WAITERS_SHARE).max(1)),
+            waiters: Waiters::new(control),
             options,
         })
     }
@@ -124,24 +117,39 @@ impl Keystone {
         if let Some(known) = self.cache.get(&key, allow_expired) {
             return Ok(known);
         }
-        let _waits = self.waiters.try_acquire().map_err(|_| {
-            Error::unavailable("Too many requests wait for the Identity service. Try again.", RETRY_AFTER_SECONDS)
-        })?;
+        let _waits = self.waiters.enter()?;
         let queue = self.cache.queue(key);
         let _turn = queue.turn().await;
         if let Some(known) = self.cache.get(&key, allow_expired) {
             return Ok(known);
         }
         let Some(question) = self.health.admit() else { return Err(Error { cause: None, ..away("") }) };
-        let fetched = self.client.validate(token, allow_expired).await;
+        let fetched = self.ask(token, allow_expired).await;
         question.ended(fetched.is_ok());
         let fetched = fetched.map_err(|error| self.told(error))?;
         Ok(self.cache.put(key, fetched.filter(|token| allow_expired || !token.has_ended()).map(Arc::new)))
     }
 
+    /// Asks Keystone what stands behind `token`; `None` if it does not know it.
+    async fn ask(&self, token: &str, allow_expired: bool) -> Result<Option<Token>> {
+        let Ok(mut subject) = HeaderValue::try_from(token) else { return Ok(None) };
+        subject.set_sensitive(true);
+        let query = if allow_expired { "?nocatalog&allow_expired=1" } else { "?nocatalog" };
+        let answer = self.session.get(&format!("/v3/auth/tokens{query}"), &[(SUBJECT_TOKEN, subject)]).await?;
+        match answer.status {
+            StatusCode::OK => wire::token(&answer.body).map(Some),
+            // The latter are about what the client sent, not about us.
+            StatusCode::NOT_FOUND
+            | StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Ok(None),
+            status => Err(away(format_args!("validation answered {status}"))),
+        }
+    }
+
     /// Logs a failure, once; the requests that fail by it are told without the cause.
     fn told(&self, error: Error) -> Error {
-        tracing::warn!("Keystone at {}: {error}", self.options.auth_url);
+        tracing::warn!("Keystone at {}: {error}", self.options.access.auth_url);
         Error { cause: None, ..error }
     }
 }

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use common::config::{Config, Overrides};
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -178,7 +178,7 @@ async fn a_keystone_that_hangs_is_waited_for_once() {
     assert_eq!(world.status("good").await, 200, "who is known is known");
     world.fake().delay = Duration::ZERO;
     world.fake().asked.clear();
-    tokio::time::sleep(health::AWAY_HOLDS).await;
+    tokio::time::sleep(crate::keystone::AWAY_HOLDS).await;
     assert_eq!(world.status("good-3").await, 200, "it is back");
     assert_eq!(world.fake().asked, ["good-3"]);
 }
@@ -188,7 +188,7 @@ async fn one_finds_out_whether_a_broken_keystone_is_back() {
     let world = World::new("", "").await;
     world.fake().broken = Some(StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(world.status("good-1").await, 503);
-    tokio::time::sleep(health::AWAY_HOLDS).await;
+    tokio::time::sleep(crate::keystone::AWAY_HOLDS).await;
     world.fake().asked.clear();
     world.fake().broken = None;
     world.fake().delay = Duration::from_millis(100);

@@ -1,9 +1,8 @@
-//! HTTP to Keystone.
+//! HTTP to Keystone, with the token of our own that it needs.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::config::{KeystoneAuth, ServiceCredentials};
+use common::config::{KeystoneAccess, ServiceCredentials};
 use common::time::Timestamp;
 use common::{Error, Result};
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
@@ -16,11 +15,10 @@ use hyper_util::rt::TokioExecutor;
 use tokio::sync::Mutex;
 
 use super::health::AWAY_HOLDS;
-use super::tls;
-use super::wire::{self, Token};
+use super::{login, tls};
 
 /// What clients read while Keystone does not answer.
-pub(super) const AWAY_TEXT: &str = "The Identity service is not available at this time.";
+const AWAY_TEXT: &str = "The Identity service is not available at this time.";
 
 /// When they may try again, in seconds.
 pub(super) const RETRY_AFTER_SECONDS: u64 = 5;
@@ -35,12 +33,13 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const RENEW_BEFORE_SECONDS: i64 = 120;
 
 const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
-const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
+/// The token that a question or an answer is about.
+pub(crate) const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
-/// The client, with the token of our own that it needs.
-pub(super) struct Client {
+/// A session with Keystone. It begins when it is first used, and is begun again when our token ends.
+pub(crate) struct Session {
     http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    options: Arc<KeystoneAuth>,
+    access: KeystoneAccess,
     /// Longest wait for one try.
     try_timeout: Duration,
     own: Mutex<Own>,
@@ -61,63 +60,58 @@ struct OwnToken {
     expires_at: i64,
 }
 
-struct Answer {
-    status: StatusCode,
+/// What Keystone answered.
+pub(crate) struct Answer {
+    /// Status.
+    pub(crate) status: StatusCode,
+    /// Header fields.
     headers: HeaderMap,
-    body: Bytes,
+    /// The body, of bounded size.
+    pub(crate) body: Bytes,
 }
 
-impl Client {
-    /// A client as configured. Connects when it is first used. `timeout`: what a caller waits at most for everything.
+impl Session {
+    /// A session as configured. Connects when it is first used. `timeout`: what a caller waits at most for everything.
     ///
     /// # Errors
     /// A certificate or key file that cannot be used.
-    pub(super) fn new(options: Arc<KeystoneAuth>, timeout: Duration) -> Result<Self> {
-        let try_timeout = options.connect_timeout.unwrap_or(timeout / 2);
+    pub(crate) fn new(access: KeystoneAccess, timeout: Duration) -> Result<Self> {
+        let try_timeout = access.connect_timeout.unwrap_or(timeout / 2);
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_connect_timeout(Some(try_timeout));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls::client_config(&options)?)
+            .with_tls_config(tls::client_config(&access)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Client { http, options, try_timeout, own: Mutex::default() })
+        Ok(Session { http, access, try_timeout, own: Mutex::default() })
     }
 
-    /// What stands behind `token`; `None` if Keystone does not know it.
+    /// Asks for `path`, with our own token and `headers`.
     ///
     /// # Errors
     /// 503 while Keystone does not answer, or does not accept ourselves.
-    pub(super) async fn validate(&self, token: &str, allow_expired: bool) -> Result<Option<Token>> {
-        let Ok(mut subject) = HeaderValue::try_from(token) else { return Ok(None) };
-        subject.set_sensitive(true);
-        let query = if allow_expired { "?nocatalog&allow_expired=1" } else { "?nocatalog" };
-        let path = format!("/v3/auth/tokens{query}");
+    pub(crate) async fn get(&self, path: &str, headers: &[(HeaderName, HeaderValue)]) -> Result<Answer> {
         // A second time with a new token of our own, when the old one was revoked.
         let mut rejected = None;
         for _ in 0..2 {
             let own = self.own_token(rejected.as_ref()).await?;
-            let headers = [(AUTH_TOKEN, own.clone()), (SUBJECT_TOKEN, subject.clone())];
-            let answer = self.request(Method::GET, &path, &headers, Bytes::new()).await?;
-            match answer.status {
-                StatusCode::OK => return wire::token(&answer.body).map(Some),
-                // The latter are about what the client sent, not about us.
-                StatusCode::NOT_FOUND
-                | StatusCode::BAD_REQUEST
-                | StatusCode::PAYLOAD_TOO_LARGE
-                | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => return Ok(None),
-                StatusCode::UNAUTHORIZED => rejected = Some(own),
-                status => return Err(away(format!("validation answered {status}"))),
+            let mut all = vec![(AUTH_TOKEN, own.clone())];
+            all.extend_from_slice(headers);
+            let answer = self.request(Method::GET, path, &all, Bytes::new()).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                return Ok(answer);
             }
+            rejected = Some(own);
         }
-        Err(away("our own token is not accepted".to_owned()))
+        Err(away("our own token is not accepted"))
     }
 
     /// Our own token, another one than `rejected`. Whoever finds that it must be renewed does it for all who wait.
     async fn own_token(&self, rejected: Option<&HeaderValue>) -> Result<HeaderValue> {
-        if let ServiceCredentials::Token(token) = &self.options.credentials {
+        if let ServiceCredentials::Token(token) = &self.access.credentials {
             return secret_header(token.expose());
         }
         // Held while asking, so that one token is asked for at a time.
@@ -144,7 +138,7 @@ impl Client {
     }
 
     async fn authenticate(&self) -> Result<OwnToken> {
-        let request = wire::authentication(&self.options.credentials, &self.options.scope)
+        let request = login::authentication(&self.access.credentials, &self.access.scope)
             .ok_or_else(|| Error::internal("no credentials for Keystone"))?;
         let json = HeaderValue::from_static("application/json");
         let body = Bytes::from(request.to_string());
@@ -155,7 +149,7 @@ impl Client {
         let value = answer.headers.get(SUBJECT_TOKEN).ok_or_else(|| away("no X-Subject-Token".to_owned()))?;
         let mut value = value.clone();
         value.set_sensitive(true);
-        Ok(OwnToken { value, expires_at: wire::token(&answer.body)?.expires_at })
+        Ok(OwnToken { value, expires_at: login::expires_at(&answer.body)? })
     }
 
     /// Asks, and asks again after failures to connect or to answer.
@@ -166,7 +160,7 @@ impl Client {
         headers: &[(HeaderName, HeaderValue)],
         body: Bytes,
     ) -> Result<Answer> {
-        let mut tries = self.options.request_retries.saturating_add(1);
+        let mut tries = self.access.request_retries.saturating_add(1);
         let mut pause = RETRY_PAUSE;
         loop {
             tries -= 1;
@@ -192,7 +186,7 @@ impl Client {
     ) -> Result<Answer> {
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.options.auth_url))
+            .uri(format!("{}{path}", self.access.auth_url))
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, concat!("vitrine/", env!("CARGO_PKG_VERSION")));
         for (name, value) in headers {
@@ -206,7 +200,8 @@ impl Client {
     }
 }
 
-pub(super) fn away(cause: impl std::fmt::Display) -> Error {
+/// 503: Keystone does not answer, or not as it should; `cause` goes to the log.
+pub(crate) fn away(cause: impl std::fmt::Display) -> Error {
     Error::unavailable(AWAY_TEXT, RETRY_AFTER_SECONDS).caused_by(cause)
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::config::KeystoneAuth;
+use common::config::KeystoneAccess;
 use common::{Error, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
@@ -16,38 +16,40 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 ///
 /// # Errors
 /// A certificate or key file that cannot be used.
-pub(super) fn client_config(options: &KeystoneAuth) -> Result<ClientConfig> {
+pub(super) fn client_config(access: &KeystoneAccess) -> Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(Error::internal)?;
-    let builder = if options.insecure {
+    let builder = if access.insecure {
         let verifier = Unchecked { algorithms: provider.signature_verification_algorithms };
         builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
     } else {
-        builder.with_root_certificates(roots(options)?)
+        builder.with_root_certificates(roots(access)?)
     };
-    match (&options.cert_file, &options.key_file) {
+    match (&access.cert_file, &access.key_file) {
         (Some(cert), key) => {
             // One file may hold both.
             let key_file = key.as_deref().unwrap_or(cert);
-            let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| unusable(key_file, error))?;
-            builder.with_client_auth_cert(certificates(cert)?, key).map_err(|error| unusable(cert, error))
+            let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| unusable(access, key_file, error))?;
+            builder
+                .with_client_auth_cert(certificates(access, cert)?, key)
+                .map_err(|error| unusable(access, cert, error))
         }
         (None, _) => Ok(builder.with_no_client_auth()),
     }
 }
 
 /// The certificates of `cafile`, else the system's. Without any, TLS fails when it is used, not before.
-fn roots(options: &KeystoneAuth) -> Result<RootCertStore> {
+fn roots(access: &KeystoneAccess) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    match &options.ca_file {
+    match &access.ca_file {
         Some(file) => {
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|error| unusable(file, error))?;
+            for certificate in certificates(access, file)? {
+                roots.add(certificate).map_err(|error| unusable(access, file, error))?;
             }
         }
-        None if options.auth_url.starts_with("https:") => {
+        None if access.auth_url.starts_with("https:") => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
         None => {}
@@ -55,13 +57,13 @@ fn roots(options: &KeystoneAuth) -> Result<RootCertStore> {
     Ok(roots)
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let read = CertificateDer::pem_file_iter(file).map_err(|error| unusable(file, error))?;
-    read.collect::<std::result::Result<_, _>>().map_err(|error| unusable(file, error))
+fn certificates(access: &KeystoneAccess, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(file).map_err(|error| unusable(access, file, error))?;
+    read.collect::<std::result::Result<_, _>>().map_err(|error| unusable(access, file, error))
 }
 
-fn unusable(file: &Path, error: impl Display) -> Error {
-    Error::internal(format!("[keystone_authtoken] {}: {error}", file.display()))
+fn unusable(access: &KeystoneAccess, file: &Path, error: impl Display) -> Error {
+    Error::internal(format!("[{}] {}: {error}", access.group, file.display()))
 }
 
 /// Accepts every certificate, for `insecure = true`. Signatures are still checked.

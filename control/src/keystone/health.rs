@@ -4,11 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// After a failure nobody asks for so long; then one does.
-pub(super) const AWAY_HOLDS: Duration = Duration::from_secs(1);
+pub(crate) const AWAY_HOLDS: Duration = Duration::from_secs(1);
 
 /// What is known of Keystone.
 #[derive(Debug, Default)]
-pub(super) struct Health {
+pub(crate) struct Health {
     away: Mutex<Option<Away>>,
 }
 
@@ -22,7 +22,7 @@ struct Away {
 
 impl Health {
     /// Permission to ask; `None` while Keystone is known to be away and somebody else finds out whether it still is.
-    pub(super) fn admit(&self) -> Option<Question<'_>> {
+    pub(crate) fn admit(&self) -> Option<Question<'_>> {
         let mut away = self.away();
         let probes = match &mut *away {
             None => false,
@@ -36,7 +36,7 @@ impl Health {
     }
 
     /// A question had no answer.
-    pub(super) fn failed(&self) {
+    pub(crate) fn failed(&self) {
         let mut away = self.away();
         let probing = away.is_some_and(|away| away.probing);
         *away = Some(Away { again: Instant::now() + AWAY_HOLDS, probing });
@@ -49,14 +49,14 @@ impl Health {
 
 /// A question to Keystone. Dropped without an outcome (nobody waits for it any more), it tells nothing.
 #[derive(Debug)]
-pub(super) struct Question<'h> {
+pub(crate) struct Question<'h> {
     health: &'h Health,
     probes: bool,
 }
 
 impl Question<'_> {
     /// Keystone answered, whatever it said; or it did not.
-    pub(super) fn ended(self, answered: bool) {
+    pub(crate) fn ended(self, answered: bool) {
         match answered {
             true => *self.health.away() = None,
             false => self.health.failed(),
