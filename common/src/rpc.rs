@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! curl --unix-socket vitrine-data/dataplane.sock http://vitrine/rpc \
-//!      -H 'Content-Type: application/json' -d '{"version":3,"message":{"type":"status"}}'
+//!      -H 'Content-Type: application/json' -d '{"version":4,"message":{"type":"status"}}'
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{Identity, Proof};
 
 /// The version of this protocol. Raised whenever a message changes its meaning.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The path that takes messages on either socket.
 pub const PATH: &str = "/rpc";
@@ -157,6 +157,8 @@ pub struct Examination {
     pub disk_format: String,
     /// The same.
     pub container_format: String,
+    /// Name of the digest that the image's signature is of; `None`: it is not signed.
+    pub signed_hash_algo: Option<String>,
 }
 
 /// What was found out.
@@ -168,6 +170,8 @@ pub struct Findings {
     pub checksum: String,
     /// The digest that was asked for, hexadecimal.
     pub hash_value: String,
+    /// The digest of the signature, hexadecimal; set exactly when it was asked for.
+    pub signed_hash_value: Option<String>,
 }
 
 /// See [`ToControl::CommitUpload`].
@@ -333,7 +337,7 @@ mod tests {
     #[test]
     fn messages_read_as_documented() {
         let text = serde_json::to_string(&Envelope::new(ToDataplane::Status)).expect("serialises");
-        assert_eq!(text, r#"{"version":3,"message":{"type":"status"}}"#);
+        assert_eq!(text, r#"{"version":4,"message":{"type":"status"}}"#);
         let back: Envelope<ToDataplane> = serde_json::from_str(&text).expect("and back");
         assert!(matches!(back.message, ToDataplane::Status));
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::auth::{Authenticator, Known, is_anonymous};
 use crate::db::Db;
 use crate::imports::Imports;
+use crate::signature::Signatures;
 use crate::uploads::{Uploads, request};
 
 /// What messages are answered with.
@@ -33,9 +34,10 @@ impl RpcContext {
         db: Db,
         authority: Arc<Authority>,
         authenticator: Arc<Authenticator>,
+        signatures: Signatures,
         registry: Registry,
     ) -> Self {
-        let uploads = Uploads::new(config.clone(), db.clone(), &registry);
+        let uploads = Uploads::new(config.clone(), db.clone(), signatures, &registry);
         tokio::spawn(uploads.clone().reap());
         let imports = Imports::new(config, db, uploads.clone());
         tokio::spawn(imports.clone().resume());

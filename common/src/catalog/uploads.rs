@@ -74,6 +74,8 @@ pub struct NewUpload<'a> {
     pub quota_project: Option<&'a str>,
     /// Bytes that will come, where known.
     pub expected_size: Option<u64>,
+    /// What the signature of the data is verified by, a text of its owner's; `None`: it is not signed.
+    pub signature: Option<&'a str>,
 }
 
 /// An upload that was opened and neither committed nor aborted: bytes may lie at `url`.
@@ -99,6 +101,8 @@ pub struct Intent {
     pub started_at: Timestamp,
     /// The job that it belongs to.
     pub job_id: Option<String>,
+    /// What the signature of the data is verified by, as its owner wrote it; `None`: it is not signed.
+    pub signature: Option<String>,
 }
 
 /// The data of an upload is durable: what is known of it.
@@ -153,8 +157,8 @@ pub enum Aborted {
 }
 
 pub(super) const SELECT_INTENT: &str = "SELECT upload_id, image_id, instance, store, url, quota_project, doomed, \
-     started_at, NOT EXISTS (SELECT 1 FROM images WHERE images.id = image_id AND +images.deleted = 0), job_id \
-     FROM vitrine_uploads";
+     started_at, NOT EXISTS (SELECT 1 FROM images WHERE images.id = image_id AND +images.deleted = 0), job_id, \
+     signature FROM vitrine_uploads";
 
 impl Queries<'_> {
     /// The open upload `upload_id`.
@@ -302,6 +306,7 @@ pub(super) fn intent(row: &Row<'_>) -> Result<Intent> {
             .ok_or_else(|| super::fault::corrupt("vitrine_uploads.started_at", "NULL"))?,
         image_deleted: row.get(8).map_err(failed)?,
         job_id: row.get(9).map_err(failed)?,
+        signature: row.get(10).map_err(failed)?,
     })
 }
 
@@ -316,7 +321,7 @@ pub(super) fn insert_upload(
         .execute(
             "INSERT INTO vitrine_uploads \
              (upload_id, image_id, instance, store, url, location_metadata, hash_algo, quota_project, expected_size, \
-             started_at, purpose, job_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             started_at, purpose, job_id, signature) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             &[
                 &upload.upload_id,
                 &upload.image_id,
@@ -330,6 +335,7 @@ pub(super) fn insert_upload(
                 &Timestamp::now().to_sql(),
                 &purpose.as_str(),
                 &job_id,
+                &upload.signature,
             ],
         )
         .map(|_| ())

@@ -13,9 +13,11 @@ mod problem;
 pub mod reference;
 mod resolve;
 mod resolve_keystone;
+mod resolve_services;
 mod resolve_stores;
 mod resolve_tls;
 mod resolved;
+mod services;
 mod settings;
 mod value;
 
@@ -25,3 +27,4 @@ pub use resolved::{
     HashLanes, Health, KeystoneAuth, Listen, Logging, Overrides, Paths, PolicyFiles, ProtectionFile, ProtectionFormat,
     STAGING_STORE, Scope, Secret, SendPath, ServiceCredentials, StoreConfig, StoreKind, Stores, Tls,
 };
+pub use services::{BarbicanOptions, ImageCache, KeyManagerKind};

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::services::{ImageCache, KeyManagerKind};
+
 /// What the command line says, above everything else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -55,6 +57,10 @@ pub struct Config {
     pub browsers: Browsers,
     /// Who may do what.
     pub policy: PolicyFiles,
+    /// Where the certificates of signed images are.
+    pub key_manager: KeyManagerKind,
+    /// The image cache; `None`: the site has none.
+    pub cache: Option<ImageCache>,
     /// Who may do what with which property; `None`: the policy alone decides.
     pub protections: Option<ProtectionFile>,
     /// The catalog.
@@ -525,6 +531,10 @@ pub struct Control {
     pub rpc_timeout: Duration,
     /// Longest time for the validation of a token by Keystone, with everything that it needs.
     pub keystone_timeout: Duration,
+    /// Longest time for a certificate from the key manager, with everything that it needs.
+    pub key_manager_timeout: Duration,
+    /// Certificates of those who may sign images, or certify those who do; `None`: everybody.
+    pub signature_ca_file: Option<PathBuf>,
     /// What clients are told in `Retry-After`, in seconds.
     pub retry_after_seconds: u64,
 }

@@ -183,10 +183,14 @@ impl Api {
     }
 
     async fn identify(&self, headers: &HeaderMap) -> Result<Identity> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let proof = Proof { token: text("x-auth-token"), service_token: text("x-service-token") };
-        self.authenticator.identify(&proof).await
+        self.authenticator.identify(&proof(headers)).await
     }
+}
+
+/// What a request brings along to prove who sends it.
+fn proof(headers: &HeaderMap) -> Proof {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Proof { token: text("x-auth-token"), service_token: text("x-service-token") }
 }
 
 /// `GET /v2/schemas/…`

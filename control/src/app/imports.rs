@@ -3,16 +3,19 @@
 use common::authorise::Authority;
 use common::catalog::{Changes, IMPORT_LOCK, NewTask};
 use common::config::Config;
-use common::identity::Identity;
+use common::identity::{Identity, Proof};
 use common::model::{Image, Status, TaskKind, TaskStatus};
 use common::time::Timestamp;
-use common::{Error, Result};
+use common::{Error, Kind, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::locations::store_of;
 use super::{App, Seen};
-use crate::imports::{FAILED_STORES, IMPORTING_STORES, Method, Plan, expiry, merge_stores, without_stores};
+use crate::imports::{
+    FAILED_STORES, IMPORTING_STORES, Method, Plan, Verification, expiry, merge_stores, without_stores,
+};
+use crate::signature::Claim;
 
 /// For how long the lock of a task is believed that does not go on, and twice as long where it has not begun. Only imports that
 /// the original began can be so old: ours are resumed or undone.
@@ -34,6 +37,8 @@ pub(crate) struct Wanted {
     pub(crate) body: Value,
     /// Id of the request.
     pub(crate) request_id: Option<String>,
+    /// Who sends it: the certificate of a signed image is fetched as theirs.
+    pub(crate) proof: Proof,
 }
 
 /// The stores of an import.
@@ -55,15 +60,41 @@ impl App {
     /// 403 by policy; 400 for a store that has the image, and for a choice of stores that does not fit.
     pub(crate) async fn import_image(&self, caller: &Identity, id: String, wanted: Wanted) -> Result<()> {
         let (authority, config, caller) = (self.authority.clone(), self.config.clone(), caller.clone());
+        let signature = self.verification(&caller, &id, &wanted).await;
         let begun = self.db.write(move |catalog| {
             let seen = Seen::find(catalog, &caller, &id)?;
-            decide(catalog, &authority, &config, &caller, &seen, &wanted)
+            decide(catalog, &authority, &config, &caller, &seen, &wanted, signature?)
         });
         if let Some(job_id) = begun.await? {
             self.imports.start(job_id);
         }
         Ok(())
     }
+
+    /// How the data of a signed image will be verified. What is wrong with that, the task will tell.
+    async fn verification(&self, caller: &Identity, id: &str, wanted: &Wanted) -> Result<Option<Verification>> {
+        let (authority, caller, id) = (self.authority.clone(), caller.clone(), id.to_owned());
+        let method = wanted.method;
+        let image = self.db.look_up(move |catalog| {
+            let seen = Seen::find(catalog, &caller, &id)?;
+            check_image(&seen.image, method)?;
+            seen.require(&authority, rule(method), &caller)?;
+            Ok(seen.image)
+        });
+        // Who may not import is told so in its turn, and nobody is asked for them.
+        let Ok(image) = image.await else { return Ok(None) };
+        let request_id = wanted.request_id.as_deref().unwrap_or_default();
+        match self.signatures.statement(&image, &wanted.proof, request_id).await {
+            Ok(statement) => Ok(statement.map(Verification::By)),
+            Err(error) if error.kind == Kind::BadRequest => Ok(Some(Verification::Refused(error.message))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The rule of the policy that `method` needs.
+fn rule(method: Method) -> &'static str {
+    if method == Method::CopyImage { "copy_image" } else { "modify_image" }
 }
 
 /// The id of the job, or nothing when nothing is left to be copied.
@@ -74,11 +105,19 @@ fn decide(
     caller: &Identity,
     seen: &Seen,
     wanted: &Wanted,
+    signature: Option<Verification>,
 ) -> Result<Option<String>> {
     let image = &seen.image;
     check_image(image, wanted.method)?;
-    let rule = if wanted.method == Method::CopyImage { "copy_image" } else { "modify_image" };
-    seen.require(authority, rule, caller)?;
+    seen.require(authority, rule(wanted.method), caller)?;
+    let is_current = match &signature {
+        None => Claim::of(image).is_none(),
+        Some(Verification::By(statement)) => statement.is_about(image),
+        Some(Verification::Refused(_)) => true,
+    };
+    if !is_current {
+        return Err(Error::conflict("The signature of the image was changed meanwhile. Try again."));
+    }
     let stolen = match image.property(IMPORT_LOCK) {
         Some(task_id) => steal_lock(catalog, config, image, task_id)?,
         None => None,
@@ -113,7 +152,7 @@ fn decide(
         catalog.set_status(&image.id, &[image.status], Status::Importing)?;
     }
     note_stores(catalog, config, image, stolen.as_deref(), &stores)?;
-    let plan = Plan { method: wanted.method, stores, all_must_succeed: wanted.all_must_succeed };
+    let plan = Plan { method: wanted.method, stores, all_must_succeed: wanted.all_must_succeed, signature };
     catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
     Ok(Some(job_id))
 }

@@ -28,6 +28,7 @@ use common::{Error, Kind, Result};
 
 use crate::db::Db;
 use crate::imports::Imports;
+use crate::signature::Signatures;
 use crate::uploads::Uploads;
 
 /// The application: everything that a request works with.
@@ -43,6 +44,8 @@ pub(crate) struct App {
     pub(crate) uploads: Uploads,
     /// Imports under way.
     pub(crate) imports: Imports,
+    /// Verification of image signatures.
+    pub(crate) signatures: Signatures,
 }
 
 /// An image that the caller can see.

@@ -11,6 +11,7 @@ use common::identity::{Identity, Proof};
 use common::{Error, Kind, Result};
 
 use keystone::Keystone;
+pub(crate) use keystone::tls;
 
 /// What a caller without a valid token reads.
 const UNAUTHENTICATED_TEXT: &str = "This server could not verify that you are authorized to access the document you \

@@ -20,7 +20,8 @@ use common::catalog::{Changes, JobRecord, NewUpload};
 use common::config::{Config, STAGING_STORE, Stores};
 use common::model::Image;
 use common::rpc::{
-    DataplaneStatus, Done, EndJob, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, Job, JobSink, JobSource, ToDataplane,
+    DataplaneStatus, Done, EndJob, Examination, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, Job, JobOutcome, JobSink,
+    JobSource, ToDataplane,
 };
 use common::{Error, Kind, Result};
 use serde_json::Value;
@@ -28,11 +29,12 @@ use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 pub(crate) use conclude::expiry;
-pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_stores, without_stores};
+pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, Verification, merge_stores, without_stores};
 
 use crate::app::locations::in_order;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
+use crate::signature;
 use crate::uploads::{Uploads, examination, location_metadata, place, quota, staged_url};
 
 /// Pause after a step that failed; doubles up to [`PAUSE_MAX`].
@@ -130,12 +132,27 @@ impl Imports {
     pub(crate) async fn end(&self, end: EndJob) -> Result<()> {
         let config = self.shared.config.clone();
         let job_id = end.job_id.clone();
-        let recorded = self.shared.db.write(move |catalog| conclude::end(catalog, &config, &end)).await;
+        let verified = self.verify(&end).await?;
+        let recorded = self.shared.db.write(move |catalog| conclude::end(catalog, &config, &end, verified)).await;
         self.shared.uploads.wake_reaper();
         if let Some(heard) = self.running().get(&job_id) {
             heard.notify_one();
         }
         recorded
+    }
+
+    /// Whether the data is what was signed; if not, why, for the user.
+    async fn verify(&self, end: &EndJob) -> Result<std::result::Result<(), String>> {
+        let JobOutcome::Stored { findings, .. } = &end.outcome else { return Ok(Ok(())) };
+        let job_id = end.job_id.clone();
+        let Some(job) = self.shared.db.look_up(move |catalog| catalog.job(&job_id)).await? else { return Ok(Ok(())) };
+        let Some(Verification::By(statement)) = Plan::from_record(&job)?.signature else { return Ok(Ok(())) };
+        let digest = findings.signed_hash_value.as_deref();
+        let digest = digest.ok_or_else(|| Error::internal("the digest of a signature is missing"))?;
+        match signature::verify(statement, digest, &job.image_id).await {
+            Err(error) if error.kind == Kind::BadRequest => Ok(Err(error.message)),
+            outcome => outcome.map(Ok),
+        }
     }
 
     async fn run(self, job_id: String, heard: Arc<Notify>) {
@@ -303,7 +320,13 @@ fn open(
         Method::CopyImage => image.os_hash_algo.clone(),
         Method::GlanceDirect => None,
     };
-    let examination = examination(&image, hash_algo.unwrap_or_else(|| config.api.hashing_algorithm.clone()))?;
+    let signed_hash_algo = match &plan.signature {
+        None => None,
+        Some(Verification::By(statement)) => Some(statement.digest_name().to_owned()),
+        Some(Verification::Refused(reason)) => return Err(Error::bad_request(reason)),
+    };
+    let hash_algo = hash_algo.unwrap_or_else(|| config.api.hashing_algorithm.clone());
+    let examination = Examination { signed_hash_algo, ..examination(&image, hash_algo)? };
     let owner = image.owner.as_deref();
     let copies = u64::try_from(places.len()).unwrap_or(u64::MAX);
     let all = image.size.map(|size| size.saturating_mul(copies));
@@ -322,6 +345,7 @@ fn open(
             hash_algo: &examination.hash_algo,
             quota_project: owner,
             expected_size: image.size,
+            signature: None,
         };
         catalog.open_sink(&job.job_id, &new)?;
         sinks.push(sink);

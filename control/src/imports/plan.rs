@@ -5,6 +5,8 @@ use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::signature::Statement;
+
 /// The property that lists the stores that are still to be filled.
 pub(crate) const IMPORTING_STORES: &str = "os_glance_importing_to_stores";
 
@@ -43,6 +45,19 @@ pub(crate) struct Plan {
     pub(crate) stores: Vec<String>,
     /// Whether the failure of one is that of all.
     pub(crate) all_must_succeed: bool,
+    /// How the data of a signed image is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signature: Option<Verification>,
+}
+
+/// How the data of a signed image is verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verification {
+    /// By this.
+    By(Statement),
+    /// Not at all, for a reason that the user can mend: the import fails.
+    Refused(String),
 }
 
 impl Plan {
@@ -98,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_plan_reads_back_from_its_record() {
-        let plan = Plan { method: Method::CopyImage, stores: vec!["fast".into()], all_must_succeed: false };
+        let plan =
+            Plan { method: Method::CopyImage, stores: vec!["fast".into()], all_must_succeed: false, signature: None };
         let record = JobRecord {
             job_id: "j".into(),
             image_id: "i".into(),

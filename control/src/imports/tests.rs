@@ -12,6 +12,7 @@ use tokio::net::UnixListener;
 
 use super::*;
 use crate::db::DbOptions;
+use crate::signature::Signatures;
 use crate::uploads::tests::{Fake, FakeState, answer};
 
 const IMAGE: &str = "3050cc3d-ed3a-4a6c-8282-bcd0a6190aa8";
@@ -54,7 +55,7 @@ impl World {
 
     async fn record(&self, all_must_succeed: bool) {
         let stores = vec!["fast".to_owned(), "slow".to_owned()];
-        let plan = Plan { method: Method::GlanceDirect, stores, all_must_succeed };
+        let plan = Plan { method: Method::GlanceDirect, stores, all_must_succeed, signature: None };
         let recorded = self.imports.shared.db.write(move |catalog| {
             catalog.create_image(&NewImage {
                 owner: Some("p1".to_owned()),
@@ -72,6 +73,7 @@ impl World {
                 hash_algo: "",
                 quota_project: None,
                 expected_size: None,
+                signature: None,
             };
             catalog.open_upload(&staged, Purpose::Staging)?;
             catalog.commit_upload(&common::catalog::Commit { upload_id: "staged", size: 3, findings: None })?;
@@ -160,7 +162,8 @@ fn control(config: &Arc<Config>) -> Imports {
     let registry = Registry::new();
     let options = DbOptions { readers: 1, commit_batch_max: 8, retry_after_seconds: 1 };
     let db = Db::open(&config.database.sqlite, &options, &registry).expect("opens");
-    let uploads = Uploads::new(config.clone(), db.clone(), &registry);
+    let signatures = Signatures::new(config).expect("nothing to read");
+    let uploads = Uploads::new(config.clone(), db.clone(), signatures, &registry);
     tokio::spawn(uploads.clone().reap());
     Imports::new(config.clone(), db, uploads)
 }
@@ -170,7 +173,12 @@ fn uploads_of(job: &Job) -> Vec<String> {
 }
 
 fn stored(job: &Job) -> JobOutcome {
-    let findings = Findings { virtual_size: Some(3), checksum: "c".repeat(32), hash_value: "d".repeat(128) };
+    let findings = Findings {
+        virtual_size: Some(3),
+        checksum: "c".repeat(32),
+        hash_value: "d".repeat(128),
+        signed_hash_value: None,
+    };
     JobOutcome::Stored { size: 3, findings, sinks: uploads_of(job) }
 }
 

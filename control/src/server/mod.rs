@@ -28,6 +28,7 @@ use crate::auth::Authenticator;
 use crate::db::{Db, DbOptions};
 use crate::metrics::RequestMetrics;
 use crate::rpc_server::{self, RpcContext};
+use crate::signature::Signatures;
 use listener::Listener;
 use policy::Keeper;
 
@@ -50,6 +51,9 @@ pub enum StartError {
     /// What authentication needs is not usable.
     #[error("authentication cannot be set up: {0}")]
     Authentication(String),
+    /// What the verification of signatures needs is not usable.
+    #[error("image signatures cannot be verified: {0}")]
+    Signatures(String),
     /// The socket cannot be listened on.
     #[error("cannot listen on {}: {source}; the directory must be writable and its path short", path.display())]
     Socket {
@@ -140,10 +144,18 @@ impl Control {
         let authenticator = Authenticator::new(&config, authority.clone())
             .map_err(|error| StartError::Authentication(error.cause.unwrap_or(error.message)))?;
         let authenticator = Arc::new(authenticator);
-        let rpc =
-            RpcContext::new(config.clone(), db.clone(), authority.clone(), authenticator.clone(), registry.clone());
+        let signatures =
+            Signatures::new(&config).map_err(|error| StartError::Signatures(error.cause.unwrap_or(error.message)))?;
+        let rpc = RpcContext::new(
+            config.clone(),
+            db.clone(),
+            authority.clone(),
+            authenticator.clone(),
+            signatures.clone(),
+            registry.clone(),
+        );
         let (uploads, imports) = (rpc.uploads().clone(), rpc.imports().clone());
-        let app = App { config: config.clone(), authority, db, uploads, imports };
+        let app = App { config: config.clone(), authority, db, uploads, imports, signatures };
         let api = Arc::new(Api::new(app, authenticator, RequestMetrics::register(&registry)?));
         Ok((Control { config, api, rpc }, keeper))
     }

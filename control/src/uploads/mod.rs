@@ -29,6 +29,7 @@ use uuid::Uuid;
 use crate::app::Seen;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
+use crate::signature::{self, Claim, Signatures, Statement};
 use metrics::Metrics;
 use request::Wanted;
 use room::Room;
@@ -46,6 +47,7 @@ struct Shared {
     config: Arc<Config>,
     db: Db,
     dataplane: DataplaneClient,
+    signatures: Signatures,
     metrics: Metrics,
     room: Room,
     /// Wakes the reaper.
@@ -58,7 +60,7 @@ struct Shared {
 
 impl Uploads {
     /// Uploads into the catalog `db`; figures go to `registry`. Starts nothing.
-    pub(crate) fn new(config: Arc<Config>, db: Db, registry: &Registry) -> Self {
+    pub(crate) fn new(config: Arc<Config>, db: Db, signatures: Signatures, registry: &Registry) -> Self {
         let dataplane = DataplaneClient::new(
             &config.paths.data_dir,
             config.control.rpc_timeout,
@@ -68,6 +70,7 @@ impl Uploads {
             config,
             db,
             dataplane,
+            signatures,
             metrics: Metrics::register(registry),
             room: Room::default(),
             work: Notify::new(),
@@ -100,7 +103,7 @@ impl Uploads {
     ///
     /// # Errors
     /// In Glance's order: 400 for an unknown store, 404, 403, 409 for the status, 400 for formats that are not set, 413
-    /// for quotas. 503 for a data plane that control does not know.
+    /// for quotas, 400 for a signature that cannot be verified. 503 for a data plane that control does not know.
     pub(crate) async fn open(
         &self,
         message: &OpenUpload,
@@ -122,6 +125,10 @@ impl Uploads {
         };
         // Told only to callers who may upload, so its failure waits for its turn.
         let directory = self.directory(&store, wanted.size).await;
+        let statement = match staging {
+            true => Ok(None),
+            false => self.statement(message, &caller, &authority).await,
+        };
         let opened = self.shared.db.write(move |catalog| {
             let seen = Seen::find(catalog, &caller, &image_id)?;
             let (rule, purpose) = match staging {
@@ -143,6 +150,14 @@ impl Uploads {
             let project = caller.project_id.as_deref();
             let quota = api.user_storage_quota;
             let size_max = quota::allowance(catalog, project, quota, api.image_size_max, wanted.size, None)?;
+            let statement = statement?;
+            if !staging && !is_about(statement.as_ref(), &seen.image) {
+                return Err(Error::conflict("The signature of the image was changed meanwhile. Try again."));
+            }
+            let examination = examination.map(|wanted| Examination {
+                signed_hash_algo: statement.as_ref().map(|statement| statement.digest_name().to_owned()),
+                ..wanted
+            });
             let ticket = UploadTicket {
                 upload_id: Uuid::new_v4().to_string(),
                 store: store.id.clone(),
@@ -163,6 +178,7 @@ impl Uploads {
                     hash_algo: ticket.examination.as_ref().map_or("", |wanted| &wanted.hash_algo),
                     quota_project: project,
                     expected_size: ticket.expected_size,
+                    signature: statement.map(|statement| statement.to_record()).transpose()?.as_deref(),
                 },
                 purpose,
             )?;
@@ -183,15 +199,19 @@ impl Uploads {
     ///
     /// # Errors
     /// 410 when the image was deleted meanwhile, 409 for an upload that was given up, 413 when the quota is used up by
-    /// now: the data plane must then remove the bytes and abort. After a 503 nobody knows: it must ask again, or leave
+    /// now, 400 for data that was not signed as the image says: the data plane must then remove the bytes and abort. After a 503 nobody knows: it must ask again, or leave
     /// everything to control.
     pub(crate) async fn commit(&self, message: CommitUpload) -> Result<()> {
         let config = self.shared.config.clone();
         let upload_id = message.upload_id.clone();
+        let is_verified = self.verify(&message).await?;
         let outcome = self.shared.db.write(move |catalog| {
             let Some(intent) = catalog.upload(&message.upload_id)? else {
                 return Ok((commit(catalog, &message)?, String::new()));
             };
+            if intent.signature.is_some() && !is_verified {
+                return Err(Error::internal("the digest of a signature is missing"));
+            }
             let (quota, size_max) = (config.api.user_storage_quota, config.api.image_size_max);
             // Uploads of unknown size may have run side by side.
             let (project, upload) = (intent.quota_project.as_deref(), Some(message.upload_id.as_str()));
@@ -249,6 +269,44 @@ impl Uploads {
         place::directory(store, size, &self.shared.room).await
     }
 
+    /// What is needed to verify the data of the image, for a caller who may send it; for others nobody is asked.
+    async fn statement(
+        &self,
+        message: &OpenUpload,
+        caller: &Identity,
+        authority: &Arc<Authority>,
+    ) -> Result<Option<Statement>> {
+        let (id, caller, authority) = (message.image_id.clone(), caller.clone(), authority.clone());
+        let image = self.shared.db.look_up(move |catalog| {
+            let seen = Seen::find(catalog, &caller, &id)?;
+            seen.require(&authority, "upload_image", &caller)?;
+            Ok(seen.image)
+        });
+        match image.await {
+            Ok(image) if image.status == Status::Queued => {
+                self.shared.signatures.statement(&image, &message.proof, &message.request_id).await
+            }
+            // Told in its turn.
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the data was verified by a signature.
+    ///
+    /// # Errors
+    /// 400 when it is not what was signed.
+    async fn verify(&self, message: &CommitUpload) -> Result<bool> {
+        let digest = message.findings.as_ref().and_then(|findings| findings.signed_hash_value.as_deref());
+        let Some(digest) = digest else { return Ok(false) };
+        let upload_id = message.upload_id.clone();
+        let intent = self.shared.db.look_up(move |catalog| catalog.upload(&upload_id)).await?;
+        // Without one the commit is a repetition, or in vain.
+        let Some(intent) = intent else { return Ok(false) };
+        let Some(record) = &intent.signature else { return Ok(false) };
+        signature::verify(Statement::from_record(record)?, digest, &intent.image_id).await?;
+        Ok(true)
+    }
+
     fn require_greeted(&self, instance: &str) -> Result<()> {
         // After a restart of control the running data plane has no reason to greet again.
         if self.greeted().as_deref().is_some_and(|greeted| greeted != instance) {
@@ -261,6 +319,14 @@ impl Uploads {
 
     fn greeted(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.shared.greeted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether `statement` is about what the image says of its signature.
+fn is_about(statement: Option<&Statement>, image: &Image) -> bool {
+    match statement {
+        Some(statement) => statement.is_about(image),
+        None => Claim::of(image).is_none(),
     }
 }
 
@@ -279,7 +345,9 @@ fn require_queued(image: &Image, to: Status) -> Result<()> {
 pub(crate) fn examination(image: &Image, hash_algo: String) -> Result<Examination> {
     let given = |format: &Option<String>| format.clone().filter(|format| !format.is_empty());
     match (given(&image.disk_format), given(&image.container_format)) {
-        (Some(disk_format), Some(container_format)) => Ok(Examination { hash_algo, disk_format, container_format }),
+        (Some(disk_format), Some(container_format)) => {
+            Ok(Examination { hash_algo, disk_format, container_format, signed_hash_algo: None })
+        }
         (disk, container) => {
             let missing = match (disk, container) {
                 (None, None) => "Properties disk_format, container_format",
@@ -311,7 +379,7 @@ fn commit(catalog: &Changes<'_>, message: &CommitUpload) -> Result<Committed> {
     catalog.commit_upload(&Commit {
         upload_id: &message.upload_id,
         size: message.size,
-        findings: message.findings.as_ref().map(|Findings { virtual_size, checksum, hash_value }| CommitFindings {
+        findings: message.findings.as_ref().map(|Findings { virtual_size, checksum, hash_value, .. }| CommitFindings {
             virtual_size: *virtual_size,
             checksum,
             hash_value,

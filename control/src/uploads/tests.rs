@@ -166,7 +166,8 @@ fn control(config: &Arc<Config>) -> Uploads {
     let registry = Registry::new();
     let options = DbOptions { readers: 1, commit_batch_max: 8, retry_after_seconds: 1 };
     let db = Db::open(&config.database.sqlite, &options, &registry).expect("opens");
-    Uploads::new(config.clone(), db, &registry)
+    let signatures = Signatures::new(config).expect("nothing to read");
+    Uploads::new(config.clone(), db, signatures, &registry)
 }
 
 fn message(instance: &str) -> OpenUpload {
@@ -196,7 +197,12 @@ fn data(ticket: &UploadTicket, size: u64) -> CommitUpload {
     CommitUpload {
         upload_id: ticket.upload_id.clone(),
         size,
-        findings: Some(Findings { virtual_size: None, checksum: "c".repeat(32), hash_value: "d".repeat(128) }),
+        findings: Some(Findings {
+            virtual_size: None,
+            checksum: "c".repeat(32),
+            hash_value: "d".repeat(128),
+            signed_hash_value: None,
+        }),
     }
 }
 

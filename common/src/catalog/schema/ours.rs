@@ -58,6 +58,10 @@ CREATE TABLE vitrine_jobs (
 CREATE INDEX vitrine_uploads_open_url ON vitrine_uploads (url) WHERE committed_at IS NULL;
 CREATE INDEX vitrine_removals_url ON vitrine_removals (url);
 ",
+    // 4: what the signature of an upload's data is verified by.
+    "
+ALTER TABLE vitrine_uploads ADD COLUMN signature TEXT;
+",
 ];
 
 /// Makes the migrations that this database has not seen, inside the caller's transaction.

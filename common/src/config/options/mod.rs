@@ -2,6 +2,7 @@
 
 mod glance;
 mod ignored;
+mod key_manager;
 mod keystone;
 mod ours;
 mod stores;
@@ -87,7 +88,7 @@ const NUMBER: Kind = Kind::Int(i64::MIN, i64::MAX);
 
 /// All options that are read, in the order of the reference.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [glance::ROWS, keystone::ROWS, stores::ROWS, ours::ROWS].into_iter().flatten()
+    [glance::ROWS, keystone::ROWS, key_manager::ROWS, stores::ROWS, ours::ROWS].into_iter().flatten()
 }
 
 /// Groups and names of Glance's options without effect.

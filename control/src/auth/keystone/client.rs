@@ -78,7 +78,7 @@ impl Client {
         http.enforce_http(false);
         http.set_connect_timeout(Some(try_timeout));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls::client_config(&options)?)
+            .with_tls_config(tls::client_config(&*options)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);

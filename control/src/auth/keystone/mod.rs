@@ -5,7 +5,7 @@
 mod cache;
 mod client;
 mod health;
-mod tls;
+pub(crate) mod tls;
 mod wire;
 
 #[cfg(test)]
