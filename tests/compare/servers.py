@@ -29,6 +29,7 @@ class Site:
     # More of [DEFAULT], then sections.
     default: str = ""
     sections: str = ""
+    flavor: str = "keystone"
 
 
 SITES = {
@@ -57,6 +58,13 @@ disk_formats = raw,qcow2
 container_formats = bare
 """,
     ),
+    # A cache as operators turn it on, and a key manager that does not answer.
+    "cached": Site(
+        {"fast": ""},
+        default="image_cache_dir = {home}/cache",
+        sections="[barbican]\nbarbican_endpoint = http://127.0.0.1:1\nauth_endpoint = {keystone}",
+        flavor="keystone+cachemanagement",
+    ),
 }
 
 # The configuration of both. Each has its own directories and nothing else of its own.
@@ -84,7 +92,7 @@ work_dir = {home}/work
 [oslo_concurrency]
 lock_path = {home}/locks
 [paste_deploy]
-flavor = keystone
+flavor = {flavor}
 config_file = {paste}
 [keystone_authtoken]
 www_authenticate_uri = {keystone}
@@ -180,7 +188,8 @@ def _write_config(home: pathlib.Path, port: int, identity: Keystone, site: Site)
         home=home,
         url=f"http://127.0.0.1:{port}",
         enabled=f"enabled_backends = {','.join(f'{store}:file' for store in site.stores)}" if site.stores else "",
-        more=site.default,
+        more=site.default.format(home=home),
+        flavor=site.flavor,
         default=_default(home, list(site.stores)),
         stores="\n".join(
             f"[{store}]\nfilesystem_store_datadir = {home}/images/{store}\n{lines}" for store, lines in site.stores.items()
@@ -188,7 +197,7 @@ def _write_config(home: pathlib.Path, port: int, identity: Keystone, site: Site)
         paste=_write_paste(home),
         keystone=identity.url,
         password=PASSWORD,
-        sections=site.sections,
+        sections=site.sections.format(keystone=identity.url),
     )
     path = home / "glance-api.conf"
     path.write_text(text)

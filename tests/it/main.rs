@@ -28,6 +28,7 @@ mod planes;
 mod policy;
 mod protections;
 mod security;
+mod signatures;
 mod slow;
 mod start;
 mod tls;

@@ -40,19 +40,18 @@ pub(super) fn key_manager(settings: &Settings<'_>, keystone: Option<&KeystoneAut
     KeyManagerKind::Unsupported
 }
 
-/// The image cache. All stores are on this server, where a copy would be no nearer.
+/// The image cache: all stores are on this server, where a copy would be no nearer.
 pub(super) fn cache(settings: &Settings<'_>) -> Option<ImageCache> {
     let flavor = settings.text("paste_deploy", "flavor").unwrap_or_default();
-    let dir = settings.text("DEFAULT", "image_cache_dir").filter(|dir| !dir.is_empty());
-    if dir.is_some() {
+    let has_directory = settings.text("DEFAULT", "image_cache_dir").is_some();
+    if has_directory || flavor.contains("caching") || flavor.contains("cachemanagement") {
         settings.note(
-            "[DEFAULT] image_cache_dir: nothing is cached, because the data of all stores is on this server; the cache's API is \
-             served"
-                .to_owned(),
+            "nothing is cached, as the data of all stores is on this server; the cache's API is served where [DEFAULT] \
+                       image_cache_dir is set",
         );
     }
     let driver = settings.text("DEFAULT", "image_cache_driver").unwrap_or_default();
-    dir.map(|_| ImageCache {
+    has_directory.then(|| ImageCache {
         is_centralized: driver == "centralized_db",
         has_older_interface: flavor.ends_with("cachemanagement"),
     })

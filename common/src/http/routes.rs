@@ -120,6 +120,28 @@ routes! {
     InfoStoresDetail = "GET" "/v2/info/stores/detail" Control;
     /// Usage against the limits of the caller's project.
     InfoUsage = "GET" "/v2/info/usage" Control;
+    /// What is cached.
+    ShowCache = "GET" "/v2/cache" Control;
+    /// Empty the cache.
+    ClearCache = "DELETE" "/v2/cache" Control;
+    /// Remove what failed to be cached.
+    CleanCache = "POST" "/v2/cache/clean" Control;
+    /// Bring the cache down to its size.
+    PruneCache = "POST" "/v2/cache/prune" Control;
+    /// Which servers have an image in their cache.
+    CacheNodes = "GET" "/v2/cache/nodes/{image}" Control;
+    /// Take an image out of the cache.
+    UncacheImage = "DELETE" "/v2/cache/{image}" Control;
+    /// Have an image cached.
+    CacheImage = "PUT" "/v2/cache/{image}" Control;
+    /// What is cached, by the older interface, which has no 405.
+    CachedImages = "*" "/v2/cached_images" Control;
+    /// One cached image, likewise.
+    CachedImage = "*" "/v2/cached_images/{image}" Control;
+    /// What is to be cached, likewise.
+    QueuedImages = "*" "/v2/queued_images" Control;
+    /// One image that is to be cached, likewise.
+    QueuedImage = "*" "/v2/queued_images/{image}" Control;
 }
 
 /// One row of the table.
@@ -252,7 +274,7 @@ fn match_table(method: &str, segments: &[String]) -> Resolution {
     for route in Route::ALL {
         let row = route.row();
         let Some(params) = match_path(row.path, segments) else { continue };
-        if row.method == method {
+        if row.method == method || row.method == "*" {
             return Resolution::Found(*route, params);
         }
         allow.push(row.method);

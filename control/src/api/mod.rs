@@ -4,6 +4,7 @@
 //! names its handler in the module of the resource, which decodes, calls `app` and encodes.
 
 mod actions;
+mod cache;
 mod call;
 mod healthcheck;
 mod images;
@@ -165,6 +166,17 @@ impl Api {
             Route::InfoStores => info::stores(call),
             Route::InfoStoresDetail => info::stores_detail(call),
             Route::InfoUsage => Ok(info::usage()),
+            Route::ShowCache => cache::show(call),
+            Route::ClearCache => cache::clear(call),
+            Route::CleanCache => cache::clean(call),
+            Route::PruneCache => cache::prune(call),
+            Route::CacheNodes => cache::nodes(call).await,
+            Route::CacheImage => cache::cache(call).await,
+            Route::UncacheImage => cache::uncache(call).await,
+            Route::CachedImages => cache::older_list(call, "cached_images"),
+            Route::CachedImage => cache::older_image(call, &[Method::DELETE]),
+            Route::QueuedImages => cache::older_list(call, "queued_images"),
+            Route::QueuedImage => cache::older_image(call, &[Method::PUT, Method::DELETE]),
             Route::SchemaImage => schema_document(call, &self.schemas.image),
             Route::SchemaImages => schema_document(call, &self.schemas.images),
             Route::SchemaMember => schema_document(call, &self.schemas.member),

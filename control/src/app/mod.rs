@@ -1,6 +1,7 @@
 //! What the service does: authorise, decide, call the catalog. No HTTP in here, and no SQL.
 
 pub(crate) mod actions;
+pub(crate) mod cache;
 pub(crate) mod digests;
 pub(crate) mod fields;
 pub(crate) mod images;
