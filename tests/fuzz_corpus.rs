@@ -129,4 +129,4 @@ macro_rules! replays {
     };
 }
 
-replays! { request_head chunked range routes ini policy_rule policy_file protections json_patch list_query inspect hash }
+replays! { request_head chunked range routes ini policy_rule policy_file protections json_patch list_query inspect hash signature }

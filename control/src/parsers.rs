@@ -1,4 +1,5 @@
-//! What clients send, read without a server: the API's parsers as fuzzing and micro-benchmarks reach them.
+//! What clients send, read without a server: the API's parsers as fuzzing and micro-benchmarks reach them, and the certificates of
+//! those who sign images.
 
 use common::catalog::{ListQuery, Viewer};
 use common::config;
@@ -7,6 +8,7 @@ use common::{Error, Result};
 use crate::api::json_patch;
 use crate::api::list_query::{self, Pages};
 use crate::api::schema::ImageSchema;
+use crate::signature;
 
 /// Reads patches of an image, as `PATCH /v2/images/{id}` does.
 pub struct PatchReader {
@@ -47,4 +49,12 @@ pub fn list_query(
 /// The links of a page of that list: `first`, and `next` when there is a marker for it.
 pub fn list_links(params: &[(String, String)], next_marker: Option<&str>) -> (String, Option<String>) {
     list_query::links(params, next_marker)
+}
+
+/// Whether `signature` is one of `digest` (of `hash`, as `img_signature_hash_method` names it) by the key of `certificate`, PEM or DER.
+///
+/// # Errors
+/// A certificate or a key that is not understood, and an unknown hash: what its user is told.
+pub fn signature(certificate: &[u8], hash: &str, digest: &[u8], signature: &[u8]) -> Result<bool, String> {
+    signature::verifies(certificate, hash, digest, signature).map_err(|refusal| refusal.to_string())
 }

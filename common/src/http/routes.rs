@@ -270,9 +270,13 @@ fn is_offered_version(segment: &str, offered: Offered) -> bool {
 
 fn match_table(method: &str, segments: &[String]) -> Resolution {
     let mut allow = Vec::new();
-    let mut label = None;
+    let mut label: Option<Route> = None;
     for route in Route::ALL {
         let row = route.row();
+        // The first path that fits is meant, whichever methods it has: `clean` is no image.
+        if label.is_some_and(|first| first.row().path != row.path) {
+            continue;
+        }
         let Some(params) = match_path(row.path, segments) else { continue };
         if row.method == method || row.method == "*" {
             return Resolution::Found(*route, params);

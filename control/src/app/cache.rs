@@ -9,10 +9,7 @@ use common::{Error, Kind, Result};
 
 use super::{App, Seen, reworded};
 
-/// What callers read whom the policy refuses; Glance does not name the rule here.
-const REFUSED: &str = "Access was denied to this resource.";
-
-/// What they read where there is no cache.
+/// What callers read where there is no cache.
 const NO_CACHE: &str = "Caching via API is not supported at this site.";
 
 impl App {
@@ -21,9 +18,7 @@ impl App {
     /// # Errors
     /// 403 by policy, 404 where there is no cache.
     pub(crate) fn require_cache(&self, caller: &Identity, rule: &str) -> Result<ImageCache> {
-        self.authority
-            .enforce(rule, caller, &())
-            .map_err(|error| reworded(error, Kind::Forbidden, || REFUSED.to_owned()))?;
+        self.authority.enforce(rule, caller, &())?;
         self.config.cache.ok_or_else(|| Error::not_found(NO_CACHE))
     }
 
@@ -73,9 +68,7 @@ impl App {
     }
 
     fn require_image_cache(&self, caller: &Identity, rule: &str, seen: &Seen) -> Result<()> {
-        if !self.authority.allows(rule, caller, &seen.image, seen.is_member) {
-            return Err(Error::forbidden(REFUSED));
-        }
+        seen.require(&self.authority, rule, caller)?;
         self.config.cache.map(|_| ()).ok_or_else(|| Error::not_found(NO_CACHE))
     }
 

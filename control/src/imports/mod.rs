@@ -11,6 +11,7 @@
 
 mod conclude;
 mod plan;
+mod signed;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,8 +21,8 @@ use common::catalog::{Changes, JobRecord, NewUpload};
 use common::config::{Config, STAGING_STORE, Stores};
 use common::model::Image;
 use common::rpc::{
-    DataplaneStatus, Done, EndJob, Examination, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, Job, JobOutcome, JobSink,
-    JobSource, ToDataplane,
+    DataplaneStatus, Done, EndJob, Examination, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, Job, JobSink, JobSource,
+    ToDataplane,
 };
 use common::{Error, Kind, Result};
 use serde_json::Value;
@@ -34,7 +35,6 @@ pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, Verificatio
 use crate::app::locations::in_order;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
-use crate::signature;
 use crate::uploads::{Uploads, examination, location_metadata, place, quota, staged_url};
 
 /// Pause after a step that failed; doubles up to [`PAUSE_MAX`].
@@ -139,20 +139,6 @@ impl Imports {
             heard.notify_one();
         }
         recorded
-    }
-
-    /// Whether the data is what was signed; if not, why, for the user.
-    async fn verify(&self, end: &EndJob) -> Result<std::result::Result<(), String>> {
-        let JobOutcome::Stored { findings, .. } = &end.outcome else { return Ok(Ok(())) };
-        let job_id = end.job_id.clone();
-        let Some(job) = self.shared.db.look_up(move |catalog| catalog.job(&job_id)).await? else { return Ok(Ok(())) };
-        let Some(Verification::By(statement)) = Plan::from_record(&job)?.signature else { return Ok(Ok(())) };
-        let digest = findings.signed_hash_value.as_deref();
-        let digest = digest.ok_or_else(|| Error::internal("the digest of a signature is missing"))?;
-        match signature::verify(statement, digest, &job.image_id).await {
-            Err(error) if error.kind == Kind::BadRequest => Ok(Err(error.message)),
-            outcome => outcome.map(Ok),
-        }
     }
 
     async fn run(self, job_id: String, heard: Arc<Notify>) {

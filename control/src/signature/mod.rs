@@ -123,17 +123,20 @@ impl Signatures {
         let hash = Hash::named(&claim.hash_method).map_err(refused)?;
         let key_type = KeyType::named(&claim.key_type).map_err(refused)?;
         let certificate = self.certificate(&claim.certificate, image, proof, request_id).await?;
-        let key = certificate::check(&certificate, self.shared.authorities.as_ref(), SystemTime::now())
-            .and_then(|()| certificate::key(&certificate))
-            .map_err(refused)?;
-        if !key.is_for(key_type) {
-            let text = format!("Invalid public key type for signature key type: {}", claim.key_type);
-            return Err(refused(Refusal::new(text)));
-        }
-        if signature.is_empty() {
-            return Err(refused(Refusal::new("Error occurred while creating the verifier")));
-        }
-        Ok(Some(Statement { claim, hash, key_type, certificate: hexadecimal(&certificate) }))
+        let statement = Statement { claim, hash, key_type, certificate: hexadecimal(&certificate) };
+        let shared = self.shared.clone();
+        let checked = contained(&image.id, move || {
+            certificate::check(&certificate, shared.authorities.as_ref(), SystemTime::now())?;
+            if !certificate::key(&certificate)?.is_for(key_type) {
+                let name = &statement.claim.key_type;
+                return Err(Refusal::new(format!("Invalid public key type for signature key type: {name}")));
+            }
+            match signature.is_empty() {
+                true => Err(Refusal::new("Error occurred while creating the verifier")),
+                false => Ok(statement),
+            }
+        });
+        checked.await.map(Some).map_err(refused)
     }
 
     async fn certificate(
@@ -162,21 +165,36 @@ impl Signatures {
 /// 400 if not.
 pub(crate) async fn verify(statement: Statement, digest: &str, image_id: &str) -> Result<()> {
     let digest = from_hexadecimal(digest).ok_or_else(|| Error::internal("the data plane's digest is none"))?;
-    // Large keys take milliseconds. A panic in there, of whatever a client could name, ends as a refusal.
-    let verified = tokio::task::spawn_blocking(move || {
+    let verified = contained(image_id, move || {
         let signature = claim::decode_base64(&statement.claim.signature)?;
         let certificate = from_hexadecimal(&statement.certificate).unwrap_or_default().into();
-        if certificate::key(&certificate)?.verifies(statement.hash, &digest, &signature) {
-            Ok(())
-        } else {
-            Err(Refusal::plain("Signature verification failed"))
+        match certificate::key(&certificate)?.verifies(statement.hash, &digest, &signature) {
+            true => Ok(()),
+            false => Err(Refusal::plain("Signature verification failed")),
         }
     });
-    let verified = verified.await.unwrap_or_else(|error| {
+    verified.await.map_err(|refusal| refusal.of_image(image_id))
+}
+
+/// Does `work` away from the threads that serve requests, because large keys take milliseconds. If it should panic over what somebody
+/// made up, that is a refusal.
+async fn contained<T: Send + 'static>(
+    image_id: &str,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         tracing::error!(image = image_id, "the verification of a signature broke off: {error}");
         Err(Refusal::plain("Signature verification failed"))
-    });
-    verified.map_err(|refusal| refusal.of_image(image_id))
+    })
+}
+
+/// Whether `signature` is one of `digest` by the key of `certificate`, whatever its dates.
+///
+/// # Errors
+/// A certificate, key or hash that is not understood.
+pub(crate) fn verifies(certificate: &[u8], hash: &str, digest: &[u8], signature: &[u8]) -> Result<bool, Refusal> {
+    let hash = Hash::named(hash)?;
+    Ok(certificate::key(&certificate::decode(certificate)?)?.verifies(hash, digest, signature))
 }
 
 fn hexadecimal(octets: &[u8]) -> String {

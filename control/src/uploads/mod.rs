@@ -9,6 +9,7 @@ pub(crate) mod quota;
 mod reaper;
 pub(crate) mod request;
 mod room;
+mod signed;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +30,7 @@ use uuid::Uuid;
 use crate::app::Seen;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
-use crate::signature::{self, Claim, Signatures, Statement};
+use crate::signature::Signatures;
 use metrics::Metrics;
 use request::Wanted;
 use room::Room;
@@ -151,7 +152,7 @@ impl Uploads {
             let quota = api.user_storage_quota;
             let size_max = quota::allowance(catalog, project, quota, api.image_size_max, wanted.size, None)?;
             let statement = statement?;
-            if !staging && !is_about(statement.as_ref(), &seen.image) {
+            if !staging && !signed::is_about(statement.as_ref(), &seen.image) {
                 return Err(Error::conflict("The signature of the image was changed meanwhile. Try again."));
             }
             let examination = examination.map(|wanted| Examination {
@@ -269,44 +270,6 @@ impl Uploads {
         place::directory(store, size, &self.shared.room).await
     }
 
-    /// What is needed to verify the data of the image, for a caller who may send it; for others nobody is asked.
-    async fn statement(
-        &self,
-        message: &OpenUpload,
-        caller: &Identity,
-        authority: &Arc<Authority>,
-    ) -> Result<Option<Statement>> {
-        let (id, caller, authority) = (message.image_id.clone(), caller.clone(), authority.clone());
-        let image = self.shared.db.look_up(move |catalog| {
-            let seen = Seen::find(catalog, &caller, &id)?;
-            seen.require(&authority, "upload_image", &caller)?;
-            Ok(seen.image)
-        });
-        match image.await {
-            Ok(image) if image.status == Status::Queued => {
-                self.shared.signatures.statement(&image, &message.proof, &message.request_id).await
-            }
-            // Told in its turn.
-            _ => Ok(None),
-        }
-    }
-
-    /// Whether the data was verified by a signature.
-    ///
-    /// # Errors
-    /// 400 when it is not what was signed.
-    async fn verify(&self, message: &CommitUpload) -> Result<bool> {
-        let digest = message.findings.as_ref().and_then(|findings| findings.signed_hash_value.as_deref());
-        let Some(digest) = digest else { return Ok(false) };
-        let upload_id = message.upload_id.clone();
-        let intent = self.shared.db.look_up(move |catalog| catalog.upload(&upload_id)).await?;
-        // Without one the commit is a repetition, or in vain.
-        let Some(intent) = intent else { return Ok(false) };
-        let Some(record) = &intent.signature else { return Ok(false) };
-        signature::verify(Statement::from_record(record)?, digest, &intent.image_id).await?;
-        Ok(true)
-    }
-
     fn require_greeted(&self, instance: &str) -> Result<()> {
         // After a restart of control the running data plane has no reason to greet again.
         if self.greeted().as_deref().is_some_and(|greeted| greeted != instance) {
@@ -319,14 +282,6 @@ impl Uploads {
 
     fn greeted(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.shared.greeted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether `statement` is about what the image says of its signature.
-fn is_about(statement: Option<&Statement>, image: &Image) -> bool {
-    match statement {
-        Some(statement) => statement.is_about(image),
-        None => Claim::of(image).is_none(),
     }
 }
 

@@ -40,8 +40,12 @@ async fn without_a_cache_there_is_none_for_anybody() {
     let site = Site::new();
     let image = site.located(&admin(), Vec::new()).await;
     assert_eq!(answers(&site, &admin(), &ENDPOINTS, &image).await, vec![(404, json!(NO_CACHE)); 7]);
-    let refused = json!("Access was denied to this resource.");
-    assert_eq!(answers(&site, &member("p0"), &ENDPOINTS, &image).await, vec![(403, refused); 7]);
+    let rules = ["list", "delete", "clean", "prune", "", "image", "delete"].map(|rule| match rule {
+        "" => "list_cached_nodes".to_owned(),
+        rule => format!("cache_{rule}"),
+    });
+    let refused = rules.map(|rule| (403, json!(format!("You are not authorized to complete {rule} action."))));
+    assert_eq!(answers(&site, &member("p0"), &ENDPOINTS, &image).await, refused);
     for who in [admin(), member("p0")] {
         assert_eq!(answers(&site, &who, &OLDER, &image).await, vec![(404, json!(NOT_FOUND_TEXT)); 7]);
     }
