@@ -37,21 +37,23 @@ def certify(key) -> bytes:
     return made.public_bytes(serialization.Encoding.PEM)
 
 
-def test_openstack_signs_images(barbican, keystone, secured, tmp_path):
+def test_openstack_creates_signed_images(barbican, keystone, secured, tmp_path):
     key = rsa.generate_private_key(65537, 2048)
     certificate = barbican.put(keystone.token("demo-member"), certify(key))
-    unencrypted = serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted)
-    (tmp_path / "key.pem").write_bytes(pem)
+    signature = key.sign(DATA, padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.MAX_LENGTH), hashes.SHA256())
+    properties = {
+        "img_signature": base64.b64encode(signature).decode(),
+        "img_signature_hash_method": "SHA-256",
+        "img_signature_key_type": "RSA-PSS",
+        "img_signature_certificate_uuid": certificate,
+    }
     (tmp_path / "data").write_bytes(DATA)
     openstack = Command("openstack", keystone.client_environment("demo-member"))
-    sign = ["--sign-key-path", tmp_path / "key.pem", "--sign-cert-id", certificate]
-    openstack("image", "create", "signed", "--disk-format", "raw", "--file", tmp_path / "data", *sign)
+    said = [word for name, value in properties.items() for word in ("--property", f"{name}={value}")]
+    openstack("image", "create", "signed", "--disk-format", "raw", "--file", tmp_path / "data", *said)
     shown = openstack("image", "show", "signed", "-f", "value", "-c", "status", "-c", "properties").decode()
     assert "active" in shown and certificate in shown, shown
     # The same signature over other data.
-    signature = secured.get("/v2/images?name=signed", headers=auth(keystone.token("demo-member"))).json()["images"][0]
-    properties = {name: value for name, value in signature.items() if name.startswith("img_signature")}
     token = keystone.token("demo-member")
     image = secured.create(token, **properties)["id"]
     path = f"/v2/images/{image}/file"

@@ -212,7 +212,9 @@ fn barbican_is_found_in_the_catalog() {
     for (region, status) in [("one", 204), ("three", 400)] {
         let barbican = Barbican::start();
         let keystone = Keystone::with_key_manager(&format!("http://{}/v1", barbican.address));
-        let site = Site::with(barbican, &keystone, &format!("[barbican]\nbarbican_region_name = {region}\n"));
+        // The digest of the signature is that of the image too.
+        let more = format!("[barbican]\nbarbican_region_name = {region}\n[DEFAULT]\nhashing_algorithm = sha384\n");
+        let site = Site::with(barbican, &keystone, &more);
         let certificate = site.barbican.put("certificate", signer.certificate.as_bytes());
         let id = site.queued(&signer.sign(&data, &certificate));
         let answer = site.upload(&id, &data).expect(status).text();

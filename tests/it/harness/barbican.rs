@@ -9,10 +9,13 @@ use serde_json::json;
 
 use super::keystone::answer_all;
 
+/// By its id: what kind of secret it is, and its payload.
+type Secrets = HashMap<String, (String, Vec<u8>)>;
+
 /// It runs until the process ends.
 pub(crate) struct Barbican {
     pub(crate) address: SocketAddr,
-    secrets: Arc<Mutex<HashMap<String, (String, Vec<u8>)>>>,
+    secrets: Arc<Mutex<Secrets>>,
 }
 
 impl Barbican {
@@ -20,7 +23,7 @@ impl Barbican {
     pub(crate) fn start() -> Barbican {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
-        let secrets: Arc<Mutex<HashMap<_, (String, Vec<u8>)>>> = Arc::default();
+        let secrets: Arc<Mutex<Secrets>> = Arc::default();
         let shown = Arc::clone(&secrets);
         answer_all(listener, move |request| {
             if request.header("x-auth-token") != "right" {
