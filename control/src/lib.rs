@@ -9,7 +9,7 @@
 //! | `db` | the catalog's connections and the one writer |
 //! | `uploads`, `rpc_server` | what the data plane asks: uploads, identities, metrics |
 //! | `imports` | imports from their request to the end of their task |
-//! | `signature`, `secrets` | signed images, and the key manager that has the signers' certificates |
+//! | `signature`, `key_manager` | signed images, and the key manager that has the signers' certificates |
 //! | `dataplane_client` | what we ask of the data plane |
 //! | `metrics` | Prometheus |
 //! | `parsers` | the parsers of `api` for fuzzing and benchmarks |
@@ -21,10 +21,10 @@ pub mod auth;
 mod dataplane_client;
 mod db;
 mod imports;
+mod key_manager;
 mod metrics;
 pub mod parsers;
 mod rpc_server;
-mod secrets;
 mod server;
 mod signature;
 mod uploads;

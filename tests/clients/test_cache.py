@@ -52,5 +52,5 @@ def test_openstack_finds_an_empty_cache(site):
 
 def test_where_there_is_no_cache_clients_say_so(vitrine, keystone):
     # It looks for a version with a cache first.
-    assert "501" in glance_at(vitrine.url, keystone).fails("cache-list")
+    assert "does not support image caching" in glance_at(vitrine.url, keystone).fails("cache-list")
     assert "not supported at this site" in openstack_at(vitrine.url).fails("cached", "image", "list")

@@ -24,7 +24,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::secrets::{KeyManager, NoCertificate};
+use crate::key_manager::{KeyManager, NoCertificate};
 use certificate::Authorities;
 pub(crate) use claim::Claim;
 use claim::{Hash, KeyType};
