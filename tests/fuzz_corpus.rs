@@ -155,5 +155,5 @@ macro_rules! replays {
 
 replays! {
     request_head chunked range routes ini policy_rule policy_file protections json_patch list_query inspect hash
-    inspect_qcow2 inspect_vhd inspect_vhdx inspect_vmdk inspect_vmdk_footer inspect_vdi inspect_qed inspect_iso inspect_gpt inspect_mbr inspect_luks inspect_raw outbound import_request
+    inspect_qcow2 inspect_vhd inspect_vhdx inspect_vmdk inspect_vmdk_footer inspect_vdi inspect_qed inspect_iso inspect_gpt inspect_mbr inspect_luks inspect_raw outbound import_request signature
 }

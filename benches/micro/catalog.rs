@@ -103,6 +103,7 @@ fn fill(images: u32) -> Filled {
             hash_algo: "sha512",
             quota_project: None,
             reserved: None,
+            signature: None,
         };
         let (checksum, hash_value) = ("0123456789abcdef".repeat(2), "0123456789abcdef".repeat(8));
         let findings = CommitFindings { virtual_size: Some(10 << 30), checksum: &checksum, hash_value: &hash_value };

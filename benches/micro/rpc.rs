@@ -32,6 +32,7 @@ pub(crate) fn cases(runner: &mut Runner) {
             virtual_size: Some(2 << 30),
             checksum: "0123456789abcdef".repeat(2),
             hash_value: "0123456789abcdef".repeat(8),
+            signed_hash_value: None,
         }),
     });
     let ticket = UploadTicket {
@@ -45,6 +46,7 @@ pub(crate) fn cases(runner: &mut Runner) {
             hash_algo: text("sha512"),
             disk_format: text("qcow2"),
             container_format: text("bare"),
+            signed_hash_algo: None,
         }),
     };
     message(runner, "open upload", Envelope::new(open));

@@ -177,6 +177,8 @@ pub struct Examination {
     pub disk_format: String,
     /// The same.
     pub container_format: String,
+    /// Name of the digest that the image's signature is of; `None`: it is not signed.
+    pub signed_hash_algo: Option<String>,
 }
 
 /// What was found out.
@@ -188,6 +190,8 @@ pub struct Findings {
     pub checksum: String,
     /// The digest that was asked for, hexadecimal.
     pub hash_value: String,
+    /// The digest of the signature, hexadecimal; set exactly when it was asked for.
+    pub signed_hash_value: Option<String>,
 }
 
 /// See [`ToControl::CommitUpload`].

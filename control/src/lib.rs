@@ -11,6 +11,7 @@
 //! | `db` | the catalog's connections and the one writer |
 //! | `uploads`, `rpc_server` | what the data plane asks: uploads, identities, metrics |
 //! | `imports` | imports from their request to the end of their task |
+//! | `signature`, `key_manager` | signed images, and the key manager that has the signers' certificates |
 //! | `dataplane_client` | what we ask of the data plane |
 //! | `metrics` | Prometheus |
 //! | `parsers` | the parsers of `api` for fuzzing and benchmarks |
@@ -22,6 +23,7 @@ pub mod auth;
 mod dataplane_client;
 mod db;
 mod imports;
+mod key_manager;
 mod keystone;
 mod limits;
 mod metrics;
@@ -29,6 +31,7 @@ mod outbound;
 pub mod parsers;
 mod rpc_server;
 mod server;
+mod signature;
 mod uploads;
 
 pub use server::{StartError, run};

@@ -1,4 +1,5 @@
-//! What clients send, read without a server: the API's parsers as fuzzing and micro-benchmarks reach them.
+//! What clients send, read without a server: the API's parsers as fuzzing and micro-benchmarks reach them, and the certificates of
+//! those who sign images.
 
 use common::catalog::{ListQuery, Viewer};
 use common::config;
@@ -8,6 +9,7 @@ use crate::api::imports;
 use crate::api::json_patch;
 use crate::api::list_query::{self, Pages};
 use crate::api::schema::ImageSchema;
+use crate::signature;
 
 /// Reads patches of an image, as `PATCH /v2/images/{id}` does.
 pub struct PatchReader {
@@ -59,4 +61,12 @@ pub fn import_request(body: &[u8], header: Option<&str>, enabled: &[String]) -> 
     let body = serde_json::from_slice(body).map_err(|_| Error::bad_request("Malformed JSON in request body."))?;
     let wanted = imports::decode(body, header, enabled)?;
     Ok(format!("{} {:?} {}", wanted.method.as_str(), wanted.stores?, wanted.all_must_succeed))
+}
+
+/// Whether `signature` is one of `digest` (of `hash`, as `img_signature_hash_method` names it) by the key of `certificate`, PEM or DER.
+///
+/// # Errors
+/// A certificate or a key that is not understood, and an unknown hash: what its user is told.
+pub fn signature(certificate: &[u8], hash: &str, digest: &[u8], signature: &[u8]) -> std::result::Result<bool, String> {
+    signature::verifies(certificate, hash, digest, signature).map_err(|refusal| refusal.to_string())
 }

@@ -15,6 +15,7 @@ use crate::db::Db;
 use crate::imports::Imports;
 use crate::limits::Limits;
 use crate::outbound::Gate;
+use crate::signature::Signatures;
 use crate::uploads::{Uploads, request};
 
 /// What messages are answered with.
@@ -36,10 +37,10 @@ impl RpcContext {
         db: Db,
         authority: Arc<Authority>,
         authenticator: Arc<Authenticator>,
-        limits: Limits,
+        (limits, signatures): (Limits, Signatures),
         registry: Registry,
     ) -> Self {
-        let uploads = Uploads::new(config.clone(), db.clone(), limits, &registry);
+        let uploads = Uploads::new(config.clone(), db.clone(), limits, signatures, &registry);
         tokio::spawn(uploads.clone().reap());
         let gate = Gate::new(config.clone());
         let imports = Imports::new(config, db, uploads.clone());

@@ -102,7 +102,7 @@ impl Shard {
             ),
             identities: Identities::new(fixed, Arc::clone(&shared.authority)),
             metrics: Arc::clone(&shared.metrics[index]),
-            offered: Offered { multi_store: config.stores.multi, cache: false },
+            offered: Offered { multi_store: config.stores.multi, cache: config.cache.is_some() },
             upload_turns: Semaphore::new((config.dataplane.uploads_max / cores).max(1)),
             large_bodies: Semaphore::new(LARGE_BODIES_MAX),
             places: Places::new(config.dataplane.max_connections / cores),

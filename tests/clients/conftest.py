@@ -1,8 +1,9 @@
 """What the tests of real clients share: our server with and without an Identity server, and the clients.
 
-`tests/run` sets VITRINE_BINARY, VITRINE_TEST_IDENTITY and VITRINE_TEST_NOVA (virtual environments). To try the tests
-themselves on another implementation, VITRINE_TEST_ENDPOINT and VITRINE_TEST_KEYSTONE_ENDPOINT name servers that
-already run: without authentication, and validating tokens at http://127.0.0.1:$VITRINE_TEST_KEYSTONE_PORT/v3.
+`tests/run` sets VITRINE_BINARY, and VITRINE_TEST_IDENTITY, VITRINE_TEST_BARBICAN and VITRINE_TEST_NOVA (virtual
+environments). To try the tests themselves on another implementation, VITRINE_TEST_ENDPOINT and
+VITRINE_TEST_KEYSTONE_ENDPOINT name servers that already run: without authentication, and validating tokens at
+http://127.0.0.1:$VITRINE_TEST_KEYSTONE_PORT/v3.
 """
 
 import dataclasses

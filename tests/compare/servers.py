@@ -35,6 +35,7 @@ class Site:
     # Keystone's limits: by resource those of all projects, by project and resource those of one.
     registered_limits: dict[str, int] = dataclasses.field(default_factory=dict)
     project_limits: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    flavor: str = "keystone"
 
 
 SITES = {
@@ -101,6 +102,12 @@ endpoint_interface = public
             "image_count_uploading": 2,
         },
         project_limits={"demo": {"image_count_total": 6}, "admin": {"image_count_total": -1}},
+    # A cache as operators turn it on, and a key manager that does not answer.
+    "cached": Site(
+        {"fast": ""},
+        default="image_cache_dir = {home}/cache",
+        sections="[barbican]\nbarbican_endpoint = http://127.0.0.1:1\nauth_endpoint = {keystone}",
+        flavor="keystone+cachemanagement",
     ),
 }
 
@@ -128,7 +135,7 @@ filesystem_store_datadir = {home}/tasks
 [oslo_concurrency]
 lock_path = {home}/locks
 [paste_deploy]
-flavor = keystone
+flavor = {flavor}
 config_file = {paste}
 [keystone_authtoken]
 www_authenticate_uri = {keystone}
@@ -229,8 +236,9 @@ def _write_config(home: pathlib.Path, port: int, identity: Keystone, site: Site)
         home=home,
         url=f"http://127.0.0.1:{port}",
         enabled=f"enabled_backends = {','.join(f'{store}:file' for store in site.stores)}" if site.stores else "",
-        more=site.default,
+        more=site.default.format(home=home),
         work=f"[task]\nwork_dir = {home}/work" if site.work else "",
+        flavor=site.flavor,
         default=_default(home, list(site.stores)),
         stores="\n".join(
             f"[{store}]\nfilesystem_store_datadir = {home}/images/{store}\n{lines}" for store, lines in site.stores.items()

@@ -30,6 +30,7 @@ mod policy;
 mod protections;
 mod quotas;
 mod security;
+mod signatures;
 mod slow;
 mod start;
 mod tls;

@@ -74,6 +74,8 @@ pub struct NewUpload<'a> {
     pub quota_project: Option<&'a str>,
     /// Bytes that count for the quota while it runs, and that it may have; `None`: nothing is counted.
     pub reserved: Option<u64>,
+    /// What the signature of the data is verified by, a text of its owner's; `None`: it is not signed.
+    pub signature: Option<&'a str>,
 }
 
 /// An upload that was opened and neither committed nor aborted: bytes may lie at `url`.
@@ -103,6 +105,8 @@ pub struct Intent {
     pub started_at: Timestamp,
     /// The job that it belongs to.
     pub job_id: Option<String>,
+    /// What the signature of the data is verified by, as its owner wrote it; `None`: it is not signed.
+    pub signature: Option<String>,
 }
 
 /// The data of an upload is durable: what is known of it.
@@ -158,7 +162,7 @@ pub enum Aborted {
 
 pub(super) const SELECT_INTENT: &str = "SELECT upload_id, image_id, instance, store, url, quota_project, doomed, \
      started_at, NOT EXISTS (SELECT 1 FROM images WHERE images.id = image_id AND +images.deleted = 0), job_id, \
-     expected_size, purpose FROM vitrine_uploads";
+     expected_size, purpose, signature FROM vitrine_uploads";
 
 impl Queries<'_> {
     /// The open upload `upload_id`.
@@ -308,6 +312,7 @@ pub(super) fn intent(row: &Row<'_>) -> Result<Intent> {
         job_id: row.get(9).map_err(failed)?,
         reserved: rows::bytes(row, 10, "vitrine_uploads.expected_size")?,
         purpose: rows::parsed(row, 11, "vitrine_uploads.purpose")?,
+        signature: row.get(12).map_err(failed)?,
     })
 }
 
@@ -322,7 +327,7 @@ pub(super) fn insert_upload(
         .execute(
             "INSERT INTO vitrine_uploads \
              (upload_id, image_id, instance, store, url, location_metadata, hash_algo, quota_project, expected_size, \
-             started_at, purpose, job_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             started_at, purpose, job_id, signature) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             &[
                 &upload.upload_id,
                 &upload.image_id,
@@ -336,6 +341,7 @@ pub(super) fn insert_upload(
                 &Timestamp::now().to_sql(),
                 &purpose.as_str(),
                 &job_id,
+                &upload.signature,
             ],
         )
         .map(|_| ())

@@ -13,10 +13,12 @@ mod problem;
 pub mod reference;
 mod resolve;
 mod resolve_keystone;
+mod resolve_services;
 mod resolve_stores;
 mod resolve_tls;
 mod resolved;
 mod resolved_keystone;
+mod services;
 mod settings;
 mod value;
 
@@ -27,3 +29,4 @@ pub use resolved::{
     ProtectionFile, ProtectionFormat, STAGING_STORE, Scope, Secret, SendPath, ServiceCredentials, StoreConfig,
     StoreKind, Stores, Tls, UnifiedLimits,
 };
+pub use services::{BarbicanOptions, ImageCache, KeyManagerKind};

@@ -11,7 +11,7 @@ use super::resolved::{
     Overrides, Paths, PolicyFiles, ProtectionFile, ProtectionFormat, SendPath,
 };
 use super::settings::{Environment, Settings};
-use super::{resolve_keystone, resolve_stores, resolve_tls};
+use super::{resolve_keystone, resolve_services, resolve_stores, resolve_tls};
 use crate::outbound::Filter;
 
 /// The data directory when none is named, relative to the working directory.
@@ -20,14 +20,14 @@ pub(super) const DEFAULT_DATA_DIR: &str = "vitrine-data";
 pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9293);
 /// File of the catalog in the data directory.
 const CATALOG_FILE: &str = "catalog.sqlite";
-/// The flavors of Glance's shipped pipelines: what they authenticate, and whether they want the image cache.
-const FLAVORS: [(&str, Flavor, bool); 6] = [
-    ("", Flavor::None, false),
-    ("keystone", Flavor::Keystone, false),
-    ("caching", Flavor::None, true),
-    ("cachemanagement", Flavor::None, true),
-    ("keystone+caching", Flavor::Keystone, true),
-    ("keystone+cachemanagement", Flavor::Keystone, true),
+/// The flavors of Glance's shipped pipelines, and what they authenticate.
+const FLAVORS: [(&str, Flavor); 6] = [
+    ("", Flavor::None),
+    ("keystone", Flavor::Keystone),
+    ("caching", Flavor::None),
+    ("cachemanagement", Flavor::None),
+    ("keystone+caching", Flavor::Keystone),
+    ("keystone+cachemanagement", Flavor::Keystone),
 ];
 const IMPORT_METHODS: [&str; 4] = ["glance-direct", "web-download", "copy-image", "glance-download"];
 
@@ -77,6 +77,8 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
     }
     let control = control(settings);
     let auth = auth(settings, listen.api);
+    let keystone = auth.as_ref().and_then(|auth| auth.keystone.as_ref());
+    let (key_manager, cache) = (resolve_services::key_manager(settings, keystone), resolve_services::cache(settings));
     let store_ids: Vec<String> = settings.pairs("DEFAULT", "enabled_backends").into_iter().map(|(id, _)| id).collect();
     let sections = [resolve_keystone::GROUP, resolve_keystone::LIMIT_GROUP]
         .map(|group| (group, settings.text(group, "auth_section").unwrap_or_else(|| group.to_owned())));
@@ -106,6 +108,8 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
             Some(limits) => Some(limits?),
             None => None,
         },
+        key_manager,
+        cache,
         auth: auth?,
         stores: stores?,
     })
@@ -211,18 +215,13 @@ fn outbound(settings: &Settings<'_>) -> Filter {
 
 fn auth(settings: &Settings<'_>, listen: SocketAddr) -> Option<Auth> {
     let name = settings.text("paste_deploy", "flavor").unwrap_or_default();
-    let flavor = FLAVORS.iter().find(|(known, ..)| *known == name);
-    let Some((_, flavor, caching)) = flavor.copied() else {
-        let known: Vec<_> = FLAVORS.iter().filter(|(name, ..)| !name.is_empty()).map(|(name, ..)| *name).collect();
+    let flavor = FLAVORS.iter().find(|(known, _)| *known == name);
+    let Some((_, flavor)) = flavor.copied() else {
+        let known: Vec<_> = FLAVORS.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
         let accepted = format!("empty, {}", known.join(", "));
         settings.bad("paste_deploy", &["paste_deploy"], "flavor", &name, &accepted);
         return None;
     };
-    if caching {
-        settings.note(format!(
-            "[paste_deploy] flavor = {name}: the image cache is not there yet; authentication is as it says"
-        ));
-    }
     let allow_anonymous_access = settings.bool("DEFAULT", "allow_anonymous_access");
     let remote = settings.bool("control", "allow_remote_unauthenticated");
     let keystone = match flavor {
@@ -399,6 +398,8 @@ fn control(settings: &Settings<'_>) -> Control {
         rpc_timeout: seconds("rpc_timeout_seconds"),
         keystone_timeout: seconds("keystone_timeout_seconds"),
         keystone_limits_cache: seconds("keystone_limits_cache_seconds"),
+        key_manager_timeout: seconds("key_manager_timeout_seconds"),
+        signature_ca_file: settings.text(GROUP, "signature_ca_file").map(PathBuf::from),
         retry_after_seconds: settings.count(GROUP, "retry_after_seconds"),
     }
 }

@@ -141,8 +141,13 @@ fn auth_url(account: &Account<'_, '_>) -> Option<String> {
         );
         return None;
     }
+    Some(without_version(&url).to_owned())
+}
+
+/// Keystone's address without `/v3` and slashes at its end.
+pub(super) fn without_version(url: &str) -> &str {
     let url = url.trim_end_matches('/');
-    Some(url.strip_suffix("/v3").unwrap_or(url).trim_end_matches('/').to_owned())
+    url.strip_suffix("/v3").unwrap_or(url).trim_end_matches('/')
 }
 
 fn credentials(account: &Account<'_, '_>) -> Option<ServiceCredentials> {

@@ -12,6 +12,8 @@ use super::*;
 
 #[path = "resolve_tests_parts.rs"]
 mod parts;
+#[path = "resolve_tests_services.rs"]
+mod services;
 #[path = "resolve_tests_tls.rs"]
 mod tls;
 

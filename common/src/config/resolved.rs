@@ -8,6 +8,7 @@ use std::time::Duration;
 pub use super::resolved_keystone::{
     KeystoneAccess, KeystoneAuth, LimitsEndpoint, Scope, ServiceCredentials, UnifiedLimits,
 };
+use super::services::{ImageCache, KeyManagerKind};
 use crate::outbound::Filter;
 
 /// What the command line says, above everything else.
@@ -62,6 +63,10 @@ pub struct Config {
     pub outbound: Filter,
     /// Who may do what.
     pub policy: PolicyFiles,
+    /// Where the certificates of signed images are.
+    pub key_manager: KeyManagerKind,
+    /// The image cache; `None`: the site has none.
+    pub cache: Option<ImageCache>,
     /// Who may do what with which property; `None`: the policy alone decides.
     pub protections: Option<ProtectionFile>,
     /// Where Keystone's unified limits are read; `None`: they do not count.
@@ -461,6 +466,10 @@ pub struct Control {
     pub keystone_timeout: Duration,
     /// How long the limits of a project are not asked about again; zero: always ask.
     pub keystone_limits_cache: Duration,
+    /// Longest time for a certificate from the key manager, with everything that it needs.
+    pub key_manager_timeout: Duration,
+    /// Certificates of those who may sign images, or certify those who do; `None`: everybody.
+    pub signature_ca_file: Option<PathBuf>,
     /// What clients are told in `Retry-After`, in seconds.
     pub retry_after_seconds: u64,
 }

@@ -122,6 +122,28 @@ routes! {
     InfoStoresDetail = "GET" "/v2/info/stores/detail" Control;
     /// Usage against the limits of the caller's project.
     InfoUsage = "GET" "/v2/info/usage" Control;
+    /// What is cached.
+    ShowCache = "GET" "/v2/cache" Control;
+    /// Empty the cache.
+    ClearCache = "DELETE" "/v2/cache" Control;
+    /// Remove what failed to be cached.
+    CleanCache = "POST" "/v2/cache/clean" Control;
+    /// Bring the cache down to its size.
+    PruneCache = "POST" "/v2/cache/prune" Control;
+    /// Which servers have an image in their cache.
+    CacheNodes = "GET" "/v2/cache/nodes/{image}" Control;
+    /// Take an image out of the cache.
+    UncacheImage = "DELETE" "/v2/cache/{image}" Control;
+    /// Have an image cached.
+    CacheImage = "PUT" "/v2/cache/{image}" Control;
+    /// What is cached, by the older interface, which has no 405.
+    CachedImages = "*" "/v2/cached_images" Control;
+    /// One cached image, likewise.
+    CachedImage = "*" "/v2/cached_images/{image}" Control;
+    /// What is to be cached, likewise.
+    QueuedImages = "*" "/v2/queued_images" Control;
+    /// One image that is to be cached, likewise.
+    QueuedImage = "*" "/v2/queued_images/{image}" Control;
 }
 
 /// One row of the table.
@@ -250,11 +272,15 @@ fn is_offered_version(segment: &str, offered: Offered) -> bool {
 
 fn match_table(method: &str, segments: &[String]) -> Resolution {
     let mut allow = Vec::new();
-    let mut label = None;
+    let mut label: Option<Route> = None;
     for route in Route::ALL {
         let row = route.row();
+        // The first path that fits is meant, whichever methods it has: `clean` is no image.
+        if label.is_some_and(|first| first.row().path != row.path) {
+            continue;
+        }
         let Some(params) = match_path(row.path, segments) else { continue };
-        if row.method == method {
+        if row.method == method || row.method == "*" {
             return Resolution::Found(*route, params);
         }
         allow.push(row.method);

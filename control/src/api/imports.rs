@@ -1,5 +1,6 @@
 //! `/v2/images/{image}/import`.
 
+use common::identity::Proof;
 use common::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -19,6 +20,7 @@ pub(crate) async fn import(call: &Call<'_>) -> Result<Reply> {
     let header = call.parts.headers.get(STORE_HEADER).and_then(|value| value.to_str().ok());
     let mut wanted = decode(body, header, &call.app().config.api.enabled_import_methods)?;
     wanted.request_id = super::request_id(&call.parts.headers).map(str::to_owned);
+    wanted.proof = super::proof(&call.parts.headers);
     call.app().import_image(call.caller, call.param(0)?, wanted).await?;
     Ok(Reply::accepted())
 }
@@ -43,7 +45,14 @@ pub(crate) fn decode(body: Map<String, Value>, header: Option<&str>, enabled: &[
     let all_must_succeed = flag(&body, "all_stores_must_succeed", true)?;
     let all_stores = flag(&body, "all_stores", false)?;
     let stores = stores(&body, all_stores, header);
-    Ok(Wanted { method, stores, all_must_succeed, body: Value::Object(body), request_id: None })
+    Ok(Wanted {
+        method,
+        stores,
+        all_must_succeed,
+        body: Value::Object(body),
+        request_id: None,
+        proof: Proof::default(),
+    })
 }
 
 fn flag(body: &Map<String, Value>, name: &str, default: bool) -> Result<bool> {

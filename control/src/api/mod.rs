@@ -4,6 +4,7 @@
 //! names its handler in the module of the resource, which decodes, calls `app` and encodes.
 
 mod actions;
+mod cache;
 mod call;
 mod healthcheck;
 mod images;
@@ -166,6 +167,17 @@ impl Api {
             Route::InfoStores => info::stores(call),
             Route::InfoStoresDetail => info::stores_detail(call),
             Route::InfoUsage => info::usage(call).await,
+            Route::ShowCache => cache::show(call),
+            Route::ClearCache => cache::clear(call),
+            Route::CleanCache => cache::clean(call),
+            Route::PruneCache => cache::prune(call),
+            Route::CacheNodes => cache::nodes(call).await,
+            Route::CacheImage => cache::cache(call).await,
+            Route::UncacheImage => cache::uncache(call).await,
+            Route::CachedImages => cache::older_list(call, "cached_images"),
+            Route::CachedImage => cache::older_image(call, &[Method::DELETE]),
+            Route::QueuedImages => cache::older_list(call, "queued_images"),
+            Route::QueuedImage => cache::older_image(call, &[Method::PUT, Method::DELETE]),
             Route::SchemaImage => schema_document(call, &self.schemas.image),
             Route::SchemaImages => schema_document(call, &self.schemas.images),
             Route::SchemaMember => schema_document(call, &self.schemas.member),
@@ -184,10 +196,14 @@ impl Api {
     }
 
     async fn identify(&self, headers: &HeaderMap) -> Result<Identity> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let proof = Proof { token: text("x-auth-token"), service_token: text("x-service-token") };
-        self.authenticator.identify(&proof).await
+        self.authenticator.identify(&proof(headers)).await
     }
+}
+
+/// What a request brings along to prove who sends it.
+fn proof(headers: &HeaderMap) -> Proof {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Proof { token: text("x-auth-token"), service_token: text("x-service-token") }
 }
 
 /// `GET /v2/schemas/…`

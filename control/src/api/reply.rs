@@ -55,6 +55,11 @@ impl Reply {
         Reply::new(StatusCode::ACCEPTED, NOTHING, String::new())
     }
 
+    /// 200 without a word.
+    pub(crate) fn done() -> Self {
+        Reply::new(StatusCode::OK, NOTHING, String::new())
+    }
+
     /// A response of nothing but a status.
     pub(crate) fn bare(status: StatusCode) -> Self {
         Reply { status, headers: Vec::new(), body: String::new() }

@@ -1,5 +1,7 @@
 //! The API over a real catalog, without a socket.
 
+mod cache;
+
 use super::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;

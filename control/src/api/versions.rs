@@ -10,7 +10,7 @@ use super::reply::Reply;
 
 /// What the site offers decides which versions it has.
 pub(crate) fn offered(config: &Config) -> Offered {
-    Offered { multi_store: config.stores.multi, cache: false }
+    Offered { multi_store: config.stores.multi, cache: config.cache.is_some() }
 }
 
 /// `GET /` (300) and `GET /versions` (200).

@@ -3,16 +3,19 @@
 use common::authorise::Authority;
 use common::catalog::{Changes, IMPORT_LOCK, NewTask, Purpose};
 use common::config::Config;
-use common::identity::Identity;
+use common::identity::{Identity, Proof};
 use common::model::{Image, Status, TaskKind, TaskStatus};
 use common::time::Timestamp;
-use common::{Error, Result};
+use common::{Error, Kind, Result};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::locations::store_of;
 use super::{App, Seen};
-use crate::imports::{FAILED_STORES, IMPORTING_STORES, Method, Plan, expiry, merge_stores, without_stores};
+use crate::imports::{
+    FAILED_STORES, IMPORTING_STORES, Method, Plan, Verification, expiry, merge_stores, without_stores,
+};
+use crate::signature::Claim;
 
 /// For how long the lock of a task is believed that does not go on, and twice as long where it has not begun. Only imports that
 /// the original began can be so old: ours are resumed or undone.
@@ -34,6 +37,8 @@ pub(crate) struct Wanted {
     pub(crate) body: Value,
     /// Id of the request.
     pub(crate) request_id: Option<String>,
+    /// Who sends it: the certificate of a signed image is fetched as theirs.
+    pub(crate) proof: Proof,
 }
 
 /// The stores of an import.
@@ -60,10 +65,12 @@ impl App {
             Method::GlanceDirect | Method::CopyImage | Method::Location => None,
         };
         let share = self.limits.of(caller.project_id.as_deref()).await?;
+        let signature = self.verification(&caller, &id, &wanted).await;
         let begun = self.db.write(move |catalog| {
             share.check_data(catalog, Purpose::Store, None)?;
             let seen = Seen::find(catalog, &caller, &id)?;
-            decide(catalog, &authority, &config, &caller, &seen, &wanted, uri.as_ref())
+            let found = Found { uri, signature: signature? };
+            decide(catalog, &authority, &config, &caller, &seen, &wanted, found)
         });
         if let Some(job_id) = begun.await? {
             self.imports.start(job_id);
@@ -85,6 +92,38 @@ impl App {
         };
         Err(Error::bad_request(format!("URI for web-download does not pass filtering: {shown}")))
     }
+    /// How the data of a signed image will be verified. What is wrong with that, the task will tell.
+    async fn verification(&self, caller: &Identity, id: &str, wanted: &Wanted) -> Result<Option<Verification>> {
+        let (authority, caller, id) = (self.authority.clone(), caller.clone(), id.to_owned());
+        let method = wanted.method;
+        let image = self.db.look_up(move |catalog| {
+            let seen = Seen::find(catalog, &caller, &id)?;
+            check_image(&seen.image, method)?;
+            seen.require(&authority, rule(method), &caller)?;
+            Ok(seen.image)
+        });
+        // Who may not import is told so in its turn, and nobody is asked for them.
+        let Ok(image) = image.await else { return Ok(None) };
+        let request_id = wanted.request_id.as_deref().unwrap_or_default();
+        match self.signatures.statement(&image, &wanted.proof, request_id).await {
+            Ok(statement) => Ok(statement.map(Verification::By)),
+            Err(error) if error.kind == Kind::BadRequest => Ok(Some(Verification::Refused(error.message))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The rule of the policy that `method` needs.
+fn rule(method: Method) -> &'static str {
+    if method == Method::CopyImage { "copy_image" } else { "modify_image" }
+}
+
+/// What was found out before the catalog is changed.
+struct Found {
+    /// The URL of a download, or why it may not be fetched.
+    uri: Option<Result<String>>,
+    /// How the data of a signed image will be verified.
+    signature: Option<Verification>,
 }
 
 /// The id of the job, or nothing when nothing is left to be copied.
@@ -95,12 +134,19 @@ fn decide(
     caller: &Identity,
     seen: &Seen,
     wanted: &Wanted,
-    uri: Option<&Result<String>>,
+    found: Found,
 ) -> Result<Option<String>> {
     let image = &seen.image;
     check_image(image, wanted.method)?;
-    let rule = if wanted.method == Method::CopyImage { "copy_image" } else { "modify_image" };
-    seen.require(authority, rule, caller)?;
+    seen.require(authority, rule(wanted.method), caller)?;
+    let is_current = match &found.signature {
+        None => Claim::of(image).is_none(),
+        Some(Verification::By(statement)) => statement.is_about(image),
+        Some(Verification::Refused(_)) => true,
+    };
+    if !is_current {
+        return Err(Error::conflict("The signature of the image was changed meanwhile. Try again."));
+    }
     let stolen = match image.property(IMPORT_LOCK) {
         Some(task_id) => steal_lock(catalog, config, image, task_id)?,
         None => None,
@@ -114,7 +160,7 @@ fn decide(
         let text = format!("All_stores_must_succeed can only be set with enabled_backends {uri}");
         return Err(Error::bad_request(text));
     }
-    let uri = uri.cloned().transpose()?;
+    let uri = found.uri.transpose()?;
     let job_id = Uuid::new_v4().to_string();
     if !catalog.lock_for_import(&image.id, &job_id)? {
         return Err(Error::conflict(format!(
@@ -136,14 +182,7 @@ fn decide(
         catalog.set_status(&image.id, &[image.status], Status::Importing)?;
     }
     note_stores(catalog, config, image, stolen.as_deref(), &stores)?;
-    let plan = Plan {
-        method: wanted.method,
-        stores,
-        all_must_succeed: wanted.all_must_succeed,
-        uri,
-        makes_image: false,
-        digest: None,
-    };
+    let plan = Plan { uri, signature: found.signature, ..Plan::new(wanted.method, stores, wanted.all_must_succeed) };
     catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
     Ok(Some(job_id))
 }

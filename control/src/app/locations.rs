@@ -261,14 +261,7 @@ fn record_location_import(
         user_id: Some(caller.user_id.clone()).filter(|user| !user.is_empty()),
         input: json!({"image_id": image.id, "loc_url": new.url, "validation_data": validation}),
     })?;
-    let plan = Plan {
-        method: Method::Location,
-        stores: Vec::new(),
-        all_must_succeed: true,
-        uri: Some(new.url),
-        makes_image: false,
-        digest: new.digest,
-    };
+    let plan = Plan { uri: Some(new.url), digest: new.digest, ..Plan::new(Method::Location, Vec::new(), true) };
     catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
     Ok(job_id)
 }

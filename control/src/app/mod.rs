@@ -1,6 +1,7 @@
 //! What the service does: authorise, decide, call the catalog. No HTTP in here, and no SQL.
 
 pub(crate) mod actions;
+pub(crate) mod cache;
 pub(crate) mod digests;
 pub(crate) mod fields;
 pub(crate) mod images;
@@ -31,6 +32,7 @@ use crate::db::Db;
 use crate::imports::Imports;
 use crate::limits::Limits;
 use crate::outbound::Gate;
+use crate::signature::Signatures;
 use crate::uploads::Uploads;
 
 /// The application: everything that a request works with.
@@ -50,6 +52,8 @@ pub(crate) struct App {
     pub(crate) imports: Imports,
     /// The gate to what is not ours.
     pub(crate) gate: Gate,
+    /// Verification of image signatures.
+    pub(crate) signatures: Signatures,
 }
 
 /// An image that the caller can see.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::App;
 use crate::imports::{Method, Plan, expiry};
+use crate::signature::SIGNATURE;
 use crate::uploads::require_formats;
 
 /// Keys that the input must have.
@@ -40,7 +41,7 @@ impl App {
         let missing = REQUIRED.iter().find(|key| wanted.input.get(**key).is_none());
         let new = match missing {
             Some(key) => Err(Error::bad_request(format!("Input does not contain '{key}' field"))),
-            None => new.and_then(|new| require_formats(&new.disk_format, &new.container_format).map(|_| new)),
+            None => new.and_then(check_importable),
         };
         let share = self.limits.of(caller.project_id.as_deref()).await?;
         let (config, owner) = (self.config.clone(), caller.project_id.clone().unwrap_or_default());
@@ -56,14 +57,9 @@ impl App {
         let job_id = task.id.clone();
         let created = self.db.write(move |catalog| {
             catalog.create_task(&task)?;
-            let plan = Plan {
-                method: Method::WebDownload,
-                stores: vec![config.stores.default.clone()],
-                all_must_succeed: true,
-                uri: Some(uri.clone()),
-                makes_image: true,
-                digest: None,
-            };
+            let stores = vec![config.stores.default.clone()];
+            let plan =
+                Plan { uri: Some(uri.clone()), makes_image: true, ..Plan::new(Method::WebDownload, stores, true) };
             let begun = match &new {
                 Ok(new) => share.check_images(catalog).and_then(|()| begin(catalog, &task.id, new, &plan)),
                 Err(error) => Err(error.clone()),
@@ -99,6 +95,15 @@ impl App {
             Err(_) => Err(Error::bad_request(format!("URI for legacy import task does not pass filtering: {shown}"))),
         }
     }
+}
+
+/// Refuses an image that cannot be filled here.
+fn check_importable(new: NewImage) -> Result<NewImage> {
+    if new.properties.iter().any(|(name, _)| name == SIGNATURE) {
+        let text = "A signed image cannot be imported by the tasks API. Use POST /v2/images/{image}/import.";
+        return Err(Error::bad_request(text));
+    }
+    require_formats(&new.disk_format, &new.container_format).map(|_| new)
 }
 
 /// The image, locked for the job, and the job.

@@ -18,11 +18,16 @@ const LOCK_LOST: &str = "Task was aborted externally";
 /// What users are told whose image is not what it was when its data was stored.
 const CHANGED: &str = "The data of the image is not what it was when it was stored.";
 
-/// Records the outcome of a job. The image is active when this succeeds; else the job has a failure, and its places are given up.
+/// Records the outcome of a job, whose data is `verified` or not what was signed. The image is active when this succeeds; else the job has a failure, and its places are given up.
 ///
 /// # Errors
 /// 409 for a run of the job that was given up meanwhile.
-pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Result<()> {
+pub(super) fn end(
+    catalog: &Changes<'_>,
+    config: &Config,
+    end: &EndJob,
+    verified: std::result::Result<(), String>,
+) -> Result<()> {
     let Some(job) = catalog.job(&end.job_id)? else { return Ok(()) };
     if job.failure.is_some() {
         return Ok(());
@@ -55,6 +60,9 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
                 Ok(image) => image,
                 Err(reason) => return fail(catalog, config, &job, &plan, &[], reason),
             };
+            if let Err(reason) = verified {
+                return fail(catalog, config, &job, &plan, &plan.stores, &reason);
+            }
             if plan.method == Method::CopyImage && !is_same(&image, *size, findings) {
                 return fail(catalog, config, &job, &plan, &plan.stores, CHANGED);
             }
@@ -113,6 +121,7 @@ pub(super) fn fail(
             hash_algo: "",
             quota_project: None,
             reserved: None,
+            signature: None,
         };
         catalog.give_up_with_job(&job.job_id, &staged)?;
     }

@@ -61,6 +61,7 @@ impl Imports {
                 hash_algo: algorithm(&config, &plan),
                 disk_format: String::new(),
                 container_format: String::new(),
+                signed_hash_algo: None,
             },
             sinks: Vec::new(),
             all_must_succeed: true,

@@ -12,6 +12,7 @@
 mod conclude;
 mod location;
 mod plan;
+mod signed;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,8 @@ use common::catalog::{Changes, JobRecord, NewUpload, Purpose};
 use common::config::{Config, STAGING_STORE, Stores};
 use common::model::Image;
 use common::rpc::{
-    DataplaneStatus, Done, EndJob, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, Job, JobSink, JobSource, ToDataplane,
+    DataplaneStatus, Done, EndJob, Examination, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, Job, JobSink, JobSource,
+    ToDataplane,
 };
 use common::{Error, Kind, Result};
 use serde_json::Value;
@@ -29,7 +31,7 @@ use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 pub(crate) use conclude::expiry;
-pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_stores, without_stores};
+pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, Verification, merge_stores, without_stores};
 
 use crate::app::locations::in_order;
 use crate::dataplane_client::DataplaneClient;
@@ -132,7 +134,8 @@ impl Imports {
     pub(crate) async fn end(&self, end: EndJob) -> Result<()> {
         let config = self.shared.config.clone();
         let job_id = end.job_id.clone();
-        let recorded = self.shared.db.write(move |catalog| conclude::end(catalog, &config, &end)).await;
+        let verified = self.verify(&end).await?;
+        let recorded = self.shared.db.write(move |catalog| conclude::end(catalog, &config, &end, verified)).await;
         self.shared.uploads.wake_reaper();
         if let Some(heard) = self.running().get(&job_id) {
             heard.notify_one();
@@ -319,7 +322,13 @@ fn open(
         Method::CopyImage => image.os_hash_algo.clone(),
         Method::GlanceDirect | Method::WebDownload | Method::Location => None,
     };
-    let examination = examination(&image, hash_algo.unwrap_or_else(|| config.api.hashing_algorithm.clone()))?;
+    let signed_hash_algo = match &plan.signature {
+        None => None,
+        Some(Verification::By(statement)) => Some(statement.digest_name().to_owned()),
+        Some(Verification::Refused(reason)) => return Err(Error::bad_request(reason)),
+    };
+    let hash_algo = hash_algo.unwrap_or_else(|| config.api.hashing_algorithm.clone());
+    let examination = Examination { signed_hash_algo, ..examination(&image, hash_algo)? };
     let reserved = match check_limits(catalog, plan, share, image.size, places.len()) {
         // No store is to blame.
         Err(error) if error.kind == Kind::TooLarge => {
@@ -348,6 +357,7 @@ fn open(
             hash_algo: &examination.hash_algo,
             quota_project: share.project(),
             reserved: image.size.or(reserved),
+            signature: None,
         };
         catalog.open_sink(&job.job_id, &new)?;
         sinks.push(sink);

@@ -5,6 +5,8 @@ use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::signature::Statement;
+
 /// The property that lists the stores that are still to be filled.
 pub(crate) const IMPORTING_STORES: &str = "os_glance_importing_to_stores";
 
@@ -63,9 +65,27 @@ pub(crate) struct Plan {
     /// What the data of a location must be: the name of a digest, and its value in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) digest: Option<(String, String)>,
+    /// How the data of a signed image is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signature: Option<Verification>,
+}
+
+/// How the data of a signed image is verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verification {
+    /// By this.
+    By(Statement),
+    /// Not at all, for a reason that the user can mend: the import fails.
+    Refused(String),
 }
 
 impl Plan {
+    /// A plan for `stores` and nothing besides.
+    pub(crate) fn new(method: Method, stores: Vec<String>, all_must_succeed: bool) -> Self {
+        Plan { method, stores, all_must_succeed, uri: None, makes_image: false, digest: None, signature: None }
+    }
+
     /// The plan of a job on record.
     ///
     /// # Errors
@@ -118,14 +138,7 @@ mod tests {
 
     #[test]
     fn a_plan_reads_back_from_its_record() {
-        let plan = Plan {
-            method: Method::CopyImage,
-            stores: vec!["fast".into()],
-            all_must_succeed: false,
-            uri: None,
-            makes_image: false,
-            digest: None,
-        };
+        let plan = Plan::new(Method::CopyImage, vec!["fast".into()], false);
         let record = JobRecord {
             job_id: "j".into(),
             image_id: "i".into(),

@@ -12,6 +12,7 @@ use tokio::net::UnixListener;
 
 use super::*;
 use crate::db::DbOptions;
+use crate::signature::Signatures;
 use crate::uploads::tests::{Fake, FakeState, answer};
 
 const IMAGE: &str = "3050cc3d-ed3a-4a6c-8282-bcd0a6190aa8";
@@ -54,14 +55,7 @@ impl World {
 
     async fn record(&self, all_must_succeed: bool) {
         let stores = vec!["fast".to_owned(), "slow".to_owned()];
-        let plan = Plan {
-            method: Method::GlanceDirect,
-            stores,
-            all_must_succeed,
-            uri: None,
-            makes_image: false,
-            digest: None,
-        };
+        let plan = Plan::new(Method::GlanceDirect, stores, all_must_succeed);
         let recorded = self.imports.shared.db.write(move |catalog| {
             catalog.create_image(&NewImage {
                 owner: Some("p1".to_owned()),
@@ -79,6 +73,7 @@ impl World {
                 hash_algo: "",
                 quota_project: None,
                 reserved: None,
+                signature: None,
             };
             catalog.open_upload(&staged, Purpose::Staging)?;
             catalog.commit_upload(&common::catalog::Commit { upload_id: "staged", size: 3, findings: None })?;
@@ -167,8 +162,9 @@ fn control(config: &Arc<Config>) -> Imports {
     let registry = Registry::new();
     let options = DbOptions { readers: 1, commit_batch_max: 8, retry_after_seconds: 1 };
     let db = Db::open(&config.database.sqlite, &options, &registry).expect("opens");
-    let uploads =
-        Uploads::new(config.clone(), db.clone(), crate::limits::Limits::new(config).expect("no files"), &registry);
+    let limits = crate::limits::Limits::new(config).expect("no files");
+    let signatures = Signatures::new(config).expect("nothing to read");
+    let uploads = Uploads::new(config.clone(), db.clone(), limits, signatures, &registry);
     tokio::spawn(uploads.clone().reap());
     Imports::new(config.clone(), db, uploads)
 }
@@ -178,7 +174,12 @@ fn uploads_of(job: &Job) -> Vec<String> {
 }
 
 fn stored(job: &Job) -> JobOutcome {
-    let findings = Findings { virtual_size: Some(3), checksum: "c".repeat(32), hash_value: "d".repeat(128) };
+    let findings = Findings {
+        virtual_size: Some(3),
+        checksum: "c".repeat(32),
+        hash_value: "d".repeat(128),
+        signed_hash_value: None,
+    };
     JobOutcome::Stored { size: 3, findings, sinks: uploads_of(job) }
 }
 

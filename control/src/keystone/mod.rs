@@ -4,7 +4,7 @@
 mod health;
 mod login;
 mod session;
-mod tls;
+pub(crate) mod tls;
 mod waiters;
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::db::{Db, DbOptions};
 use crate::limits::Limits;
 use crate::metrics::RequestMetrics;
 use crate::rpc_server::{self, RpcContext};
+use crate::signature::Signatures;
 use listener::Listener;
 use policy::Keeper;
 
@@ -54,6 +55,9 @@ pub enum StartError {
     /// What the way to Keystone's limits needs is not usable.
     #[error("limits cannot be set up: {0}")]
     Limits(String),
+    /// What the verification of signatures needs is not usable.
+    #[error("image signatures cannot be verified: {0}")]
+    Signatures(String),
     /// The socket cannot be listened on.
     #[error("cannot listen on {}: {source}; the directory must be writable and its path short", path.display())]
     Socket {
@@ -145,10 +149,12 @@ impl Control {
             .map_err(|error| StartError::Authentication(error.cause.unwrap_or(error.message)))?;
         let authenticator = Arc::new(authenticator);
         let limits = Limits::new(&config).map_err(|error| StartError::Limits(error.cause.unwrap_or(error.message)))?;
-        let (who, what) = (authenticator.clone(), limits.clone());
+        let signatures =
+            Signatures::new(&config).map_err(|error| StartError::Signatures(error.cause.unwrap_or(error.message)))?;
+        let (who, what) = (authenticator.clone(), (limits.clone(), signatures.clone()));
         let rpc = RpcContext::new(config.clone(), db.clone(), authority.clone(), who, what, registry.clone());
         let (uploads, imports, gate) = (rpc.uploads().clone(), rpc.imports().clone(), rpc.gate().clone());
-        let app = App { config: config.clone(), authority, db, limits, uploads, imports, gate };
+        let app = App { config: config.clone(), authority, db, limits, uploads, imports, gate, signatures };
         let api = Arc::new(Api::new(app, authenticator, RequestMetrics::register(&registry)?));
         Ok((Control { config, api, rpc }, keeper))
     }

@@ -9,6 +9,7 @@ pub(crate) mod place;
 mod reaper;
 pub(crate) mod request;
 mod room;
+mod signed;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,7 @@ use crate::app::Seen;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
 use crate::limits::Limits;
+use crate::signature::Signatures;
 use growth::{check_cap, given_up};
 use metrics::Metrics;
 use request::Wanted;
@@ -49,6 +51,7 @@ struct Shared {
     db: Db,
     limits: Limits,
     dataplane: DataplaneClient,
+    signatures: Signatures,
     metrics: Metrics,
     room: Room,
     /// Wakes the reaper.
@@ -61,7 +64,13 @@ struct Shared {
 
 impl Uploads {
     /// Uploads into the catalog `db`; figures go to `registry`. Starts nothing.
-    pub(crate) fn new(config: Arc<Config>, db: Db, limits: Limits, registry: &Registry) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        db: Db,
+        limits: Limits,
+        signatures: Signatures,
+        registry: &Registry,
+    ) -> Self {
         let dataplane = DataplaneClient::new(
             &config.paths.data_dir,
             config.control.rpc_timeout,
@@ -72,6 +81,7 @@ impl Uploads {
             db,
             limits,
             dataplane,
+            signatures,
             metrics: Metrics::register(registry),
             room: Room::default(),
             work: Notify::new(),
@@ -104,7 +114,8 @@ impl Uploads {
     ///
     /// # Errors
     /// In Glance's order: 413 for Keystone's limits, 400 for an unknown store, 404, 403, 409 for the status, 400 for formats that
-    /// are not set, 413 for the storage quota. 503 for a data plane that control does not know, and while Keystone is away.
+    /// are not set, 413 for the storage quota, 400 for a signature that cannot be verified. 503 for a data plane that control does
+    /// not know, and while Keystone is away.
     pub(crate) async fn open(
         &self,
         message: &OpenUpload,
@@ -130,6 +141,10 @@ impl Uploads {
             Ok(store) => self.directory(store, wanted.size).await,
             Err(error) => Err(error.clone()),
         };
+        let statement = match staging {
+            true => Ok(None),
+            false => self.statement(message, &caller, &authority).await,
+        };
         let opened = self.shared.db.write(move |catalog| {
             let (rule, purpose) = match staging {
                 true => ("modify_image", Purpose::Staging),
@@ -152,6 +167,14 @@ impl Uploads {
             };
             let reserved = share.reserve(catalog, wanted.size)?;
             check_cap(wanted.size, api.image_size_max)?;
+            let statement = statement?;
+            if !staging && !signed::is_about(statement.as_ref(), &seen.image) {
+                return Err(Error::conflict("The signature of the image was changed meanwhile. Try again."));
+            }
+            let examination = examination.map(|wanted| Examination {
+                signed_hash_algo: statement.as_ref().map(|statement| statement.digest_name().to_owned()),
+                ..wanted
+            });
             let ticket = UploadTicket {
                 upload_id: Uuid::new_v4().to_string(),
                 store: store.id.clone(),
@@ -174,6 +197,7 @@ impl Uploads {
                     hash_algo: ticket.examination.as_ref().map_or("", |wanted| &wanted.hash_algo),
                     quota_project: share.project(),
                     reserved,
+                    signature: statement.map(|statement| statement.to_record()).transpose()?.as_deref(),
                 },
                 purpose,
             )?;
@@ -194,15 +218,19 @@ impl Uploads {
     /// Makes the image active. Repeating it is harmless.
     ///
     /// # Errors
-    /// 410 when the image was deleted meanwhile, 409 for an upload that was given up, 413 for more than was reserved: the data
-    /// plane must then remove the bytes and abort. After a 503 nobody knows: it must ask again, or leave
+    /// 410 when the image was deleted meanwhile, 409 for an upload that was given up, 413 for more than was reserved, 400 for data
+    /// that was not signed as the image says: the data plane must then remove the bytes and abort. After a 503 nobody knows: it must ask again, or leave
     /// everything to control.
     pub(crate) async fn commit(&self, message: CommitUpload) -> Result<()> {
         let upload_id = message.upload_id.clone();
+        let is_verified = self.verify(&message).await?;
         let outcome = self.shared.db.write(move |catalog| {
             let Some(intent) = catalog.upload(&message.upload_id)? else {
                 return Ok((commit(catalog, &message)?, String::new()));
             };
+            if intent.signature.is_some() && !is_verified {
+                return Err(Error::internal("the digest of a signature is missing"));
+            }
             check_cap(Some(message.size), intent.reserved.unwrap_or(u64::MAX))?;
             Ok((commit(catalog, &message)?, intent.image_id))
         });
@@ -291,7 +319,7 @@ fn require_queued(image: &Image, to: Status) -> Result<()> {
 /// 400 for an image that does not say what it is.
 pub(crate) fn examination(image: &Image, hash_algo: String) -> Result<Examination> {
     let (disk_format, container_format) = require_formats(&image.disk_format, &image.container_format)?;
-    Ok(Examination { hash_algo, disk_format, container_format })
+    Ok(Examination { hash_algo, disk_format, container_format, signed_hash_algo: None })
 }
 
 /// Both formats of an image, which it must have before it has data.
@@ -331,7 +359,7 @@ fn commit(catalog: &Changes<'_>, message: &CommitUpload) -> Result<Committed> {
     catalog.commit_upload(&Commit {
         upload_id: &message.upload_id,
         size: message.size,
-        findings: message.findings.as_ref().map(|Findings { virtual_size, checksum, hash_value }| CommitFindings {
+        findings: message.findings.as_ref().map(|Findings { virtual_size, checksum, hash_value, .. }| CommitFindings {
             virtual_size: *virtual_size,
             checksum,
             hash_value,

@@ -168,7 +168,9 @@ fn control(config: &Arc<Config>) -> Uploads {
     let registry = Registry::new();
     let options = DbOptions { readers: 1, commit_batch_max: 8, retry_after_seconds: 1 };
     let db = Db::open(&config.database.sqlite, &options, &registry).expect("opens");
-    Uploads::new(config.clone(), db, Limits::new(config).expect("no files"), &registry)
+    let limits = Limits::new(config).expect("no files");
+    let signatures = Signatures::new(config).expect("nothing to read");
+    Uploads::new(config.clone(), db, limits, signatures, &registry)
 }
 
 fn message(instance: &str) -> OpenUpload {
@@ -198,7 +200,12 @@ fn data(ticket: &UploadTicket, size: u64) -> CommitUpload {
     CommitUpload {
         upload_id: ticket.upload_id.clone(),
         size,
-        findings: Some(Findings { virtual_size: None, checksum: "c".repeat(32), hash_value: "d".repeat(128) }),
+        findings: Some(Findings {
+            virtual_size: None,
+            checksum: "c".repeat(32),
+            hash_value: "d".repeat(128),
+            signed_hash_value: None,
+        }),
     }
 }
 

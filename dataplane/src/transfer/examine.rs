@@ -1,4 +1,4 @@
-//! What is found out about image data while it passes: two digests, and what it looks like.
+//! What is found out about image data while it passes: two digests, that of a signature, and what it looks like.
 
 use std::num::NonZeroUsize;
 
@@ -31,7 +31,9 @@ impl<'a> Examiner<'a> {
         depth: NonZeroUsize,
     ) -> Result<Self, Interrupted> {
         let algorithm: Algorithm = wanted.hash_algo.parse().map_err(broken)?;
-        let digests = Digests::new(hashes, algorithm, depth)?;
+        let signed: Option<Algorithm> =
+            wanted.signed_hash_algo.as_deref().map(str::parse).transpose().map_err(broken)?;
+        let digests = Digests::new(hashes, algorithm, signed, depth)?;
         let inspector = (wanted.container_format == "bare").then(Inspector::new);
         Ok(Examiner { wanted, digests, inspector })
     }
@@ -52,10 +54,11 @@ impl<'a> Examiner<'a> {
     /// # Errors
     /// [`Interrupted::Refused`] with 415 when they are not what the image claims to be, or not safe.
     pub(crate) async fn finish(self, size: u64, api: &Api) -> Result<Findings, Interrupted> {
-        let (checksum, hash_value) = self.digests.finish().await?;
+        let [checksum, hash_value, signed_hash_value] = self.digests.finish().await?;
         let virtual_size = self.inspector.map(|inspector| verdict(&inspector, size, self.wanted, api)).transpose();
         let virtual_size = virtual_size.map_err(Interrupted::Refused)?.flatten();
-        Ok(Findings { virtual_size, checksum, hash_value })
+        let (checksum, hash_value) = (checksum.unwrap_or_default(), hash_value.unwrap_or_default());
+        Ok(Findings { virtual_size, checksum, hash_value, signed_hash_value })
     }
 }
 
@@ -71,40 +74,67 @@ fn verdict(inspector: &Inspector, size: u64, wanted: &Examination, api: &Api) ->
     .map_err(|refusal| Error::new(Kind::UnsupportedMedia, refusal.to_string()))
 }
 
-/// The two digests of one image, each a stream of its own: with those of other images they fill lanes, alone they are a pair.
+/// The digests of one image, each a stream of its own: with those of other images they fill lanes, alone the first two are a pair.
 struct Digests {
     md5: Stream<Frozen>,
     other: Stream<Frozen>,
-    sender: MailSender<(Which, String)>,
-    home: Mailbox<(Which, String)>,
+    /// That of a signature, where none of the others is it.
+    signed: Option<Stream<Frozen>>,
+    /// Whether the other one is that of a signature too.
+    is_signed: bool,
+    sender: MailSender<(usize, String)>,
+    home: Mailbox<(usize, String)>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Which {
-    Md5,
-    Other,
-}
+/// How many digests there are at most.
+const DIGESTS_MAX: usize = 3;
 
 impl Digests {
-    fn new(pool: &Pool<Frozen>, algorithm: Algorithm, depth: NonZeroUsize) -> std::io::Result<Self> {
-        let (sender, seed) = mailbox(2)?;
+    fn new(
+        pool: &Pool<Frozen>,
+        algorithm: Algorithm,
+        signed: Option<Algorithm>,
+        depth: NonZeroUsize,
+    ) -> std::io::Result<Self> {
+        let (sender, seed) = mailbox(DIGESTS_MAX)?;
         let home = seed.attach()?;
-        Ok(Digests { md5: pool.open(Algorithm::Md5, depth), other: pool.open(algorithm, depth), sender, home })
+        Ok(Digests {
+            md5: pool.open(Algorithm::Md5, depth),
+            other: pool.open(algorithm, depth),
+            is_signed: signed == Some(algorithm),
+            signed: signed.filter(|signed| *signed != algorithm).map(|signed| pool.open(signed, depth)),
+            sender,
+            home,
+        })
     }
 
     fn submit(&mut self, bytes: &Frozen) -> Result<(), Interrupted> {
-        self.md5.submit_both(&mut self.other, bytes).map_err(broken)
+        self.md5.submit_both(&mut self.other, bytes).map_err(broken)?;
+        match &mut self.signed {
+            Some(stream) => stream.submit(bytes.clone()).map_err(broken),
+            None => Ok(()),
+        }
     }
 
-    /// Both digests, once the last buffer is hashed.
-    async fn finish(self) -> Result<(String, String), Interrupted> {
-        for (which, stream) in [(Which::Md5, self.md5), (Which::Other, self.other)] {
+    /// MD5, the other one and that of the signature, where there is one; once the last buffer is hashed.
+    async fn finish(self) -> Result<[Option<String>; DIGESTS_MAX], Interrupted> {
+        let mut found = [const { None }; DIGESTS_MAX];
+        let mut count = 0;
+        for (index, stream) in [Some(self.md5), Some(self.other), self.signed].into_iter().enumerate() {
+            let Some(stream) = stream else { continue };
             let sender = self.sender.clone();
-            // Never full: it has room for both.
-            stream.finish(move |digest| drop(sender.post((which, digest)))).map_err(broken)?;
+            // Never full: it has room for all.
+            stream.finish(move |digest| drop(sender.post((index, digest)))).map_err(broken)?;
+            count += 1;
         }
-        let (first, second) = (self.home.recv().await, self.home.recv().await);
-        Ok(if first.0 == Which::Md5 { (first.1, second.1) } else { (second.1, first.1) })
+        for _ in 0..count {
+            let (index, digest) = self.home.recv().await;
+            found[index] = Some(digest);
+        }
+        if self.is_signed {
+            found[2] = found[1].clone();
+        }
+        Ok(found)
     }
 }
 

@@ -256,7 +256,7 @@ impl Drop for Attempt<'_> {
 
 /// Whether control said that it did not and will not commit. Anything else may hide a commit whose answer was lost.
 fn is_refusal(error: &Error) -> bool {
-    matches!(error.kind, Kind::Gone | Kind::Conflict | Kind::TooLarge)
+    matches!(error.kind, Kind::Gone | Kind::Conflict | Kind::TooLarge | Kind::BadRequest)
 }
 
 fn failed(interrupted: Interrupted) -> Failed {

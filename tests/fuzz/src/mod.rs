@@ -19,12 +19,13 @@ pub mod protections;
 pub mod range;
 pub mod request_head;
 pub mod routes;
+pub mod signature;
 
 /// Takes any input, and panics on a finding.
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its binary and of its directory in `corpus/`.
-pub const TARGETS: [(&str, Target); 26] = [
+pub const TARGETS: [(&str, Target); 27] = [
     ("request_head", request_head::run),
     ("chunked", chunked::run),
     ("range", range::run),
@@ -51,6 +52,7 @@ pub const TARGETS: [(&str, Target); 26] = [
     ("inspect_raw", formats::raw),
     ("outbound", outbound::run),
     ("import_request", import_request::run),
+    ("signature", signature::run),
 ];
 
 /// The pieces of `bytes` whose lengths are `lengths` over and over, a length of 0 counting as 256.

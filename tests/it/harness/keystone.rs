@@ -20,15 +20,27 @@ impl Keystone {
     /// Starts one. The token `right` is a member's of the project `p1`, as is `roles=a,b` with these roles instead;
     /// everything else is unknown. No limit is registered.
     pub(crate) fn start() -> Keystone {
+        Keystone::with_key_manager("http://127.0.0.1:1")
+    }
+
+    /// The same, whose catalog has a key manager at `url`.
+    pub(crate) fn with_key_manager(url: &str) -> Keystone {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
+        let catalog = catalog(url);
         let limits = Limits::default();
         let known = limits.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let known = known.clone();
-                std::thread::spawn(move || serve(stream, &known));
-            }
+        answer_all(listener, move |request| {
+            let subject = request.header("x-subject-token");
+            let (status, body) = match (request.method.as_str(), subject.strip_prefix("roles=")) {
+                ("POST", _) => ("201 Created", document("service")),
+                _ if is_about_limits(&request.path) => ("200 OK", about_limits(&request.path, &known).to_string()),
+                _ if request.path == "/v3/auth/catalog" => ("200 OK", catalog.clone()),
+                (_, Some(roles)) => ("200 OK", document(roles)),
+                (_, None) if subject == "right" => ("200 OK", document("member,reader")),
+                (_, None) => ("404 Not Found", "{}".to_owned()),
+            };
+            (status, body.into_bytes())
         });
         Keystone { address, limits }
     }
@@ -68,49 +80,84 @@ impl Keystone {
     }
 }
 
-fn serve(stream: TcpStream, limits: &Limits) {
+/// A request to a stand-in.
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// With its query.
+    pub(crate) path: String,
+    /// Names in small letters.
+    headers: Vec<(String, String)>,
+}
+
+impl Request {
+    /// The header `name`, empty if it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// Answers whatever is asked of `listener`, on threads of its own: a status, and a body.
+pub(crate) fn answer_all(
+    listener: TcpListener,
+    answer: impl Fn(&Request) -> (&'static str, Vec<u8>) + Send + Sync + 'static,
+) {
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = Arc::clone(&answer);
+            std::thread::spawn(move || serve(stream, &*answer));
+        }
+    });
+}
+
+fn serve(stream: TcpStream, answer: &dyn Fn(&Request) -> (&'static str, Vec<u8>)) {
     let mut reader = BufReader::new(stream.try_clone().expect("a descriptor"));
     let mut stream = stream;
     loop {
-        let (mut first, mut length, mut subject) = (String::new(), 0, String::new());
+        let mut first = String::new();
         if reader.read_line(&mut first).unwrap_or(0) == 0 {
             return;
         }
+        let mut words = first.split_whitespace().map(str::to_owned);
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let mut request = Request { method, path, headers: Vec::new() };
         loop {
             let mut line = String::new();
             if reader.read_line(&mut line).unwrap_or(0) <= 2 {
                 break;
             }
             let (name, value) = line.split_once(':').unwrap_or_default();
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.trim().parse().unwrap_or(0),
-                "x-subject-token" => value.trim().clone_into(&mut subject),
-                _ => {}
-            }
+            request.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
+        let length = request.header("content-length").parse().unwrap_or(0);
         let _ = reader.read_exact(&mut vec![0; length]);
-        let (status, body) = match first.starts_with("POST ") {
-            true => ("201 Created", document("service")),
-            false if !first.contains("/auth/tokens") => ("200 OK", catalogue(&first, limits).to_string()),
-            false => match subject.strip_prefix("roles=") {
-                Some(roles) => ("200 OK", document(roles)),
-                None if subject == "right" => ("200 OK", document("member,reader")),
-                None => ("404 Not Found", "{}".to_owned()),
-            },
-        };
-        let reply = format!(
-            "HTTP/1.1 {status}\r\nX-Subject-Token: ours\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        let (status, body) = answer(&request);
+        let head = format!(
+            "HTTP/1.1 {status}\r\nX-Subject-Token: ours\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        if stream.write_all(reply.as_bytes()).is_err() {
+        if stream.write_all(&[head.as_bytes(), &body].concat()).is_err() {
             return;
         }
     }
 }
 
+/// A catalog with a key manager, whose public address in the region `one` alone is right.
+fn catalog(url: &str) -> String {
+    let endpoint = |interface: &str, region: &str, url: &str| serde_json::json!({"interface": interface, "region": region, "region_id": region, "url": url});
+    let wrong = "http://127.0.0.1:1";
+    let endpoints =
+        [endpoint("internal", "one", wrong), endpoint("public", "two", wrong), endpoint("public", "one", url)];
+    serde_json::json!({"catalog": [
+        {"type": "image", "name": "glance", "endpoints": [endpoint("public", "one", wrong)]},
+        {"type": "key-manager", "name": "barbican", "endpoints": endpoints},
+    ]})
+    .to_string()
+}
+
 fn document(roles: &str) -> String {
-    let roles: Vec<_> = roles.split(',').map(|name| json!({"id": name, "name": name})).collect();
-    json!({"token": {
+    let roles: Vec<_> = roles.split(',').map(|name| serde_json::json!({"id": name, "name": name})).collect();
+    serde_json::json!({"token": {
         "expires_at": "2999-01-01T00:00:00.000000Z",
         "user": {"id": "u1", "name": "u", "domain": {"id": "default"}},
         "project": {"id": "p1", "name": "p", "domain": {"id": "default"}},
@@ -119,8 +166,13 @@ fn document(roles: &str) -> String {
     .to_string()
 }
 
-/// What a request other than for a token is answered with.
-fn catalogue(request: &str, limits: &Limits) -> Value {
+/// Whether a request is one for limits, or for what they are for.
+fn is_about_limits(path: &str) -> bool {
+    ["/limits", "/registered_limits", "/endpoints/"].iter().any(|part| path.contains(part))
+}
+
+/// What such a request is answered with.
+fn about_limits(request: &str, limits: &Limits) -> Value {
     if request.contains("/limits/model") {
         return json!({"model": {"name": "flat"}});
     }

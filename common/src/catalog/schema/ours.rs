@@ -60,6 +60,10 @@ CREATE INDEX vitrine_removals_url ON vitrine_removals (url);
 ",
     // 4: indexes for lists.
     super::indexes::DDL,
+    // 5: what the signature of an upload's data is verified by.
+    "
+ALTER TABLE vitrine_uploads ADD COLUMN signature TEXT;
+",
 ];
 
 /// Makes the migrations that this database has not seen, inside the caller's transaction.

@@ -117,6 +117,7 @@ fn data_that_somebody_else_is_writing_stays() {
         hash_algo: "sha512",
         quota_project: None,
         reserved: None,
+        signature: None,
     };
     fixture.catalog.write(|tx| tx.open_upload(&upload, Purpose::Store)).expect("open");
     save(&fixture, &image, &image.locations[..1]);

@@ -17,6 +17,7 @@ fn open(fixture: &Fixture, number: u32, purpose: Purpose, reserved: Option<u64>)
         hash_algo: "sha512",
         quota_project: Some("p1"),
         reserved,
+        signature: None,
     };
     fixture.create(&plain(number));
     fixture.catalog.write(|tx| tx.open_upload(&upload, purpose)).expect("opens");

@@ -21,6 +21,7 @@ fn open(fixture: &Fixture, upload_id: &str, metadata: &Map<String, Value>) -> Re
         hash_algo: "sha512",
         quota_project: Some("p1"),
         reserved: Some(5),
+        signature: None,
     };
     fixture.catalog.write(|tx| tx.open_upload(&upload, Purpose::Store))
 }

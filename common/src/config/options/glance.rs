@@ -102,6 +102,13 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("taskflow_executor", "max_workers", Kind::Int(1, 1024), "imports that move data at a time").default("10"),
     Row::new("task", "task_time_to_live", from(1), "hours for which a task that is over can be asked about")
         .default("48"),
+    row("image_cache_dir", Kind::Str, "set: the cache's API is served; nothing is cached while all stores are on this server"),
+    row(
+        "image_cache_driver",
+        Kind::Choice(&["centralized_db", "sqlite", "xattr"]),
+        "`centralized_db`: clients may ask which servers have an image in their cache",
+    )
+    .default("centralized_db"),
     row("enabled_backends", Kind::Dict, "several stores: `id:kind,…`; each is configured in the group of its id"),
     row("debug", Kind::Bool, "log more").default("false"),
     row("log_file", Kind::Str, "file for the log instead of standard error; relative names are below `log_dir`")

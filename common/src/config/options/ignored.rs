@@ -17,7 +17,7 @@ const fn ignored(group: &'static str, reason: &'static str, names: &'static [&'s
 }
 
 const BUS: &str = "notifications are not sent yet";
-const CACHE: &str = "the image cache is not there yet";
+const CACHE: &str = "nothing is cached: the data of all stores is on this server";
 const DRIVER: &str = "stores of this kind are not there yet";
 const FORMAT_PLUGINS: &str = "import plug-ins are not there yet";
 const LOG: &str = "Vitrine has its own log format";
@@ -78,17 +78,7 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
         ],
     ),
     ignored("DEFAULT", BUS, &["default_publisher_id", "disabled_notifications", "transport_url", "control_exchange"]),
-    ignored(
-        "DEFAULT",
-        CACHE,
-        &[
-            "image_cache_dir",
-            "image_cache_driver",
-            "image_cache_max_size",
-            "image_cache_stall_time",
-            "image_cache_sqlite_db",
-        ],
-    ),
+    ignored("DEFAULT", CACHE, &["image_cache_max_size", "image_cache_stall_time", "image_cache_sqlite_db"]),
     ignored("DEFAULT", "deleted data is removed at once", &["scrub_time", "scrub_pool_size", "wakeup_time"]),
     ignored("DEFAULT", "staged data is imported by the node that has it", &["worker_self_reference_url"]),
     ignored("DEFAULT", "its place is group [task]", &["task_time_to_live"]),
@@ -280,26 +270,14 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
             "sentinel_service_name",
         ],
     ),
-    ignored("key_manager", "image signatures are not checked yet", &["backend"]),
     ignored(
         "barbican",
-        "image signatures are not checked yet",
-        &[
-            "barbican_endpoint",
-            "barbican_endpoint_type",
-            "auth_endpoint",
-            "barbican_region_name",
-            "verify_ssl",
-            "verify_ssl_path",
-            "number_of_retries",
-            "retry_delay",
-            "send_service_user_token",
-            "barbican_api_version",
-        ],
+        "keys are never made there, and it is asked with the user's token alone",
+        &["number_of_retries", "retry_delay", "send_service_user_token", "barbican_api_version"],
     ),
     ignored(
         "vault",
-        "image signatures are not checked yet",
+        "certificates are asked of Barbican alone",
         &[
             "vault_url",
             "root_token_id",

@@ -2,6 +2,7 @@
 
 mod glance;
 mod ignored;
+mod key_manager;
 mod keystone;
 mod ours;
 mod stores;
@@ -93,6 +94,7 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
         keystone::ACCOUNT,
         keystone::LIMIT_ROWS,
         keystone::LIMIT_ACCOUNT,
+        key_manager::ROWS,
         stores::ROWS,
         ours::ROWS,
     ]

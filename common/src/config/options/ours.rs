@@ -285,6 +285,20 @@ pub(super) const ROWS: &[Row] = &[
     .default("10"),
     Row::new(
         CONTROL,
+        "key_manager_timeout_seconds",
+        Kind::Int(1, DAY_SECONDS),
+        "seconds for a certificate of a signed image, the look into the catalog included",
+    )
+    .default("10"),
+    Row::new(
+        CONTROL,
+        "signature_ca_file",
+        Kind::Str,
+        "PEM certificates of which one must be the signer's of a signed image, or must have issued it, at any distance; unset: any \
+         certificate will do that the key manager has",
+    ),
+    Row::new(
+        CONTROL,
         "retry_after_seconds",
         Kind::Int(0, DAY_SECONDS),
         "what clients are told in `Retry-After` while a plane is away",
