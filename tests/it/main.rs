@@ -25,6 +25,7 @@ mod download;
 mod harness;
 mod metrics;
 mod planes;
+mod plugins;
 mod policy;
 mod protections;
 mod security;

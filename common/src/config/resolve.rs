@@ -11,7 +11,7 @@ use super::resolved::{
     Overrides, Paths, PolicyFiles, ProtectionFile, ProtectionFormat, SendPath,
 };
 use super::settings::{Environment, Settings};
-use super::{resolve_keystone, resolve_stores, resolve_tls};
+use super::{plugins, resolve_keystone, resolve_stores, resolve_tls};
 
 /// The data directory when none is named, relative to the working directory.
 pub(super) const DEFAULT_DATA_DIR: &str = "vitrine-data";
@@ -78,10 +78,11 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
     let auth = auth(settings, listen.api);
     let store_ids: Vec<String> = settings.pairs("DEFAULT", "enabled_backends").into_iter().map(|(id, _)| id).collect();
     settings.warn_of_unread(&store_ids, settings.text(resolve_keystone::GROUP, "auth_section").as_deref());
-    let api = api(settings);
+    let (api, plugins) = (api(settings), plugins::resolve(settings));
     Some(Config {
         browsers: browsers(settings, bind_host.as_deref(), api.public_endpoint.as_deref()),
         api,
+        plugins,
         policy: policy(settings, files),
         protections: protections(settings, files),
         database: Database { sqlite: database(settings, &data_dir) },

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::plugins::Plugins;
+
 /// What the command line says, above everything else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -47,6 +49,8 @@ pub struct Config {
     pub listen: Listen,
     /// Behaviour of the Images API.
     pub api: Api,
+    /// What is done to imported data before it goes into stores.
+    pub plugins: Plugins,
     /// Where the bytes are.
     pub stores: Stores,
     /// Who calls.

@@ -12,7 +12,9 @@ use uuid::Uuid;
 
 use super::locations::store_of;
 use super::{App, Seen};
-use crate::imports::{FAILED_STORES, IMPORTING_STORES, Method, Plan, expiry, merge_stores, without_stores};
+use crate::imports::{
+    FAILED_STORES, IMPORTING_STORES, Made, Method, Plan, expiry, merge_stores, planned, without_stores,
+};
 
 /// For how long the lock of a task is believed that does not go on, and twice as long where it has not begun. Only imports that
 /// the original began can be so old: ours are resumed or undone.
@@ -113,7 +115,12 @@ fn decide(
         catalog.set_status(&image.id, &[image.status], Status::Importing)?;
     }
     note_stores(catalog, config, image, stolen.as_deref(), &stores)?;
-    let plan = Plan { method: wanted.method, stores, all_must_succeed: wanted.all_must_succeed };
+    let (steps, inject) = match wanted.method {
+        Method::CopyImage => (Vec::new(), Vec::new()),
+        Method::GlanceDirect => planned(config, caller, image),
+    };
+    let (method, all_must_succeed) = (wanted.method, wanted.all_must_succeed);
+    let plan = Plan { method, stores, all_must_succeed, steps, made: Made::default(), inject };
     catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
     Ok(Some(job_id))
 }
@@ -216,7 +223,7 @@ fn note_stores(
     let named: &[String] = if config.stores.multi { stores } else { &[] };
     let stale = stolen.unwrap_or_default();
     let importing = without_stores(image.property(IMPORTING_STORES), stale);
-    catalog.set_internal_property(&image.id, IMPORTING_STORES, &merge_stores(Some(&importing), named))?;
+    catalog.set_property(&image.id, IMPORTING_STORES, &merge_stores(Some(&importing), named))?;
     let failed = without_stores(image.property(FAILED_STORES), stale);
-    catalog.set_internal_property(&image.id, FAILED_STORES, &without_stores(Some(&failed), named))
+    catalog.set_property(&image.id, FAILED_STORES, &without_stores(Some(&failed), named))
 }

@@ -1,16 +1,13 @@
 //! The end of an import: what becomes of the image, of its lock and of the task, in one transaction each.
 
-use common::catalog::{Changes, ImportedData, JobRecord, NewUpload};
+use common::catalog::{Changes, ImportedData, JobRecord};
 use common::config::{Config, STAGING_STORE};
 use common::model::{Image, Status};
 use common::rpc::{EndJob, Findings, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, JobOutcome};
 use common::time::Timestamp;
 use common::{Error, Result};
-use serde_json::Map;
-use uuid::Uuid;
 
-use super::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_stores, result_of, without_stores};
-use crate::uploads::staged_url;
+use super::{FAILED_STORES, IMPORTING_STORES, Method, Plan, merge_stores, result_of, rework, without_stores};
 
 /// What users are told whose lock another import took.
 const LOCK_LOST: &str = "Task was aborted externally";
@@ -30,6 +27,12 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
     let uploads = catalog.uploads_of_job(&job.job_id)?;
     let is_open = |id: &String| uploads.iter().any(|upload| upload.upload_id == *id && !upload.doomed);
     if !end.uploads.iter().all(is_open) {
+        if let (JobOutcome::Reworked { .. }, [sink]) = (&end.outcome, end.uploads.as_slice())
+            && catalog.is_sink_committed(&job.job_id, sink)?
+        {
+            // The answer was lost.
+            return Ok(());
+        }
         return Err(Error::conflict("That run of the job was given up."));
     }
     let plan = Plan::from_record(&job)?;
@@ -43,6 +46,8 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
             let failed = if failed.is_empty() { &plan.stores } else { &failed };
             fail(catalog, config, &job, &plan, failed, reason)
         }
+        JobOutcome::Reworked { size } => rework::step_done(catalog, config, &job, plan, &end.uploads, Some(*size)),
+        JobOutcome::Kept => rework::step_done(catalog, config, &job, plan, &end.uploads, None),
         JobOutcome::Stored { size, findings, sinks } => {
             let stored = stores_of(sinks);
             let failed: Vec<String> = plan.stores.iter().filter(|store| !stored.contains(store)).cloned().collect();
@@ -70,7 +75,8 @@ pub(super) fn end(catalog: &Changes<'_>, config: &Config, end: &EndJob) -> Resul
                         hash_value: &findings.hash_value,
                     },
                 )?;
-                let url = staged_url(&config.stores.staging, &job.image_id)?;
+                rework::record(catalog, &image, &plan)?;
+                let url = plan.made.staged(&config.stores.staging, &job.image_id)?;
                 catalog.add_removal(&job.image_id, Some(STAGING_STORE), &url, None)?;
             }
             note_stores(catalog, config, &image, &plan, &failed)?;
@@ -94,18 +100,7 @@ pub(super) fn fail(
     }
     if plan.method == Method::GlanceDirect {
         // Gone before the image is `queued` again: what is staged next would lie at the same place.
-        let staged = NewUpload {
-            upload_id: &Uuid::new_v4().to_string(),
-            image_id: &job.image_id,
-            instance: "",
-            store: STAGING_STORE,
-            url: &staged_url(&config.stores.staging, &job.image_id)?,
-            location_metadata: &Map::new(),
-            hash_algo: "",
-            quota_project: None,
-            expected_size: None,
-        };
-        catalog.give_up_with_job(&job.job_id, &staged)?;
+        rework::give_up_staged(catalog, config, job, plan)?;
     }
     catalog.fail_job(&job.job_id, reason)
 }
@@ -139,9 +134,9 @@ fn is_same(image: &Image, size: u64, findings: &Findings) -> bool {
 /// several.
 fn note_stores(catalog: &Changes<'_>, config: &Config, image: &Image, plan: &Plan, failed: &[String]) -> Result<()> {
     let importing = without_stores(image.property(IMPORTING_STORES), &plan.stores);
-    catalog.set_internal_property(&image.id, IMPORTING_STORES, &importing)?;
+    catalog.set_property(&image.id, IMPORTING_STORES, &importing)?;
     let failed = merge_stores(image.property(FAILED_STORES), if config.stores.multi { failed } else { &[] });
-    catalog.set_internal_property(&image.id, FAILED_STORES, &failed)
+    catalog.set_property(&image.id, FAILED_STORES, &failed)
 }
 
 /// The last of a job: its lock, its task, and its record.

@@ -5,6 +5,8 @@ use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::rework::{Made, Step};
+
 /// The property that lists the stores that are still to be filled.
 pub(crate) const IMPORTING_STORES: &str = "os_glance_importing_to_stores";
 
@@ -43,6 +45,15 @@ pub(crate) struct Plan {
     pub(crate) stores: Vec<String>,
     /// Whether the failure of one is that of all.
     pub(crate) all_must_succeed: bool,
+    /// What is to be done to the staged data first; what is done is gone from here.
+    #[serde(default)]
+    pub(crate) steps: Vec<Step>,
+    /// What was done to it.
+    #[serde(default)]
+    pub(crate) made: Made,
+    /// Properties that the image gets with its data.
+    #[serde(default)]
+    pub(crate) inject: Vec<(String, String)>,
 }
 
 impl Plan {
@@ -98,7 +109,14 @@ mod tests {
 
     #[test]
     fn a_plan_reads_back_from_its_record() {
-        let plan = Plan { method: Method::CopyImage, stores: vec!["fast".into()], all_must_succeed: false };
+        let plan = Plan {
+            method: Method::CopyImage,
+            stores: vec!["fast".into()],
+            all_must_succeed: false,
+            steps: vec![Step::Decompress, Step::Convert { output_format: "raw".into() }],
+            made: Made::default(),
+            inject: vec![("key".into(), "value".into())],
+        };
         let record = JobRecord {
             job_id: "j".into(),
             image_id: "i".into(),
@@ -106,7 +124,14 @@ mod tests {
             failure: None,
         };
         assert_eq!(record.plan["method"], "copy-image");
-        assert_eq!(Plan::from_record(&record), Ok(plan));
+        assert_eq!(Plan::from_record(&record), Ok(plan.clone()));
+        let old = serde_json::json!({"method": "copy-image", "stores": ["fast"], "all_must_succeed": false});
+        let plain = Plan { steps: Vec::new(), inject: Vec::new(), ..plan };
+        assert_eq!(
+            Plan::from_record(&JobRecord { plan: old, ..record.clone() }),
+            Ok(plain),
+            "of before there were any"
+        );
         let other = JobRecord { plan: serde_json::json!({"method": "teleport"}), ..record };
         assert!(Plan::from_record(&other).is_err());
     }

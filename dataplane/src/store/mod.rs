@@ -8,6 +8,7 @@ mod error;
 mod file;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use common::config::{self, STAGING_STORE, StoreKind};
@@ -150,6 +151,12 @@ impl Store {
         driver.holds(url)
     }
 
+    /// The file at `url`, for who reads it by its path.
+    pub(crate) fn local_path(&self, url: &str) -> Result<PathBuf, StoreError> {
+        let Driver::File(driver) = &self.driver;
+        driver.path(url)
+    }
+
     /// Opens the image at `url` for reading.
     pub(crate) async fn open(&self, url: &str, metrics: &CoreMetrics) -> Result<Source, StoreError> {
         let begun = Instant::now();
@@ -200,6 +207,11 @@ impl Writer<'_> {
     /// The way the bytes take, for metrics and the log.
     pub(crate) fn path(&self) -> Path {
         if self.file.is_direct() { Path::Direct } else { Path::Buffered }
+    }
+
+    /// The unfinished file, for who writes it by its path.
+    pub(crate) fn local_path(&self) -> &std::path::Path {
+        self.file.unfinished()
     }
 
     /// Starts to write `bytes` at `offset`; it goes on by itself. All pieces but the last are whole buffers.

@@ -32,13 +32,19 @@ const SHORTAGE_PATIENCE: Duration = Duration::from_secs(1);
 /// # Errors
 /// 503 when the core has too much mail.
 pub(crate) fn begin(shared: &Shared, job: Job) -> Result<(), Error> {
-    let (core, mail) = shared.spread.next_for_a_job().ok_or_else(|| Error::internal("there is no core"))?;
-    for sink in &job.sinks {
-        shared.uploads.begin(&sink.upload_id, mail.clone());
-    }
     let ids: Vec<String> = job.sinks.iter().map(|sink| sink.upload_id.clone()).collect();
-    mail.post(CoreEvent::Job(Box::new(job))).map_err(|_| {
-        ids.iter().for_each(|id| shared.uploads.end(id));
+    post(shared, &ids, CoreEvent::Job(Box::new(job)))
+}
+
+/// Gives work to a core, with the uploads that run from here on.
+///
+/// # Errors
+/// 503 when the core has too much mail.
+pub(super) fn post(shared: &Shared, uploads: &[String], work: CoreEvent) -> Result<(), Error> {
+    let (core, mail) = shared.spread.next_for_a_job().ok_or_else(|| Error::internal("there is no core"))?;
+    uploads.iter().for_each(|id| shared.uploads.begin(id, mail.clone()));
+    mail.post(work).map_err(|_| {
+        uploads.iter().for_each(|id| shared.uploads.end(id));
         let retry = shared.config.control.retry_after_seconds;
         Error::unavailable("The data plane is busy.", retry).caused_by(format!("core {core} has too much mail"))
     })
@@ -47,7 +53,7 @@ pub(crate) fn begin(shared: &Shared, job: Job) -> Result<(), Error> {
 /// Does the job, and tells control what came of it.
 pub(crate) async fn run(shard: Rc<Shard>, job: Job) {
     let begun = Instant::now();
-    let _running = Running::begin(&shard, &job);
+    let _running = Running::begin(&shard, &job.sinks);
     let progress = Progress::new();
     let outcome = {
         let _turn = shard.upload_turns.acquire().await;
@@ -59,7 +65,7 @@ pub(crate) async fn run(shard: Rc<Shard>, job: Job) {
         milliseconds = begun.elapsed().as_millis(),
         outcome = match &outcome {
             Some(JobOutcome::Stored { .. }) => "stored",
-            Some(JobOutcome::Failed { .. }) => "failed",
+            Some(_) => "failed",
             None => "postponed",
         },
         "job is over"
@@ -71,21 +77,21 @@ pub(crate) async fn run(shard: Rc<Shard>, job: Job) {
 }
 
 /// The uploads of a job, running until dropped: then control may take what is left of them for abandoned.
-struct Running<'a> {
+pub(super) struct Running<'a> {
     shard: &'a Shard,
-    job: &'a Job,
+    sinks: &'a [JobSink],
 }
 
 impl<'a> Running<'a> {
-    fn begin(shard: &'a Shard, job: &'a Job) -> Self {
-        job.sinks.iter().for_each(|sink| shard.begin_upload(&sink.upload_id));
-        Running { shard, job }
+    pub(super) fn begin(shard: &'a Shard, sinks: &'a [JobSink]) -> Self {
+        sinks.iter().for_each(|sink| shard.begin_upload(&sink.upload_id));
+        Running { shard, sinks }
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.job.sinks.iter().for_each(|sink| self.shard.end_upload(&sink.upload_id));
+        self.sinks.iter().for_each(|sink| self.shard.end_upload(&sink.upload_id));
     }
 }
 
@@ -294,7 +300,7 @@ fn nowhere() -> Interrupted {
 }
 
 /// What the user is told. What is no fault of theirs is in the log.
-fn reason(job_id: &str, error: Interrupted) -> String {
+pub(super) fn reason(job_id: &str, error: Interrupted) -> String {
     let cause: Error = match error {
         Interrupted::Refused(error) => return error.message,
         Interrupted::Store(error) => error.into(),
@@ -318,7 +324,7 @@ async fn tell_progress(shard: &Shard, job: &Job, bytes: u64) {
 
 /// Tells control the outcome. While it restarts we hold on; afterwards it finds out that the job does not run any more, and begins
 /// it again.
-async fn tell_end(shard: &Shard, end: EndJob) {
+pub(super) async fn tell_end(shard: &Shard, end: EndJob) {
     let begun = Instant::now();
     loop {
         match shard.control.call::<Done>(ToControl::EndJob(end.clone())).await {
