@@ -89,8 +89,9 @@ fn hostile_images_are_refused_and_leave_nothing() {
     let qcow2 = converted(dir, &disk, &["-O", "qcow2"]);
     let mut flat = format!("# Disk DescriptorFile\nversion=1\nCID=ffffffff\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n\nRW 2048 FLAT \"{secret}\" 0\n").into_bytes();
     flat.resize(64 * 1024, 0);
-    let mut cut = qcow2.clone();
-    cut.truncate(70_000);
+    // Its first table lies where none can.
+    let mut broken = qcow2.clone();
+    broken[40..48].copy_from_slice(&0x1234u64.to_be_bytes());
     for (claim, data, told) in [
         ("qcow2", &backed, "Image failed safety checks"),
         ("raw", &backed, "Image failed safety checks"),
@@ -102,7 +103,7 @@ fn hostile_images_are_refused_and_leave_nothing() {
         ("raw", &iso(), "does not match stream data iso"),
         ("vmdk", &flat, ""),
         ("qcow2", &huge, "more than 8388608"),
-        ("qcow2", &cut, "cannot be converted"),
+        ("qcow2", &broken, "cannot be converted"),
     ] {
         let id = import(&server, claim, "bare", data);
         assert_refused(&server, &id, told);

@@ -44,16 +44,14 @@ fn bombs_end_at_the_largest_size_and_at_the_quota() {
     let limits = "[DEFAULT]\nimage_size_cap = 3000000\nuser_storage_quota = 4000000\n";
     let server = with_plugins("image_decompression", limits);
     let bomb = vec![0; 40_000_000];
-    for (name, packed) in packed::all(&bomb) {
+    let refused = packed::all(&bomb).map(|(_, packed)| {
         let id = import(&server, "raw", "bare", &packed);
         assert_refused(&server, &id, "unpacks to more than 3000000 bytes");
-        println!("{name}: {} bytes", packed.len());
-        // The image takes better data afterwards.
-        if name == "gzip" {
-            stage_and_import(&server, &id, &gzip(&vec![7; 2_500_000]));
-            imported(&server, &id);
-        }
-    }
+        id
+    });
+    // Such an image takes better data.
+    stage_and_import(&server, &refused[0], &gzip(&vec![7; 2_500_000]));
+    imported(&server, &refused[0]);
     // 2.5 MB of the project's 4 MB are taken by now.
     let id = import(&server, "raw", "bare", &gzip(&vec![7; 2_500_000]));
     assert_refused(&server, &id, "unpacks to more than 1500000 bytes");
