@@ -57,6 +57,18 @@ disk_formats = raw,qcow2
 container_formats = bare
 """,
     ),
+    # What is done to staged data. Glance runs Python for the limits of qemu-img, and under uWSGI it does not know which.
+    "plugins": Site(
+        {"fast": "", "slow": ""},
+        sections=f"""\
+[image_import_opts]
+image_import_plugins = [image_decompression, image_conversion, inject_image_metadata]
+[inject_metadata_properties]
+inject = origin:import, os_glance_hidden:no, hw_disk_bus:scsi
+[wsgi]
+python_interpreter = {os.environ.get("VITRINE_TEST_GLANCE", "")}/bin/python
+""",
+    ),
 }
 
 # The configuration of both. Each has its own directories and nothing else of its own.
