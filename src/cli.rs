@@ -53,6 +53,12 @@ pub(crate) struct Confine {
     /// Bytes of the largest file that it may write
     #[arg(long)]
     pub(crate) file_bytes: u64,
+    /// File that it may read; may be repeated
+    #[arg(long)]
+    pub(crate) read: Vec<PathBuf>,
+    /// File that it may read and write; may be repeated
+    #[arg(long)]
+    pub(crate) write: Vec<PathBuf>,
     /// The program by its path, and its arguments
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<std::ffi::OsString>,

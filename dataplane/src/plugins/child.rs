@@ -1,4 +1,4 @@
-//! A program that deals with data nobody trusts: limited in memory, processor time, file size and time, with an empty environment,
+//! A program that deals with data nobody trusts: limited in memory, processor time, file size and time, in the files that it reaches and in its environment,
 //! and gone when this process is.
 
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::config::ConversionLimits;
 use signal_hook::consts::signal::SIGXCPU;
 
-use super::{Failure, Stop};
+use super::{Failure, Files, Stop};
 
 /// Our own binary, whose hidden command sets the limits and then becomes the program.
 const CONFINER: &str = "/proc/self/exe";
@@ -34,7 +34,7 @@ pub(super) enum Ended {
     Late,
 }
 
-/// Runs `program` and waits for its end. `file_bytes`: the largest file that it may write.
+/// Runs `program` and waits for its end. It reaches the source of `files`, their target if it `writes`, and no network.
 ///
 /// # Errors
 /// [`Failure::Broken`] when it cannot be started, [`Failure::Stopped`].
@@ -42,16 +42,24 @@ pub(super) fn run(
     program: &Path,
     arguments: &[OsString],
     limits: &ConversionLimits,
-    file_bytes: u64,
+    files: &Files,
+    writes: bool,
     stop: &Stop,
 ) -> Result<Ended, Failure> {
-    let mut child = Command::new(CONFINER)
+    let mut command = Command::new(CONFINER);
+    command
         .arg0("vitrine")
         .arg("confine")
         .arg(format!("--parent={}", std::process::id()))
         .arg(format!("--memory-bytes={}", limits.memory_bytes))
         .arg(format!("--cpu-seconds={}", limits.cpu.as_secs()))
-        .arg(format!("--file-bytes={file_bytes}"))
+        .arg(format!("--file-bytes={}", files.size_max))
+        .arg("--read")
+        .arg(&files.source);
+    if writes {
+        command.arg("--write").arg(&files.target);
+    }
+    let mut child = command
         .arg("--")
         .arg(program)
         .args(arguments)

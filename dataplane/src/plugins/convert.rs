@@ -104,7 +104,7 @@ pub(crate) fn convert(
         source,
         files.target.clone().into(),
     ];
-    match child::run(&converter.qemu_img, &arguments, &converter.limits, files.size_max, stop)? {
+    match child::run(&converter.qemu_img, &arguments, &converter.limits, files, true, stop)? {
         Ended::Well(_) => {}
         Ended::Late => return Err(refused("The conversion of the image took too long.".to_owned())),
         Ended::Badly(complaint) => return Err(failed(&complaint)),
@@ -169,7 +169,7 @@ fn look(
         ..converter.limits
     };
     let arguments: [OsString; 4] = ["info".into(), "--output=json".into(), "--image-opts".into(), source.clone()];
-    let said = match child::run(&converter.qemu_img, &arguments, &limits, files.size_max, stop)? {
+    let said = match child::run(&converter.qemu_img, &arguments, &limits, files, false, stop)? {
         Ended::Well(said) => said,
         Ended::Late => return Err(refused("The image takes too long to be looked at.".to_owned())),
         Ended::Badly(complaint) => return Err(failed(&complaint)),

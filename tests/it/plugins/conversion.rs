@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::packed::gzip;
-use super::{assert_refused, config, converted, import, imported, qemu_img, with_plugins, with_script};
+use super::{assert_refused, config, converted, import, imported, qemu_img, with_plugins, with_script, write_script};
 use crate::harness::data::{bytes, sha512};
 use crate::harness::server::run_program_to_end;
 
@@ -141,26 +141,41 @@ fn a_conversion_may_not_take_all_there_is() {
     let begun = refused_with("exec sleep 600", "[dataplane]\nconversion_timeout_seconds = 1\n", late);
     assert!(begun < Duration::from_secs(20), "{begun:?}");
     refused_with("while :; do :; done", "[dataplane]\nconversion_cpu_seconds = 1\n", late);
-    refused_with("head -c 30000000 /dev/zero >$target", "[DEFAULT]\nimage_size_cap = 20000000\n", NOT);
+    refused_with("yes >$target", "[DEFAULT]\nimage_size_cap = 20000000\n", NOT);
     let memory = "[dataplane]\nconversion_memory_bytes_max = 100000000\n";
-    refused_with("exec tail -c 300000000 /dev/zero", memory, NOT);
+    refused_with("yes | tail -c 300000000", memory, NOT);
     refused_with("exec $QEMU_IMG create -q -f qcow2 $target 1M", "", "Converted image in unexpected format");
     refused_with("exit 3", "", NOT);
     refused_with("yes complaint >&2", "", NOT);
 }
 
 #[test]
-fn the_converter_sees_nothing_of_our_environment() {
+fn the_converter_reaches_its_files_and_nothing_else() {
     let home = tempfile::tempdir().expect("a directory");
-    let seen = home.path().join("seen");
-    let script =
-        format!("env >>{0}; ulimit -a >>{0}; ls -l /proc/self/fd >>{0}; exec $QEMU_IMG \"$@\"", seen.display());
-    let server = with_script(home.path(), &script, "");
+    fs::write(home.path().join("secret"), "topsecret").expect("written");
+    let server = with_script(home.path(), "", "");
+    // What it complains of is in the log.
+    write_script(
+        home.path(),
+        &format!(
+            "[ \"$1\" = convert ] || exec $QEMU_IMG \"$@\"\nfor target; do :; done\nexec 1>&2\necho begun; env; ls -l /proc/self/fd\n\
+             cat {0}/secret; echo x >{0}/written; echo x >$target.other; cat $target && echo own\n\
+             bash -c 'echo >/dev/tcp/127.0.0.1/{1} && echo connected'\nexit 1",
+            home.path().display(),
+            server.address.port()
+        ),
+    );
     let id = import(&server, "qcow2", "bare", &converted(home.path(), &disk(), &["-O", "qcow2"]));
-    imported(&server, &id);
-    let seen = fs::read_to_string(seen).expect("written");
-    assert!(!seen.contains("CARGO") && !seen.contains("HOME="), "{seen}");
-    assert!(!seen.contains("socket:") && !seen.contains(".sqlite"), "{seen}");
+    assert_refused(&server, &id, "cannot be converted");
+    let log = server.log();
+    let said = log.split_once("cannot be converted: ").expect("it complains").1;
+    assert!(said.contains("begun") && said.contains("own"), "{said}");
+    for (what, other) in [("CARGO", "HOME="), ("socket:", ".sqlite")] {
+        assert!(!said.contains(what) && !said.contains(other), "{said}");
+    }
+    assert!(!said.contains("topsecret") && !said.contains("connected"), "a kernel without Landlock? {said}");
+    assert!(!home.path().join("written").exists(), "{said}");
+    server.assert_bytes_gone(Some(&id));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Planes that die while a plug-in works, and images that are deleted meanwhile.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -59,26 +60,30 @@ fn an_import_with_plug_ins_survives_the_death_of_either_plane_at_each_step() {
 #[test]
 fn the_converter_ends_with_the_data_plane_and_with_the_image() {
     let home = tempfile::tempdir().expect("a directory");
-    let pids = home.path().join("pids");
-    let script = format!("[ \"$1\" = convert ] || exec $QEMU_IMG \"$@\"\necho $$ >>{}\nexec sleep 600", pids.display());
+    // A number of seconds that nobody else sleeps.
+    let seconds = format!("600.{}", std::process::id());
+    let script = format!("[ \"$1\" = convert ] || exec $QEMU_IMG \"$@\"\nexec sleep {seconds}");
     let server = with_script(home.path(), &script, "");
     let id = import(&server, "qcow2", "bare", &converted(home.path(), &bytes(22, 1 << 20), &["-O", "qcow2"]));
-    let started = |count: usize| {
-        let pid = eventually(PATIENCE, || {
-            let text = fs::read_to_string(&pids).ok()?;
-            text.lines().nth(count - 1).map(str::to_owned)
+    let started = || {
+        let sleeping = eventually(PATIENCE, || {
+            let processes = fs::read_dir("/proc").ok()?.flatten();
+            let sleeps = |line: String| line.starts_with("sleep") && line.contains(&seconds);
+            processes
+                .map(|process| process.path().join("cmdline"))
+                .find(|file| fs::read_to_string(file).is_ok_and(sleeps))
         });
-        pid.unwrap_or_else(|| panic!("it is not started:\n{}", server.log()))
+        sleeping.unwrap_or_else(|| panic!("it is not started:\n{}", server.log()))
     };
-    let ended = |pid: &str| {
-        let is_gone = || !fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("sleep"));
+    let ended = |cmdline: &Path| {
+        let is_gone = || !fs::read_to_string(cmdline).is_ok_and(|line| line.contains(&seconds));
         assert!(eventually(PATIENCE, || is_gone().then_some(())).is_some(), "it goes on");
     };
-    let first = started(1);
+    let first = started();
     server.kill_plane("dataplane");
     ended(&first);
     server.wait_plane("dataplane");
-    let second = started(2);
+    let second = started();
     server.delete(&format!("/v2/images/{id}")).expect(204);
     ended(&second);
     server.assert_bytes_gone(Some(&id));

@@ -28,8 +28,18 @@ fn config(plugins: &str, more: &str) -> String {
     format!("[image_import_opts]\nimage_import_plugins = [{plugins}]\n{more}")
 }
 
-/// The same, with `script` in the place of qemu-img; `$QEMU_IMG` in it is the real one.
+/// The same, with `script` in the place of qemu-img.
 fn with_script(home: &Path, script: &str, more: &str) -> Server {
+    write_script(home, script);
+    Server::ours(Options {
+        config: Some(config("image_decompression, image_conversion", more)),
+        under: vec!["env".to_owned(), format!("PATH={}:/usr/bin:/bin", home.display())],
+        ..Options::default()
+    })
+}
+
+/// Puts `script` in the place of qemu-img; `$QEMU_IMG` in it is the real one.
+fn write_script(home: &Path, script: &str) {
     let real = std::env::split_paths(&std::env::var_os("PATH").expect("PATH"))
         .map(|dir| dir.join("qemu-img"))
         .find(|file| file.is_file())
@@ -37,11 +47,6 @@ fn with_script(home: &Path, script: &str, more: &str) -> Server {
     let text = format!("#!/bin/sh\nQEMU_IMG={}\n{script}\n", real.display());
     let file = home.join("qemu-img");
     fs::write(&file, text).and_then(|()| fs::set_permissions(&file, Permissions::from_mode(0o755))).expect("written");
-    Server::ours(Options {
-        config: Some(config("image_decompression, image_conversion", more)),
-        under: vec!["env".to_owned(), format!("PATH={}:/usr/bin:/bin", home.display())],
-        ..Options::default()
-    })
 }
 
 /// An image with staged data whose import is asked for; its id.
