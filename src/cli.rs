@@ -33,6 +33,35 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Load an Image service, measure it, and compare
     Bench(Box<perf::bench::Bench>),
+    /// Become another program, within limits; for the data plane
+    #[command(hide = true)]
+    Confine(Confine),
+}
+
+/// A program and what it may take.
+#[derive(Debug, Args)]
+pub(crate) struct Confine {
+    /// The process that asks for it: the program ends with it
+    #[arg(long)]
+    pub(crate) parent: i32,
+    /// Bytes of its address space
+    #[arg(long)]
+    pub(crate) memory_bytes: u64,
+    /// Processor time
+    #[arg(long)]
+    pub(crate) cpu_seconds: u64,
+    /// Bytes of the largest file that it may write
+    #[arg(long)]
+    pub(crate) file_bytes: u64,
+    /// File that it may read; may be repeated
+    #[arg(long)]
+    pub(crate) read: Vec<PathBuf>,
+    /// File that it may read and write; may be repeated
+    #[arg(long)]
+    pub(crate) write: Vec<PathBuf>,
+    /// The program by its path, and its arguments
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<std::ffi::OsString>,
 }
 
 /// Commands about the policy. They read the configuration and the policy files, and nothing else.

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod confine;
 mod launcher;
 mod log;
 mod plane;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Control(options) => configured(&options, |config| plane::control(config, options.supervised)),
         Command::Dataplane(options) => configured(&options, |config| plane::dataplane(config, options.supervised)),
         Command::Policy(policy) => policy::run(&policy),
+        Command::Confine(confine) => confine::run(&confine),
         // A client: it has no configuration and no log.
         Command::Bench(bench) => ExitCode::from(perf::bench::main(&bench)),
     }

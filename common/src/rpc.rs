@@ -280,10 +280,40 @@ pub struct JobSink {
     pub reserved: Option<u64>,
 }
 
+/// See [`ToDataplane::StartRework`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rework {
+    /// Names the job: a UUID.
+    pub job_id: String,
+    /// Where the data is: a place in the staging area, by its store URI.
+    pub source: String,
+    /// Where the result goes: another place in the staging area.
+    pub sink: JobSink,
+    /// Largest size of the result, bytes; also that of the disk that it describes.
+    pub size_max: u64,
+    /// What is to be done.
+    pub work: ReworkKind,
+}
+
+/// What is done to staged data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ReworkKind {
+    /// Unpack it, if it is of a format that is known by its first bytes.
+    Decompress,
+    /// Make it an image of another disk format.
+    Convert {
+        /// What the image claims to be.
+        disk_format: String,
+        /// What it shall be.
+        output_format: String,
+    },
+}
+
 /// See [`ToControl::EndJob`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndJob {
-    /// From [`Job`].
+    /// From [`Job`], or from [`Rework`].
     pub job_id: String,
     /// Upload ids of all its sinks: they tell this run of the job from others.
     pub uploads: Vec<String>,
@@ -304,6 +334,13 @@ pub enum JobOutcome {
         /// Upload ids of the sinks that hold it; all others hold nothing that is needed.
         sinks: Vec<String>,
     },
+    /// What was staged has become something else, which is durable in the sink.
+    Reworked {
+        /// Bytes of it.
+        size: u64,
+    },
+    /// What was staged stays as it is: there was nothing to do. The sink holds nothing.
+    Kept,
     /// It is nowhere, or not where it must be.
     Failed {
         /// Why, for the user who asked for it.
@@ -339,6 +376,9 @@ pub enum ToDataplane {
     /// Move data from one place to others. Legal when no upload owns a sink's place. Replied to with [`Done`] once the job
     /// runs; its end is told by [`ToControl::EndJob`].
     StartJob(Job),
+    /// Make something else of staged data. Legal when no upload owns the sink's place. Replied to with [`Done`] once it runs; its
+    /// end is told by [`ToControl::EndJob`].
+    StartRework(Rework),
     /// How many bytes lie at a store URI? Legal at any time. Replied to with [`Probed`]; with 404 when nothing lies there,
     /// or no configured store has the place.
     Probe {

@@ -32,6 +32,7 @@ use crate::io::{
     mailbox, preflight, preflight_pinning, reserve_descriptors,
 };
 use crate::metrics::CoreMetrics;
+use crate::plugins::find_qemu_img;
 use crate::shard::Shared;
 use crate::spread::Spread;
 use crate::store::Stores;
@@ -180,6 +181,10 @@ fn share(
     let cores = spread.cores();
     let stores = Stores::new(&config.stores);
     stores.prepare().map_err(StartError::misconfigured)?;
+    let qemu_img = match config.plugins.convert() {
+        true => Some(find_qemu_img().ok_or_else(no_qemu_img)?),
+        false => None,
+    };
     let workers = config.dataplane.hash_threads.and_then(NonZeroUsize::new).or(NonZeroUsize::new(cores));
     let kernels = match config.dataplane.hash_lanes {
         config::HashLanes::Auto => Kernels::best(),
@@ -197,10 +202,18 @@ fn share(
         uploads: Uploads::default(),
         spread,
         send_settings: path::Settings::new(&config.dataplane, memory_bytes()),
+        qemu_img,
         tls,
         tls_client: TlsClient::default(),
         metrics,
     })
+}
+
+fn no_qemu_img() -> StartError {
+    StartError::misconfigured(
+        "[image_import_opts] image_import_plugins = image_conversion needs the program qemu-img, which PATH does not lead to: install \
+         it (package qemu-utils or qemu-img), or take the plug-in out",
+    )
 }
 
 type Mail = (Vec<MailSender<CoreEvent>>, Vec<MailboxSeed<CoreEvent>>);

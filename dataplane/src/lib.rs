@@ -20,6 +20,7 @@ pub mod inspect;
 pub mod io;
 mod metrics;
 mod places;
+mod plugins;
 mod rpc_server;
 mod shard;
 mod spread;

@@ -16,7 +16,7 @@ use crate::io::timeout;
 use crate::places::Place;
 use crate::shard::Shard;
 use crate::store::{Source, StoreError};
-use crate::transfer::job;
+use crate::transfer::{job, rework};
 
 /// Bounds of a request of control.
 const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, header_count_max: 32, target_bytes_max: 1024 };
@@ -81,6 +81,10 @@ async fn handle(shard: &Shard, head: &Head, content: &[u8]) -> Result<Vec<u8>> {
         }
         ToDataplane::StartJob(job) => {
             job::begin(&shard.shared, job)?;
+            reply(&Done {})
+        }
+        ToDataplane::StartRework(started) => {
+            rework::begin(&shard.shared, started)?;
             reply(&Done {})
         }
         ToDataplane::Probe { store, url } => reply(&Probed { size: probe(shard, &store, &url).await? }),

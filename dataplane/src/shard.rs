@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) spread: Arc<Spread>,
     /// How downloads are sent.
     pub(crate) send_settings: path::Settings,
+    /// The program that converts images; `None`: none are.
+    pub(crate) qemu_img: Option<PathBuf>,
     /// How clients are served over TLS; `None`: they are not.
     pub(crate) tls: Option<Tls>,
     /// How we are served by others.

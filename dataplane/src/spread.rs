@@ -125,7 +125,7 @@ impl Spread {
         let Some(mail) = self.mail.get(moving.claim.core) else { return Err(moving) };
         mail.post(CoreEvent::Connection(moving)).map_err(|event| match event {
             CoreEvent::Connection(moving) => moving,
-            CoreEvent::Drain | CoreEvent::CancelUpload(_) | CoreEvent::Job(_) => {
+            CoreEvent::Drain | CoreEvent::CancelUpload(_) | CoreEvent::Job(_) | CoreEvent::Rework(_) => {
                 unreachable!("what was posted comes back")
             }
         })

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::rpc::Job;
+use common::rpc::{Job, Rework};
 
 use crate::io::MailSender;
 use crate::spread::Moving;
@@ -19,6 +19,8 @@ pub(crate) enum CoreEvent {
     Connection(Moving),
     /// Do this job.
     Job(Box<Job>),
+    /// Do this to staged data.
+    Rework(Box<Rework>),
 }
 
 /// Running uploads by id, with the core that runs each. Touched twice per upload.

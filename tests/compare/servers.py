@@ -102,12 +102,25 @@ endpoint_interface = public
             "image_count_uploading": 2,
         },
         project_limits={"demo": {"image_count_total": 6}, "admin": {"image_count_total": -1}},
+    ),
     # A cache as operators turn it on, and a key manager that does not answer.
     "cached": Site(
         {"fast": ""},
         default="image_cache_dir = {home}/cache",
         sections="[barbican]\nbarbican_endpoint = http://127.0.0.1:1\nauth_endpoint = {keystone}",
         flavor="keystone+cachemanagement",
+    ),
+    # What is done to staged data. Glance runs Python for the limits of qemu-img, and under uWSGI it does not know which.
+    "plugins": Site(
+        {"fast": "", "slow": ""},
+        sections=f"""\
+[image_import_opts]
+image_import_plugins = [image_decompression, image_conversion, inject_image_metadata]
+[inject_metadata_properties]
+inject = origin:import, os_glance_hidden:no, hw_disk_bus:scsi
+[wsgi]
+python_interpreter = {os.environ.get("VITRINE_TEST_GLANCE", "")}/bin/python
+""",
     ),
 }
 

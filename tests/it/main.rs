@@ -26,6 +26,7 @@ mod harness;
 mod http_store;
 mod metrics;
 mod planes;
+mod plugins;
 mod policy;
 mod protections;
 mod quotas;

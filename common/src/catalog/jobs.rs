@@ -59,6 +59,12 @@ impl Queries<'_> {
         self.all(&sql, [job_id], super::uploads::intent)
     }
 
+    /// Whether the data of a job's sink was committed.
+    pub fn is_sink_committed(&self, job_id: &str, upload_id: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM vitrine_uploads WHERE upload_id = ?1 AND job_id = ?2 AND committed_at IS NOT NULL";
+        Ok(self.one(sql, [upload_id, job_id], |_| Ok(()))?.is_some())
+    }
+
     /// Whether an open upload owns the place `url`, or what lay there is still to be removed.
     pub fn is_occupied(&self, url: &str) -> Result<bool> {
         let sql = "SELECT 1 WHERE EXISTS (SELECT 1 FROM vitrine_uploads WHERE url = ?1 AND committed_at IS NULL) \
@@ -92,6 +98,12 @@ impl Changes<'_> {
         let attempts = self
             .one("SELECT attempts FROM vitrine_jobs WHERE job_id = ?1", [job_id], |row| row.get(0).map_err(failed))?;
         Ok(attempts.unwrap_or_default())
+    }
+
+    /// Goes on with the job by another plan, as one that was never begun.
+    pub fn replan_job(&self, job_id: &str, plan: &Value) -> Result<()> {
+        self.execute("UPDATE vitrine_jobs SET plan = ?2, attempts = 0 WHERE job_id = ?1", &[&job_id, &plan.to_string()])
+            .map(|_| ())
     }
 
     /// Gives what lies at `url` up with the job: it is undone as what the job was filling is.
@@ -133,6 +145,16 @@ impl Changes<'_> {
         self.insert_location(&image_id, &url, &metadata, &now)?;
         self.execute("UPDATE vitrine_uploads SET committed_at = ?2 WHERE upload_id = ?1", &[&upload_id, &now])?;
         Ok(true)
+    }
+
+    /// What a job's sink holds is only for its next step. `false` when the sink is not open any more.
+    pub fn commit_interim_sink(&self, job_id: &str, upload_id: &str) -> Result<bool> {
+        let changed = self.execute(
+            "UPDATE vitrine_uploads SET committed_at = ?3 \
+             WHERE upload_id = ?1 AND job_id = ?2 AND doomed = 0 AND committed_at IS NULL",
+            &[&upload_id, &job_id, &Timestamp::now().to_sql()],
+        )?;
+        Ok(changed > 0)
     }
 
     /// Makes an image active whose data was imported. 404 when it is not there, 409 when it is not `importing`.
@@ -177,8 +199,8 @@ impl Changes<'_> {
         Ok(changed > 0)
     }
 
-    /// Gives an internal property a value; the image's others stay.
-    pub fn set_internal_property(&self, image_id: &str, name: &str, value: &str) -> Result<()> {
+    /// Gives a property a value, whoever may change it; the image's others stay.
+    pub fn set_property(&self, image_id: &str, name: &str, value: &str) -> Result<()> {
         self.execute(
             "INSERT INTO image_properties (image_id, name, value, created_at, updated_at, deleted) \
              VALUES (?1, ?2, ?3, ?4, ?4, 0) \

@@ -9,6 +9,7 @@
 
 pub mod ini;
 pub mod options;
+mod plugins;
 mod problem;
 pub mod reference;
 mod resolve;
@@ -22,6 +23,7 @@ mod services;
 mod settings;
 mod value;
 
+pub use plugins::{ConversionLimits, Plugin, Plugins};
 pub use problem::{Place, Problem, Warning};
 pub use resolved::{
     Api, Auth, Browsers, ClientAuth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor,

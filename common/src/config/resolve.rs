@@ -11,7 +11,7 @@ use super::resolved::{
     Overrides, Paths, PolicyFiles, ProtectionFile, ProtectionFormat, SendPath,
 };
 use super::settings::{Environment, Settings};
-use super::{resolve_keystone, resolve_services, resolve_stores, resolve_tls};
+use super::{plugins, resolve_keystone, resolve_services, resolve_stores, resolve_tls};
 use crate::outbound::Filter;
 
 /// The data directory when none is named, relative to the working directory.
@@ -87,7 +87,7 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
         true => Some(resolve_keystone::limits(settings)),
         false => None,
     };
-    let mut api = api(settings);
+    let (mut api, plugins) = (api(settings), plugins::resolve(settings));
     if limits.is_some() {
         api.user_storage_quota = None;
     }
@@ -95,6 +95,7 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
         outbound: outbound(settings),
         browsers: browsers(settings, bind_host.as_deref(), api.public_endpoint.as_deref()),
         api,
+        plugins,
         policy: policy(settings, files),
         protections: protections(settings, files),
         database: Database { sqlite: database(settings, &data_dir) },

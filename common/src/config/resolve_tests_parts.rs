@@ -1,6 +1,7 @@
 //! Stores and Keystone's account.
 
 use super::*;
+use crate::config::Plugin;
 
 #[test]
 fn a_single_store_stands_in_glance_store() {
@@ -21,6 +22,29 @@ fn a_single_store_stands_in_glance_store() {
         problems("[DEFAULT]\nnode_staging_uri = http://x/\n"),
         ["0.conf:2: [DEFAULT] node_staging_uri = http://x/: accepted is file:///absolute/path"]
     );
+}
+
+#[test]
+fn import_plug_ins_and_their_settings() {
+    let none = config("").plugins;
+    assert_eq!((none.steps.as_slice(), none.convert(), none.output_format.as_str()), (&[][..], false, "raw"));
+    assert_eq!(none.inject_ignored_roles, ["admin"]);
+    assert_eq!(none.vmdk_types, ["streamOptimized", "monolithicSparse"]);
+    let some = config(
+        "[image_import_opts]\nimage_import_plugins = [no_op, 'image_conversion', inject_image_metadata]\n\
+         [image_conversion]\noutput_format = vmdk\n[inject_metadata_properties]\ninject = a:b, c:d:e\nignore_user_roles = x,y\n\
+         [dataplane]\nconversion_cpu_seconds = 5\n",
+    )
+    .plugins;
+    assert_eq!(some.steps, [Plugin::Convert, Plugin::InjectMetadata]);
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(some.inject, [pair("a", "b"), pair("c", "d:e")]);
+    assert_eq!((some.inject_ignored_roles.len(), some.conversion.cpu), (2, Duration::from_secs(5)));
+    assert_eq!(some.output_format, "vmdk");
+    let wrong = |value: &str| problems(&format!("[image_import_opts]\nimage_import_plugins = {value}\n"));
+    assert!(wrong("[x]")[0].contains("image_import_plugins = x: accepted is a list in brackets of image_conversion"));
+    assert!(wrong("[image_decompression,image_decompression]")[0].contains("accepted is each plug-in once"));
+    assert!(wrong("no_op")[0].contains("a list in brackets"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::plugins::Plugins;
 pub use super::resolved_keystone::{
     KeystoneAccess, KeystoneAuth, LimitsEndpoint, Scope, ServiceCredentials, UnifiedLimits,
 };
@@ -53,6 +54,8 @@ pub struct Config {
     pub listen: Listen,
     /// Behaviour of the Images API.
     pub api: Api,
+    /// What is done to imported data before it goes into stores.
+    pub plugins: Plugins,
     /// Where the bytes are.
     pub stores: Stores,
     /// Who calls.

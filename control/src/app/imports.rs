@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::locations::store_of;
 use super::{App, Seen};
 use crate::imports::{
-    FAILED_STORES, IMPORTING_STORES, Method, Plan, Verification, expiry, merge_stores, without_stores,
+    FAILED_STORES, IMPORTING_STORES, Method, Plan, Verification, expiry, merge_stores, planned, without_stores,
 };
 use crate::signature::Claim;
 
@@ -182,7 +182,17 @@ fn decide(
         catalog.set_status(&image.id, &[image.status], Status::Importing)?;
     }
     note_stores(catalog, config, image, stolen.as_deref(), &stores)?;
-    let plan = Plan { uri, signature: found.signature, ..Plan::new(wanted.method, stores, wanted.all_must_succeed) };
+    let (steps, inject) = match wanted.method {
+        Method::CopyImage | Method::Location => (Vec::new(), Vec::new()),
+        Method::GlanceDirect | Method::WebDownload => planned(config, caller, image, wanted.method),
+    };
+    let plan = Plan {
+        uri,
+        signature: found.signature,
+        steps,
+        inject,
+        ..Plan::new(wanted.method, stores, wanted.all_must_succeed)
+    };
     catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
     Ok(Some(job_id))
 }
@@ -294,7 +304,7 @@ fn note_stores(
     let named: &[String] = if config.stores.multi { stores } else { &[] };
     let stale = stolen.unwrap_or_default();
     let importing = without_stores(image.property(IMPORTING_STORES), stale);
-    catalog.set_internal_property(&image.id, IMPORTING_STORES, &merge_stores(Some(&importing), named))?;
+    catalog.set_property(&image.id, IMPORTING_STORES, &merge_stores(Some(&importing), named))?;
     let failed = without_stores(image.property(FAILED_STORES), stale);
-    catalog.set_internal_property(&image.id, FAILED_STORES, &without_stores(Some(&failed), named))
+    catalog.set_property(&image.id, FAILED_STORES, &without_stores(Some(&failed), named))
 }

@@ -1,16 +1,14 @@
 //! The end of an import: what becomes of the image, of its lock and of the task, in one transaction each.
 
-use common::catalog::{Changes, ImportedData, JobRecord, NewUpload};
+use common::catalog::{Changes, ImportedData, JobRecord};
 use common::config::{Config, STAGING_STORE};
 use common::model::{Image, Status};
 use common::rpc::{EndJob, Findings, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, JobOutcome};
 use common::time::Timestamp;
 use common::{Error, Result};
-use serde_json::Map;
-use uuid::Uuid;
 
-use super::{FAILED_STORES, IMPORTING_STORES, Method, Plan, location, merge_stores, result_of, without_stores};
-use crate::uploads::staged_url;
+use super::rework::Step;
+use super::{FAILED_STORES, IMPORTING_STORES, Method, Plan, location, merge_stores, result_of, rework, without_stores};
 
 /// What users are told whose lock another import took.
 const LOCK_LOST: &str = "Task was aborted externally";
@@ -35,6 +33,13 @@ pub(super) fn end(
     let uploads = catalog.uploads_of_job(&job.job_id)?;
     let is_open = |id: &String| uploads.iter().any(|upload| upload.upload_id == *id && !upload.doomed);
     if !end.uploads.iter().all(is_open) {
+        if let (JobOutcome::Reworked { .. } | JobOutcome::Stored { .. }, [sink]) =
+            (&end.outcome, end.uploads.as_slice())
+            && catalog.is_sink_committed(&job.job_id, sink)?
+        {
+            // The answer was lost.
+            return Ok(());
+        }
         return Err(Error::conflict("That run of the job was given up."));
     }
     let plan = Plan::from_record(&job)?;
@@ -52,6 +57,12 @@ pub(super) fn end(
             // Without a culprit among the stores all of them have failed.
             let failed = if failed.is_empty() { &plan.stores } else { &failed };
             fail(catalog, config, &job, &plan, failed, reason)
+        }
+        JobOutcome::Reworked { size } => rework::step_done(catalog, config, &job, plan, &end.uploads, Some(*size)),
+        JobOutcome::Kept => rework::step_done(catalog, config, &job, plan, &end.uploads, None),
+        // What was fetched is staged.
+        JobOutcome::Stored { size, .. } if plan.steps.first() == Some(&Step::Fetch) => {
+            rework::step_done(catalog, config, &job, plan, &end.uploads, Some(*size))
         }
         JobOutcome::Stored { size, findings, sinks } => {
             let stored = stores_of(sinks);
@@ -83,9 +94,10 @@ pub(super) fn end(
                         hash_value: &findings.hash_value,
                     },
                 )?;
+                rework::record(catalog, &image, &plan)?;
             }
-            if plan.method == Method::GlanceDirect {
-                let url = staged_url(&config.stores.staging, &job.image_id)?;
+            if plan.is_staged() {
+                let url = plan.made.staged(&config.stores.staging, &job.image_id)?;
                 catalog.add_removal(&job.image_id, Some(STAGING_STORE), &url, None)?;
             }
             note_stores(catalog, config, &image, &plan, &failed)?;
@@ -109,21 +121,9 @@ pub(super) fn fail(
     if let Ok(image) = mine(catalog, job)? {
         note_stores(catalog, config, &image, plan, failed)?;
     }
-    if plan.method == Method::GlanceDirect {
+    if plan.is_staged() {
         // Gone before the image is `queued` again: what is staged next would lie at the same place.
-        let staged = NewUpload {
-            upload_id: &Uuid::new_v4().to_string(),
-            image_id: &job.image_id,
-            instance: "",
-            store: STAGING_STORE,
-            url: &staged_url(&config.stores.staging, &job.image_id)?,
-            location_metadata: &Map::new(),
-            hash_algo: "",
-            quota_project: None,
-            reserved: None,
-            signature: None,
-        };
-        catalog.give_up_with_job(&job.job_id, &staged)?;
+        rework::give_up_staged(catalog, config, job, plan)?;
     }
     catalog.fail_job(&job.job_id, reason)
 }
@@ -165,9 +165,9 @@ fn note_stores(catalog: &Changes<'_>, config: &Config, image: &Image, plan: &Pla
         return Ok(());
     }
     let importing = without_stores(image.property(IMPORTING_STORES), &plan.stores);
-    catalog.set_internal_property(&image.id, IMPORTING_STORES, &importing)?;
+    catalog.set_property(&image.id, IMPORTING_STORES, &importing)?;
     let failed = merge_stores(image.property(FAILED_STORES), if config.stores.multi { failed } else { &[] });
-    catalog.set_internal_property(&image.id, FAILED_STORES, &failed)
+    catalog.set_property(&image.id, FAILED_STORES, &failed)
 }
 
 /// The last of a job: its lock, its task, and its record.

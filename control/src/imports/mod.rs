@@ -4,7 +4,8 @@
 //! from wherever it stands to its end, and each of its steps may be repeated, so that a crash of either plane at any instant is
 //! followed by the step that was not finished:
 //!
-//! - nothing of it runs: its places are recorded as uploads, and the data plane begins;
+//! - nothing of it runs: its places are recorded as uploads, and the data plane begins, with what the plug-ins do to the staged data
+//!   ([`rework`]) before what fills stores;
 //! - its uploads run: the end is waited for, which [`Imports::end`] records;
 //! - its uploads do not run any more: they are undone as all uploads are, and it begins again;
 //! - it failed: once the last of its uploads is undone, its task ends and the image is what it was.
@@ -12,6 +13,7 @@
 mod conclude;
 mod location;
 mod plan;
+mod rework;
 mod signed;
 
 use std::collections::HashMap;
@@ -32,12 +34,13 @@ use uuid::Uuid;
 
 pub(crate) use conclude::expiry;
 pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, Verification, merge_stores, without_stores};
+pub(crate) use rework::planned;
 
 use crate::app::locations::in_order;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
 use crate::limits::Share;
-use crate::uploads::{Uploads, examination, location_metadata, place, staged_url};
+use crate::uploads::{Uploads, examination, location_metadata, place};
 
 /// Pause after a step that failed; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -252,9 +255,13 @@ impl Imports {
         if plan.method == Method::Location {
             return self.begin_location(job, plan).await;
         }
+        if let Some(step) = plan.steps.first().cloned() {
+            return self.begin_rework(job, plan, step).await;
+        }
         let (image_id, job_id) = (job.image_id.clone(), job.job_id.clone());
         let read = self.shared.db.read(move |catalog| Ok((catalog.image(&image_id)?, catalog.task(&job_id)?)));
-        let (image, task) = read.await?;
+        let (mut image, task) = read.await?;
+        image.iter_mut().for_each(|image| plan.made.apply(image));
         let size = image.as_ref().and_then(|image| image.size);
         let share = self.shared.uploads.limits().of(task.as_ref().map(|task| task.owner.as_str())).await?;
         let mut places = Vec::with_capacity(plan.stores.len());
@@ -274,17 +281,7 @@ impl Imports {
                 .map(|(store, directory)| Ok((store, place::url(&directory?, &job.image_id)?)))
                 .collect::<Result<Vec<_>>>()
                 .and_then(|places| open(catalog, &config, &job, &plan, &share, &places, &instance));
-            match opened {
-                // That is another matter in a moment.
-                Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unavailable) => Err(error),
-                Err(error) => {
-                    let reason = if error.status().is_server_error() { JOB_INTERNAL_ERROR } else { &error.message };
-                    tracing::warn!(job = job.job_id, "an import cannot begin: {error}");
-                    conclude::fail(catalog, &config, &job, &plan, &plan.stores, reason)?;
-                    Ok(None)
-                }
-                Ok(opened) => Ok(opened),
-            }
+            settle(catalog, &config, &job, &plan, opened)
         });
         let Some(started) = opened.await? else { return Ok(Next::Step) };
         self.shared.dataplane.call::<Done>(ToDataplane::StartJob(started)).await?;
@@ -294,6 +291,41 @@ impl Imports {
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Notify>>> {
         self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was opened, or nothing where that is the end of the job.
+///
+/// # Errors
+/// What another attempt may not meet.
+fn settle<T>(
+    catalog: &Changes<'_>,
+    config: &Config,
+    job: &JobRecord,
+    plan: &Plan,
+    opened: Result<Option<T>>,
+) -> Result<Option<T>> {
+    match opened {
+        // That is another matter in a moment.
+        Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unavailable) => Err(error),
+        Err(error) => {
+            let reason = if error.status().is_server_error() { JOB_INTERNAL_ERROR } else { &error.message };
+            tracing::warn!(job = job.job_id, "an import cannot begin: {error}");
+            conclude::fail(catalog, config, job, plan, &plan.stores, reason)?;
+            Ok(None)
+        }
+        Ok(opened) => Ok(opened),
+    }
+}
+
+/// Counts an attempt at what the job does next.
+///
+/// # Errors
+/// 500 when there were too many.
+fn count_attempt(catalog: &Changes<'_>, job: &JobRecord) -> Result<()> {
+    if catalog.count_attempt(&job.job_id)? > ATTEMPTS_MAX {
+        return Err(Error::internal(format!("job {} was begun {ATTEMPTS_MAX} times in vain", job.job_id)));
+    }
+    Ok(())
 }
 
 /// Records the places of a job, and says what is to be done: nothing, when it is over because a limit does not allow it.
@@ -309,10 +341,9 @@ fn open(
     places: &[(String, String)],
     instance: &str,
 ) -> Result<Option<Job>> {
-    let image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
-    if catalog.count_attempt(&job.job_id)? > ATTEMPTS_MAX {
-        return Err(Error::internal(format!("job {} was begun {ATTEMPTS_MAX} times in vain", job.job_id)));
-    }
+    let mut image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
+    plan.made.apply(&mut image);
+    count_attempt(catalog, job)?;
     // Else what goes wrong with the copy would be undone at the very place of the image's data.
     if let Some((store, _)) = places.iter().find(|(_, url)| place::is_of(&image, url)) {
         return Err(Error::bad_request(format!("Image is already present at store '{store}'")));
@@ -396,14 +427,13 @@ fn check_limits(
 
 /// Where the data of an import is.
 fn source(image: &Image, stores: &Stores, plan: &Plan) -> Result<JobSource> {
+    if plan.is_staged() {
+        let url = plan.made.staged(&stores.staging, &image.id)?;
+        return Ok(JobSource::Place { store: STAGING_STORE.to_owned(), url });
+    }
     match plan.method {
-        Method::GlanceDirect => {
-            Ok(JobSource::Place { store: STAGING_STORE.to_owned(), url: staged_url(&stores.staging, &image.id)? })
-        }
-        Method::WebDownload => {
-            let url = plan.uri.clone().ok_or_else(|| Error::internal("a download without a URL"))?;
-            Ok(JobSource::Web { url })
-        }
+        Method::GlanceDirect => Err(Error::internal("nothing is staged")),
+        Method::WebDownload => plan.web_source(),
         Method::Location => Err(Error::internal("a location has its data where it is")),
         Method::CopyImage => {
             let best = *in_order(image, stores)

@@ -1,10 +1,12 @@
 //! What an import is to do, as its record keeps it.
 
 use common::catalog::JobRecord;
+use common::rpc::JobSource;
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::rework::{Made, Step};
 use crate::signature::Statement;
 
 /// The property that lists the stores that are still to be filled.
@@ -68,6 +70,15 @@ pub(crate) struct Plan {
     /// How the data of a signed image is verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signature: Option<Verification>,
+    /// What is to be done to the staged data first; what is done is gone from here.
+    #[serde(default)]
+    pub(crate) steps: Vec<Step>,
+    /// What was done to it.
+    #[serde(default)]
+    pub(crate) made: Made,
+    /// Properties that the image gets with its data.
+    #[serde(default)]
+    pub(crate) inject: Vec<(String, String)>,
 }
 
 /// How the data of a signed image is verified.
@@ -83,7 +94,32 @@ pub(crate) enum Verification {
 impl Plan {
     /// A plan for `stores` and nothing besides.
     pub(crate) fn new(method: Method, stores: Vec<String>, all_must_succeed: bool) -> Self {
-        Plan { method, stores, all_must_succeed, uri: None, makes_image: false, digest: None, signature: None }
+        Plan {
+            method,
+            stores,
+            all_must_succeed,
+            uri: None,
+            makes_image: false,
+            digest: None,
+            signature: None,
+            steps: Vec::new(),
+            made: Made::default(),
+            inject: Vec::new(),
+        }
+    }
+
+    /// Whether the data lies in the staging area, by now.
+    pub(super) fn is_staged(&self) -> bool {
+        self.method == Method::GlanceDirect || self.made.is_something()
+    }
+
+    /// The server that has the data.
+    ///
+    /// # Errors
+    /// 500 for a plan without a URL.
+    pub(super) fn web_source(&self) -> Result<JobSource> {
+        let url = self.uri.clone().ok_or_else(|| Error::internal("a download without a URL"))?;
+        Ok(JobSource::Web { url })
     }
 
     /// The plan of a job on record.
@@ -138,7 +174,11 @@ mod tests {
 
     #[test]
     fn a_plan_reads_back_from_its_record() {
-        let plan = Plan::new(Method::CopyImage, vec!["fast".into()], false);
+        let plan = Plan {
+            steps: vec![Step::Decompress, Step::Convert { output_format: "raw".into() }],
+            inject: vec![("key".into(), "value".into())],
+            ..Plan::new(Method::CopyImage, vec!["fast".into()], false)
+        };
         let record = JobRecord {
             job_id: "j".into(),
             image_id: "i".into(),
@@ -146,7 +186,14 @@ mod tests {
             failure: None,
         };
         assert_eq!(record.plan["method"], "copy-image");
-        assert_eq!(Plan::from_record(&record), Ok(plan));
+        assert_eq!(Plan::from_record(&record), Ok(plan.clone()));
+        let old = serde_json::json!({"method": "copy-image", "stores": ["fast"], "all_must_succeed": false});
+        let plain = Plan { steps: Vec::new(), inject: Vec::new(), ..plan };
+        assert_eq!(
+            Plan::from_record(&JobRecord { plan: old, ..record.clone() }),
+            Ok(plain),
+            "of before there were any"
+        );
         let other = JobRecord { plan: serde_json::json!({"method": "teleport"}), ..record };
         assert!(Plan::from_record(&other).is_err());
     }

@@ -10,10 +10,13 @@ use serde_json::{Map, json};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 
+use super::rework::Step;
 use super::*;
 use crate::db::DbOptions;
 use crate::signature::Signatures;
 use crate::uploads::tests::{Fake, FakeState, answer};
+
+mod rework;
 
 const IMAGE: &str = "3050cc3d-ed3a-4a6c-8282-bcd0a6190aa8";
 const JOB: &str = "7a1b0d0e-5f0c-4a66-9a55-1c7ffb0d1d3e";
@@ -28,6 +31,11 @@ struct World {
 
 impl World {
     async fn new(all_must_succeed: bool) -> Self {
+        Self::with(all_must_succeed, Vec::new(), Vec::new()).await
+    }
+
+    /// With something to be done to the data first, and properties to be given to the image.
+    async fn with(all_must_succeed: bool, steps: Vec<Step>, inject: Vec<(String, String)>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("glance-api.conf");
         let options = "[DEFAULT]\nenabled_backends = fast:file, slow:file\n[glance_store]\ndefault_backend = fast\n\
@@ -49,13 +57,13 @@ impl World {
         let listener = UnixListener::bind(path).expect("listens");
         let router = Router::new().route(rpc::PATH, axum::routing::post(answer)).with_state(world.fake.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        world.record(all_must_succeed).await;
+        world.record(all_must_succeed, steps, inject).await;
         world
     }
 
-    async fn record(&self, all_must_succeed: bool) {
+    async fn record(&self, all_must_succeed: bool, steps: Vec<Step>, inject: Vec<(String, String)>) {
         let stores = vec!["fast".to_owned(), "slow".to_owned()];
-        let plan = Plan::new(Method::GlanceDirect, stores, all_must_succeed);
+        let plan = Plan { steps, inject, ..Plan::new(Method::GlanceDirect, stores, all_must_succeed) };
         let recorded = self.imports.shared.db.write(move |catalog| {
             catalog.create_image(&NewImage {
                 owner: Some("p1".to_owned()),
@@ -88,7 +96,7 @@ impl World {
             })?;
             catalog.set_status(IMAGE, &[], Status::Importing)?;
             assert!(catalog.lock_for_import(IMAGE, JOB)?);
-            catalog.set_internal_property(IMAGE, IMPORTING_STORES, "fast,slow")?;
+            catalog.set_property(IMAGE, IMPORTING_STORES, "fast,slow")?;
             catalog.create_job(JOB, IMAGE, &plan.to_record()?)
         });
         recorded.await.expect("recorded");

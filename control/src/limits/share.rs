@@ -117,6 +117,22 @@ impl Share {
         }
     }
 
+    /// Bytes that may still come, without reserving them.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub(crate) fn left(&self, catalog: &Queries<'_>) -> Result<u64> {
+        let limit = match self.rule {
+            Rule::Unlimited => return Ok(u64::MAX),
+            Rule::Storage(quota) => quota,
+            Rule::Unified(figures) => match u64::try_from(figures.get(Resource::SizeTotal).unwrap_or(0)) {
+                Ok(limit) => bytes_within(limit),
+                Err(_) => return Ok(u64::MAX),
+            },
+        };
+        Ok(limit.saturating_sub(self.stored(catalog, Awaited::All, None)?))
+    }
+
     /// Refuses `added` more bytes, without reserving them.
     ///
     /// # Errors

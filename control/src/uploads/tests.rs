@@ -30,6 +30,8 @@ pub(crate) struct Fake {
     pub(crate) removed: Vec<(String, String, Option<String>)>,
     cancelled: Vec<String>,
     pub(crate) jobs: Vec<Job>,
+    /// What it was told to do to staged data.
+    pub(crate) reworks: Vec<rpc::Rework>,
     fails: bool,
     /// Stores that are not configured, and those that do not answer.
     unknown: Vec<&'static str>,
@@ -71,6 +73,11 @@ pub(crate) async fn answer(State(fake): State<FakeState>, body: Bytes) -> (Statu
         ToDataplane::StartJob(job) => {
             fake.uploads.extend(job.sinks.iter().map(|sink| sink.upload_id.clone()));
             fake.jobs.push(job);
+            serde_json::to_string(&Done {})
+        }
+        ToDataplane::StartRework(rework) => {
+            fake.uploads.push(rework.sink.upload_id.clone());
+            fake.reworks.push(rework);
             serde_json::to_string(&Done {})
         }
         ToDataplane::Probe { .. } => serde_json::to_string(&rpc::Probed { size: 0 }),

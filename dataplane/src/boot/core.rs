@@ -22,7 +22,7 @@ use crate::io::{
 use crate::places::{Place, Places};
 use crate::shard::{Shard, Shared};
 use crate::spread::{Begun, Claim, Moving};
-use crate::transfer::job;
+use crate::transfer::{job, rework};
 use crate::uploads::CoreEvent;
 use crate::{admin, connection, rpc_server, tls};
 
@@ -197,6 +197,7 @@ async fn read_mail(shard: Rc<Shard>, mail: Mailbox<CoreEvent>) {
             CoreEvent::CancelUpload(upload_id) => shard.cancel_upload(&upload_id),
             CoreEvent::Connection(moving) => take_over(&shard, moving),
             CoreEvent::Job(job) => drop(spawn(job::run(Rc::clone(&shard), *job))),
+            CoreEvent::Rework(rework) => drop(spawn(rework::run(Rc::clone(&shard), *rework))),
         }
     }
 }

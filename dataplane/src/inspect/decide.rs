@@ -67,7 +67,11 @@ fn matching(verdict: &Verdict, disk_format: &str) -> Result<(Format, Option<u64>
     Err(Refusal::new(format!("Image disk_format {disk_format} does not match stream data {}", format.name())))
 }
 
-fn check_safety(verdict: &Verdict, format: Format, gpt_nonfatal: &[String]) -> Result<(), Refusal> {
+/// Accepts or refuses what was found to be `format`, whatever it claims to be.
+///
+/// # Errors
+/// As of [`decide`], but for mismatches.
+pub fn check_safety(verdict: &Verdict, format: Format, gpt_nonfatal: &[String]) -> Result<(), Refusal> {
     if !verdict.complete {
         return Err(Refusal::new("Incomplete file cannot be safety checked"));
     }

@@ -27,7 +27,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Refusal, decide};
+pub use decide::{Refusal, check_safety, decide};
 pub use verdict::{Format, Verdict};
 
 use region::{NOTHING, Region};

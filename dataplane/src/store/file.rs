@@ -71,7 +71,7 @@ impl FileStore {
     }
 
     /// The path of `url`. Only plain names right in a configured directory exist for us: no URI leads anywhere else.
-    fn path(&self, url: &str) -> Result<PathBuf, StoreError> {
+    pub(super) fn path(&self, url: &str) -> Result<PathBuf, StoreError> {
         let foreign = || StoreError::Foreign(url.to_owned());
         let path = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme)).ok_or_else(foreign)?;
         let path = Path::new(path);
@@ -117,6 +117,10 @@ impl FileStore {
 }
 
 impl FileWriter {
+    pub(super) fn unfinished(&self) -> &Path {
+        &self.unfinished
+    }
+
     pub(crate) fn is_direct(&self) -> bool {
         self.file.is_direct()
     }

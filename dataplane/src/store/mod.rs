@@ -9,6 +9,7 @@ mod file;
 mod http;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use common::config::{self, STAGING_STORE, StoreKind};
@@ -161,6 +162,14 @@ impl Store {
         }
     }
 
+    /// The file at `url`, for who reads it by its path.
+    pub(crate) fn local_path(&self, url: &str) -> Result<PathBuf, StoreError> {
+        match &self.driver {
+            Driver::File(driver) => driver.path(url),
+            Driver::Http => Err(StoreError::Foreign(url.to_owned())),
+        }
+    }
+
     /// Opens the image at `url` for reading. `range`: what will be read of it, if not all.
     pub(crate) async fn open(&self, shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Source, StoreError> {
         let begun = Instant::now();
@@ -214,6 +223,11 @@ impl Writer<'_> {
     /// The way the bytes take, for metrics and the log.
     pub(crate) fn path(&self) -> Path {
         if self.file.is_direct() { Path::Direct } else { Path::Buffered }
+    }
+
+    /// The unfinished file, for who writes it by its path.
+    pub(crate) fn local_path(&self) -> &std::path::Path {
+        self.file.unfinished()
     }
 
     /// Starts to write `bytes` at `offset`; it goes on by itself. All pieces but the last are whole buffers.

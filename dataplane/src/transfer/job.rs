@@ -34,26 +34,34 @@ const SHORTAGE_PATIENCE: Duration = Duration::from_secs(1);
 /// # Errors
 /// 503 when the core has too much mail.
 pub(crate) fn begin(shared: &Shared, job: Job) -> Result<(), Error> {
+    let ids: Vec<String> = running_ids(&job.job_id, &job.sinks).map(str::to_owned).collect();
+    post(shared, &ids, CoreEvent::Job(Box::new(job)))
+}
+
+/// Gives work to a core, with the uploads that run from here on.
+///
+/// # Errors
+/// 503 when the core has too much mail.
+pub(super) fn post(shared: &Shared, uploads: &[String], work: CoreEvent) -> Result<(), Error> {
     let (core, mail) = shared.spread.next_for_a_job().ok_or_else(|| Error::internal("there is no core"))?;
-    let ids: Vec<String> = running_ids(&job).map(str::to_owned).collect();
-    ids.iter().for_each(|id| shared.uploads.begin(id, mail.clone()));
-    mail.post(CoreEvent::Job(Box::new(job))).map_err(|_| {
-        ids.iter().for_each(|id| shared.uploads.end(id));
+    uploads.iter().for_each(|id| shared.uploads.begin(id, mail.clone()));
+    mail.post(work).map_err(|_| {
+        uploads.iter().for_each(|id| shared.uploads.end(id));
         let retry = shared.config.control.retry_after_seconds;
         Error::unavailable("The data plane is busy.", retry).caused_by(format!("core {core} has too much mail"))
     })
 }
 
 /// What a job runs as: its uploads, or its own id where it fills nothing.
-fn running_ids(job: &Job) -> impl Iterator<Item = &str> {
-    let own = job.sinks.is_empty().then_some(job.job_id.as_str());
-    job.sinks.iter().map(|sink| sink.upload_id.as_str()).chain(own)
+fn running_ids<'j>(job_id: &'j str, sinks: &'j [JobSink]) -> impl Iterator<Item = &'j str> {
+    let own = sinks.is_empty().then_some(job_id);
+    sinks.iter().map(|sink| sink.upload_id.as_str()).chain(own)
 }
 
 /// Does the job, and tells control what came of it.
 pub(crate) async fn run(shard: Rc<Shard>, job: Job) {
     let begun = Instant::now();
-    let _running = Running::begin(&shard, &job);
+    let _running = Running::begin(&shard, &job.job_id, &job.sinks);
     let progress = Progress::new();
     let outcome = {
         let _turn = shard.upload_turns.acquire().await;
@@ -65,7 +73,7 @@ pub(crate) async fn run(shard: Rc<Shard>, job: Job) {
         milliseconds = begun.elapsed().as_millis(),
         outcome = match &outcome {
             Some(JobOutcome::Stored { .. }) => "stored",
-            Some(JobOutcome::Failed { .. }) => "failed",
+            Some(_) => "failed",
             None => "postponed",
         },
         "job is over"
@@ -77,21 +85,22 @@ pub(crate) async fn run(shard: Rc<Shard>, job: Job) {
 }
 
 /// The uploads of a job, running until dropped: then control may take what is left of them for abandoned.
-struct Running<'a> {
+pub(super) struct Running<'a> {
     shard: &'a Shard,
-    job: &'a Job,
+    job_id: &'a str,
+    sinks: &'a [JobSink],
 }
 
 impl<'a> Running<'a> {
-    fn begin(shard: &'a Shard, job: &'a Job) -> Self {
-        running_ids(job).for_each(|id| shard.begin_upload(id));
-        Running { shard, job }
+    pub(super) fn begin(shard: &'a Shard, job_id: &'a str, sinks: &'a [JobSink]) -> Self {
+        running_ids(job_id, sinks).for_each(|id| shard.begin_upload(id));
+        Running { shard, job_id, sinks }
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        running_ids(self.job).for_each(|id| self.shard.end_upload(id));
+        running_ids(self.job_id, self.sinks).for_each(|id| self.shard.end_upload(id));
     }
 }
 
@@ -193,7 +202,7 @@ async fn copy(
     let depth = NonZeroUsize::new(shard.config.dataplane.upload_buffers_count).unwrap_or(NonZeroUsize::MIN);
     let mut filling: Vec<Filling<'_>> =
         targets.iter().map(|target| (target, Writes::new(&target.writer, depth.get()))).collect();
-    let first = running_ids(job).next().unwrap_or_default();
+    let first = running_ids(&job.job_id, &job.sinks).next().unwrap_or_default();
     let limit = shard.config.dataplane.fetch_timeout.filter(|_| matches!(origin, Origin::Web(_)));
     let reading = origin.read(shard.config.dataplane.body_min_rate_bytes_per_second, progress);
     let filled = async {
@@ -310,7 +319,7 @@ fn nowhere() -> Interrupted {
 }
 
 /// What the user is told. What is no fault of theirs is in the log.
-fn reason(job_id: &str, error: Interrupted) -> String {
+pub(super) fn reason(job_id: &str, error: Interrupted) -> String {
     let cause: Error = match error {
         Interrupted::Refused(error) => return error.message,
         Interrupted::Store(error) => error.into(),
@@ -334,7 +343,7 @@ async fn tell_progress(shard: &Shard, job: &Job, bytes: u64) {
 
 /// Tells control the outcome. While it restarts we hold on; afterwards it finds out that the job does not run any more, and begins
 /// it again.
-async fn tell_end(shard: &Shard, end: EndJob) {
+pub(super) async fn tell_end(shard: &Shard, end: EndJob) {
     let begun = Instant::now();
     loop {
         match shard.control.call::<Done>(ToControl::EndJob(end.clone())).await {

@@ -8,5 +8,6 @@ pub(crate) mod path;
 pub(crate) mod receive;
 mod relay;
 pub(crate) mod reservation;
+pub(crate) mod rework;
 pub(crate) mod upload;
 pub(crate) mod writes;

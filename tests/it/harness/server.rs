@@ -388,7 +388,12 @@ impl Drop for Server {
 
 /// Runs `vitrine` with these arguments until it ends by itself: its status and what it wrote to both streams.
 pub(crate) fn run_to_end(arguments: &[&str], directory: &Path) -> (Option<i32>, String) {
-    let mut command = binary();
+    run_program_to_end(Path::new(binary().get_program()), arguments, directory)
+}
+
+/// The same of a program that becomes it.
+pub(crate) fn run_program_to_end(program: &Path, arguments: &[&str], directory: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(program);
     command.args(arguments).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("starting vitrine");
     let log = Arc::new(Mutex::new(String::new()));

@@ -83,8 +83,7 @@ fn images_count_by_what_becomes_of_them() {
     assert_eq!(used(), [6, 3, 20]);
     let copy = |stores: &str| {
         let id = uuid(5);
-        let written =
-            fixture.catalog.write(|tx| tx.set_internal_property(&id, "os_glance_importing_to_stores", stores));
+        let written = fixture.catalog.write(|tx| tx.set_property(&id, "os_glance_importing_to_stores", stores));
         written.expect("written");
     };
     copy("fast");

@@ -134,6 +134,31 @@ pub(super) const ROWS: &[Row] = &[
         "checks of partition tables whose failure is only logged, such as `mbr`",
     )
     .default(""),
+    Row::new("image_format", "vmdk_allowed_types", Kind::List, "create types of VMDK images that `image_conversion` takes")
+        .default("streamOptimized,monolithicSparse"),
+    Row::new(
+        "image_import_opts",
+        "image_import_plugins",
+        Kind::BracketList,
+        "what is done to staged data before it goes into stores, in this order: image_decompression, image_conversion, \
+         inject_image_metadata; no_op does nothing",
+    )
+    .default("[]"),
+    Row::new(
+        "image_conversion",
+        "output_format",
+        Kind::Choice(&["qcow2", "raw", "vmdk"]),
+        "disk format that `image_conversion` makes of images, by qemu-img, which must be installed",
+    )
+    .default("raw"),
+    Row::new("inject_metadata_properties", "inject", Kind::Dict, "properties that `inject_image_metadata` gives to images"),
+    Row::new(
+        "inject_metadata_properties",
+        "ignore_user_roles",
+        Kind::List,
+        "imports of callers with one of these roles get no properties injected",
+    )
+    .default("admin"),
     Row::new("paste_deploy", "flavor", Kind::Str, "authentication: empty = none, `keystone` = tokens").default(""),
     database(
         "connection",

@@ -19,7 +19,6 @@ const fn ignored(group: &'static str, reason: &'static str, names: &'static [&'s
 const BUS: &str = "notifications are not sent yet";
 const CACHE: &str = "nothing is cached: the data of all stores is on this server";
 const DRIVER: &str = "stores of this kind are not there yet";
-const FORMAT_PLUGINS: &str = "import plug-ins are not there yet";
 const LOG: &str = "Vitrine has its own log format";
 const NETWORK_DATABASE: &str = "it belongs to network databases, which are not there yet";
 const PYTHON: &str = "it belongs to Glance's Python processes";
@@ -88,14 +87,11 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
         "Glance no longer has it either; policy scopes are always enforced",
         &["enforce_secure_rbac", "owner_is_tenant"],
     ),
-    ignored("image_format", FORMAT_PLUGINS, &["vmdk_allowed_types"]),
     ignored("task", TASK_ENGINE, &["task_executor", "work_dir"]),
     ignored("taskflow_executor", TASK_ENGINE, &["engine_mode", "conversion_format"]),
     ignored("wsgi", PYTHON, &["task_pool_threads", "python_interpreter"]),
     ignored("paste_deploy", "Vitrine has no paste pipeline; the flavor decides", &["config_file"]),
-    ignored("image_import_opts", FORMAT_PLUGINS, &["image_import_plugins", "max_parallel_stores"]),
-    ignored("image_conversion", FORMAT_PLUGINS, &["output_format"]),
-    ignored("inject_metadata_properties", FORMAT_PLUGINS, &["ignore_user_roles", "inject"]),
+    ignored("image_import_opts", "all stores of an import are filled at once", &["max_parallel_stores"]),
     ignored("glance_download_properties", DOWNLOADS, &["extra_properties"]),
     ignored("database", "Vitrine always waits until SQLite's data is durable", &["sqlite_synchronous"]),
     ignored(

@@ -194,6 +194,34 @@ pub(super) const ROWS: &[Row] = &[
     .default("4"),
     Row::new(
         DATAPLANE,
+        "decompression_memory_bytes_max",
+        Kind::Int(MIB, 1 << 40),
+        "memory that `image_decompression` may take for one image; data that was packed to need more is refused",
+    )
+    .default("268435456"),
+    Row::new(
+        DATAPLANE,
+        "conversion_memory_bytes_max",
+        Kind::Int(64 * MIB, 1 << 40),
+        "address space of the process that converts one image for `image_conversion`",
+    )
+    .default("1073741824"),
+    Row::new(
+        DATAPLANE,
+        "conversion_cpu_seconds",
+        Kind::Int(1, 30 * DAY_SECONDS),
+        "processor time of the conversion of one image",
+    )
+    .default("21600"),
+    Row::new(
+        DATAPLANE,
+        "conversion_timeout_seconds",
+        Kind::Int(1, 30 * DAY_SECONDS),
+        "seconds that the conversion of one image may take",
+    )
+    .default("43200"),
+    Row::new(
+        DATAPLANE,
         "send_buffer_bytes",
         Kind::Int(0, 64 * MIB),
         "kernel send buffer of a client that is less than a quarter of a millisecond away, up to `net.core.wmem_max`; 0 = the system's own choice, \
