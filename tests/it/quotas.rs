@@ -114,6 +114,12 @@ fn of_many_uploads_at_a_time_as_many_are_stored_as_keystone_allows() {
         server.assert_bytes_gone(None);
         assert_eq!(usage(&server, "image_size_total"), json!({"usage": 0, "limit": 8}));
     }
+    let id = server.queued();
+    let refused = server.upload_chunked(&id, &bytes(8, 9 * MIB), &[65_536]).expect(413);
+    let over = "image_size_total is over limit of 8 due to current usage 0 and delta 9";
+    assert!(words(&refused).contains(over), "{}", refused.text());
+    server.assert_queued_without_bytes(&id);
+    server.upload_chunked(&id, &bytes(8, 9 * MIB - 1), &[65_536]).expect(204);
 }
 
 #[test]
