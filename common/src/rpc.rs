@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! curl --unix-socket vitrine-data/dataplane.sock http://vitrine/rpc \
-//!      -H 'Content-Type: application/json' -d '{"version":4,"message":{"type":"status"}}'
+//!      -H 'Content-Type: application/json' -d '{"version":5,"message":{"type":"status"}}'
 //! ```
 
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::{Identity, Proof};
 
 /// The version of this protocol. Raised whenever a message changes its meaning.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The path that takes messages on either socket.
 pub const PATH: &str = "/rpc";
@@ -423,7 +423,7 @@ mod tests {
     #[test]
     fn messages_read_as_documented() {
         let text = serde_json::to_string(&Envelope::new(ToDataplane::Status)).expect("serialises");
-        assert_eq!(text, r#"{"version":4,"message":{"type":"status"}}"#);
+        assert_eq!(text, r#"{"version":5,"message":{"type":"status"}}"#);
         let back: Envelope<ToDataplane> = serde_json::from_str(&text).expect("and back");
         assert!(matches!(back.message, ToDataplane::Status));
     }

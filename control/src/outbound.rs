@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::config::Config;
 use common::outbound::{Filter, Target};
 use common::rpc::Located;
-use common::{Error, Result};
+use common::{Error, Kind, Result};
 use tokio::sync::Semaphore;
 
 /// Names that are looked up at a time.
@@ -38,6 +38,7 @@ impl Gate {
     ///
     /// # Errors
     /// 403 where it may not be: by what it says, or because the host has no address that is open to users. Why is for the log only.
+    /// 503 while names cannot be looked up.
     pub(crate) async fn locate(&self, url: &str) -> Result<Located> {
         let refused = |why: &dyn std::fmt::Display| {
             tracing::info!("a URL of a user's is refused: {why}");
@@ -47,22 +48,46 @@ impl Gate {
         let target = filter.admit(url).map_err(|why| refused(&why))?;
         let found = match target.address() {
             Some(address) => vec![address],
-            None => self.look_up(&target.host, target.port).await.map_err(|error| refused(&error))?,
+            None => self.look_up(&target.host, target.port).await?.map_err(|error| refused(&error))?,
         };
         let addresses = open_to_users(filter, &target, found);
         match addresses.is_empty() {
-            true => Err(refused(&"the host has no public address")),
+            true => Err(refused(&"the host has no address that is open to users")),
             false => Ok(Located { addresses }),
         }
     }
 
-    async fn look_up(&self, host: &str, port: u16) -> std::io::Result<Vec<IpAddr>> {
-        let work = async {
-            // The semaphore is never closed.
-            let _turn = self.turns.acquire().await;
-            Ok(tokio::net::lookup_host((host, port)).await?.map(|address| address.ip()).collect())
+    /// Whether `url` may be asked for.
+    ///
+    /// # Errors
+    /// 503 while names cannot be looked up.
+    pub(crate) async fn admits(&self, url: &str) -> Result<bool> {
+        match self.locate(url).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == Kind::Forbidden => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The addresses of a host, or why it has none.
+    async fn look_up(&self, host: &str, port: u16) -> Result<std::io::Result<Vec<IpAddr>>> {
+        let busy = |what: &str| {
+            let retry = self.config.control.retry_after_seconds;
+            Error::unavailable("Names cannot be looked up now. Try again.", retry).caused_by(what)
         };
-        tokio::time::timeout(LOOKUP_TIMEOUT, work).await?
+        let turn = tokio::time::timeout(LOOKUP_TIMEOUT, Arc::clone(&self.turns).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(busy("too many names are being looked up")) };
+        let name = (host.to_owned(), port);
+        // A look-up that nobody waits for any more goes on, and so does its turn: there are never more threads than turns.
+        let asked = tokio::spawn(async move {
+            let _turn = turn;
+            tokio::net::lookup_host(name).await.map(|found| found.map(|address| address.ip()).collect())
+        });
+        match tokio::time::timeout(LOOKUP_TIMEOUT, asked).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(panicked)) => Err(Error::internal(panicked)),
+            Err(_) => Err(busy("a name server does not answer")),
+        }
     }
 }
 

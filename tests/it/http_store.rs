@@ -266,3 +266,23 @@ fn reading_goes_on_after_the_death_of_either_plane() {
         assert_eq!(image["os_hash_value"], json!(value), "{image}");
     }
 }
+
+#[test]
+fn a_location_that_comes_too_late_leaves_the_image_alone() {
+    let home = tempfile::tempdir().expect("a directory");
+    let server = server(home.path(), "");
+    // Its size is told late enough for an upload in between.
+    let origin = Origin::start(|_, wire| {
+        std::thread::sleep(Duration::from_millis(600));
+        whole(wire, b"theirs");
+    });
+    let id = server.queued();
+    add(&server, &id, &json!({"url": origin.url("/")})).expect(202);
+    server.upload(&id, b"ours").expect(204);
+    assert_eq!(task(&server, &id)["status"], json!("failure"));
+    let image = server.show(&id);
+    assert_eq!((&image["status"], &image["stores"]), (&json!("active"), &json!("fast")), "{image}");
+    let locations = server.get(&format!("/v2/images/{id}/locations")).json();
+    assert_eq!(locations.as_array().map(Vec::len), Some(1), "{locations}");
+    assert!(server.download(&id) == b"ours");
+}

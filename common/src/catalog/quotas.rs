@@ -82,11 +82,12 @@ impl Queries<'_> {
         self.total(&sql, (project, besides))
     }
 
-    /// Whether an upload of `project` that was opened after `upload_id` has reserved something.
+    /// Whether an upload of `project` that was opened after `upload_id` has reserved something, of another job if it is one of a job.
     pub fn is_followed(&self, upload_id: &str, project: Option<&str>, which: Awaited) -> Result<bool> {
         let sql = format!(
             "SELECT 1 FROM vitrine_uploads WHERE quota_project IS ?1 AND committed_at IS NULL AND doomed = 0 \
-             AND expected_size > 0 AND {} AND rowid > (SELECT rowid FROM vitrine_uploads WHERE upload_id = ?2)",
+             AND expected_size > 0 AND {} \
+             AND (job_id IS NULL OR job_id IS NOT (SELECT job_id FROM vitrine_uploads WHERE upload_id = ?2)) AND rowid > (SELECT rowid FROM vitrine_uploads WHERE upload_id = ?2)",
             which.condition()
         );
         Ok(self.one(&sql, (project, upload_id), |_| Ok(()))?.is_some())

@@ -88,7 +88,11 @@ impl Filter {
 
     /// Whether `address`, which `target`'s host stands for, may be connected to.
     pub fn admits_address(&self, target: &Target, address: IpAddr) -> bool {
-        is_public(address) || self.lists(&target.host)
+        let lists = |hosts: &[String]| hosts.iter().any(|listed| is_address(listed, address));
+        if self.lists(&target.host) {
+            return true;
+        }
+        is_public(address) && (!self.allowed_hosts.is_empty() || !lists(&self.disallowed_hosts))
     }
 
     fn lists(&self, host: &str) -> bool {
@@ -99,10 +103,16 @@ impl Filter {
 /// Whether the operator's `listed` means `host`, which is in lower case.
 fn is_host(listed: &str, host: &str) -> bool {
     let listed = listed.trim_start_matches('[').trim_end_matches(']');
-    match (listed.parse::<IpAddr>(), host.parse::<IpAddr>()) {
-        (Ok(listed), Ok(host)) => listed == host,
-        _ => listed.eq_ignore_ascii_case(host),
+    match host.parse::<IpAddr>() {
+        Ok(host) => is_address(listed, host),
+        Err(_) => listed.eq_ignore_ascii_case(host),
     }
+}
+
+/// Whether the operator's `listed` is this address, in whatever spelling.
+fn is_address(listed: &str, address: IpAddr) -> bool {
+    let listed = listed.trim_start_matches('[').trim_end_matches(']');
+    listed.parse::<IpAddr>().is_ok_and(|listed| listed.to_canonical() == address.to_canonical())
 }
 
 #[cfg(test)]
@@ -151,6 +161,11 @@ mod tests {
         assert_eq!(filter.admit("http://good.example/"), Err(Refused::Scheme));
         assert_eq!(filter.admit("https://evil.example/"), Err(Refused::Host));
         assert_eq!(filter.admit("https://good.example:25/"), Err(Refused::Port));
+        let forbidden = Filter { disallowed_hosts: vec!["8.8.4.4".into()], ..Filter::default() };
+        assert!(forbidden.admit("http://8.8.8.8/").is_ok());
+        assert!(forbidden.admit("http://8.8.4.4/").is_err() && forbidden.admit("http://[::ffff:8.8.4.4]/").is_err());
+        let named = forbidden.admit("http://innocent.example/").expect("a name");
+        assert!(!forbidden.admits_address(&named, "8.8.4.4".parse().expect("an address")), "by whatever name");
         let both = Filter { allowed_hosts: vec!["good.example".into()], ..filter };
         assert_eq!(both.admit("https://other.example/"), Err(Refused::Host));
         assert!(both.admit("https://good.example/").is_ok());

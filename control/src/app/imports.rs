@@ -61,7 +61,11 @@ impl App {
     pub(crate) async fn import_image(&self, caller: &Identity, id: String, wanted: Wanted) -> Result<()> {
         let (authority, config, caller) = (self.authority.clone(), self.config.clone(), caller.clone());
         let uri = match wanted.method {
-            Method::WebDownload => Some(self.admitted(&wanted.body["method"]["uri"]).await),
+            Method::WebDownload if self.may_import(&caller, &id, wanted.method).await => {
+                Some(self.admitted(&wanted.body["method"]["uri"]).await)
+            }
+            // Who may not is told so in its turn, and no name is looked up for them.
+            Method::WebDownload => Some(Err(Error::forbidden("the image cannot be imported"))),
             Method::GlanceDirect | Method::CopyImage | Method::Location => None,
         };
         let share = self.limits.of(caller.project_id.as_deref()).await?;
@@ -78,10 +82,21 @@ impl App {
         Ok(())
     }
 
+    /// Whether the caller could import this image now.
+    async fn may_import(&self, caller: &Identity, id: &str, method: Method) -> bool {
+        let (authority, caller, id) = (self.authority.clone(), caller.clone(), id.to_owned());
+        let found = self.db.look_up(move |catalog| {
+            let seen = Seen::find(catalog, &caller, &id)?;
+            check_image(&seen.image, method)?;
+            seen.require(&authority, rule(method), &caller)
+        });
+        found.await.is_ok()
+    }
+
     /// The URL, if it may be fetched.
     async fn admitted(&self, uri: &Value) -> Result<String> {
         if let Some(uri) = uri.as_str()
-            && self.gate.locate(uri).await.is_ok()
+            && self.gate.admits(uri).await?
         {
             return Ok(uri.to_owned());
         }
@@ -191,6 +206,7 @@ fn decide(
         signature: found.signature,
         steps,
         inject,
+        formats: image.disk_format.clone().zip(image.container_format.clone()),
         ..Plan::new(wanted.method, stores, wanted.all_must_succeed)
     };
     catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;

@@ -148,7 +148,7 @@ impl App {
 
     /// Bytes at a place; 0 when nothing is there, or nobody may ask.
     async fn size_at(&self, place: &Place) -> Result<u64> {
-        if is_web(&place.url) && self.gate.locate(&place.url).await.is_err() {
+        if is_web(&place.url) && !self.gate.admits(&place.url).await? {
             return Ok(0);
         }
         self.imports.size_at(&place.store, &place.url).await
@@ -199,7 +199,10 @@ impl App {
         request_id: Option<String>,
     ) -> Result<()> {
         let (authority, caller, config) = (self.authority.clone(), caller.clone(), self.config.clone());
-        let is_open = !is_web(&new.url) || self.gate.locate(&new.url).await.is_ok();
+        let is_open = match is_web(&new.url) && self.may_add_location(&caller, &id).await {
+            true => self.gate.admits(&new.url).await?,
+            false => !is_web(&new.url),
+        };
         let recorded = self.db.write(move |catalog| {
             let seen = Seen::find(catalog, &caller, &id)?;
             let status = seen.image.status;
@@ -224,6 +227,18 @@ impl App {
         });
         self.imports.start(recorded.await?);
         Ok(())
+    }
+}
+
+impl App {
+    /// Whether the caller could add a location, as far as that has to be known before a name is looked up for it.
+    async fn may_add_location(&self, caller: &Identity, id: &str) -> bool {
+        let (authority, caller, id) = (self.authority.clone(), caller.clone(), id.to_owned());
+        let found = self.db.look_up(move |catalog| {
+            let seen = Seen::find(catalog, &caller, &id)?;
+            seen.require(&authority, "add_image_location", &caller)
+        });
+        found.await.is_ok()
     }
 }
 

@@ -90,9 +90,9 @@ impl App {
             let text = "The given uri is not valid. Please specify a valid uri from the following list of supported uri ['http']";
             return Err(Error::bad_request(text));
         }
-        match self.gate.locate(shown).await {
-            Ok(_) => Ok(shown.to_owned()),
-            Err(_) => Err(Error::bad_request(format!("URI for legacy import task does not pass filtering: {shown}"))),
+        match self.gate.admits(shown).await? {
+            true => Ok(shown.to_owned()),
+            false => Err(Error::bad_request(format!("URI for legacy import task does not pass filtering: {shown}"))),
         }
     }
 }

@@ -4,7 +4,7 @@
 use common::catalog::{Changes, JobRecord, Located};
 use common::config::Config;
 use common::model::{Image, Status};
-use common::rpc::{Done, Examination, Findings, JOB_IMAGE_GONE, Job, JobSource, Probed, ToDataplane};
+use common::rpc::{Done, Examination, Findings, Job, JobSource, Probed, ToDataplane};
 use common::{Error, Kind, Result};
 
 use super::conclude::{fail, finish, mine};
@@ -15,8 +15,8 @@ use crate::uploads::{location_metadata, require_formats};
 /// What users are told whose data cannot be read.
 const UNREADABLE: &str = "Hash calculation failed for image data";
 
-/// Tries that do not count as retries: the first, and one that a dying data plane may cost.
-const TRIES_BESIDE_RETRIES: i64 = 2;
+/// Tries that do not count as retries: for the size, for the digests, and one that a dying data plane may cost.
+const TRIES_BESIDE_RETRIES: i64 = 3;
 
 impl Imports {
     /// The next step of a job for a location, of which nothing runs.
@@ -88,7 +88,11 @@ fn algorithm(config: &Config, plan: &Plan) -> String {
 
 /// Gives the image its location; it is active where nothing remains to be verified.
 fn attach(catalog: &Changes<'_>, config: &Config, job: &JobRecord, plan: &Plan, size: u64) -> Result<()> {
-    let image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
+    let image = mine(catalog, job)?.map_err(Error::conflict)?;
+    // Nothing may be written before what can fail: the failure of a job is recorded in the same transaction.
+    if image.status != Status::Queued {
+        return Err(Error::conflict(format!("It's not allowed to add locations if image status is {}.", image.status)));
+    }
     let url = plan.uri.as_deref().unwrap_or_default();
     let store = store_for_clients(&config.stores, url).filter(|_| size > 0).ok_or_else(invalid_location)?;
     require_formats(&image.disk_format, &image.container_format)?;
@@ -135,6 +139,12 @@ pub(super) fn conclude(
         let found = &findings.hash_value;
         let reason = format!("os_hash_value: ({wanted}) not matched with actual os_hash_value: ({found})");
         return fail(catalog, config, job, plan, &[], &reason);
+    }
+    let is_there =
+        image.locations.iter().any(|location| location.is_live() && Some(&location.url) == plan.uri.as_ref());
+    if !is_there {
+        // Somebody took it away: what was read is not the image's any more.
+        return finish(catalog, config, job, Ok(()));
     }
     catalog.set_digests(&image.id, &findings.checksum, &algorithm(config, plan), &findings.hash_value)?;
     if image.status == Status::Importing {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use common::catalog::{Changes, JobRecord, NewUpload, Purpose};
 use common::config::{Config, STAGING_STORE, Stores};
-use common::model::Image;
+use common::model::{Image, Task};
 use common::rpc::{
     DataplaneStatus, Done, EndJob, Examination, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, Job, JobSink, JobSource,
     ToDataplane,
@@ -170,7 +170,10 @@ impl Imports {
                     let _ = tokio::time::timeout(LOOK_INTERVAL, heard.notified()).await;
                 }
                 Ok(Next::Undoing) => {
-                    turn = None;
+                    // Between two steps it is kept: nobody else begins to stage before this is stored.
+                    if !self.goes_on(&job_id).await {
+                        turn = None;
+                    }
                     // Each time: the data plane may have counted the upload as running when it was looked at last.
                     self.shared.uploads.wake_reaper();
                     tokio::time::sleep(pause).await;
@@ -191,6 +194,14 @@ impl Imports {
             }
         }
         self.running().remove(&job_id);
+    }
+
+    /// Whether the job has done a step, and has not failed.
+    async fn goes_on(&self, job_id: &str) -> bool {
+        let id = job_id.to_owned();
+        let job = self.shared.db.read(move |catalog| catalog.job(&id)).await;
+        let Ok(Some(job)) = job else { return false };
+        job.failure.is_none() && Plan::from_record(&job).is_ok_and(|plan| plan.made.is_something())
     }
 
     async fn step(&self, job_id: &str) -> Result<Next> {
@@ -222,6 +233,11 @@ impl Imports {
                 if job.plan["method"] == Method::Location.as_str() {
                     let status: DataplaneStatus = self.shared.dataplane.call(ToDataplane::Status).await?;
                     if status.uploads.contains(&job.job_id) {
+                        let image_id = job.image_id.clone();
+                        if self.shared.db.read(move |catalog| catalog.image(&image_id)).await?.is_none() {
+                            let upload_id = job.job_id.clone();
+                            self.shared.dataplane.call::<Done>(ToDataplane::CancelUpload { upload_id }).await?;
+                        }
                         return Ok(Next::Running);
                     }
                 }
@@ -261,9 +277,9 @@ impl Imports {
         let (image_id, job_id) = (job.image_id.clone(), job.job_id.clone());
         let read = self.shared.db.read(move |catalog| Ok((catalog.image(&image_id)?, catalog.task(&job_id)?)));
         let (mut image, task) = read.await?;
-        image.iter_mut().for_each(|image| plan.made.apply(image));
+        image.iter_mut().for_each(|image| plan.apply(image));
         let size = image.as_ref().and_then(|image| image.size);
-        let share = self.shared.uploads.limits().of(task.as_ref().map(|task| task.owner.as_str())).await?;
+        let share = self.shared.uploads.limits().of(project(task.as_ref())).await?;
         let mut places = Vec::with_capacity(plan.stores.len());
         for id in &plan.stores {
             let store = config.stores.list.iter().find(|store| store.id == *id);
@@ -342,7 +358,7 @@ fn open(
     instance: &str,
 ) -> Result<Option<Job>> {
     let mut image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
-    plan.made.apply(&mut image);
+    plan.apply(&mut image);
     count_attempt(catalog, job)?;
     // Else what goes wrong with the copy would be undone at the very place of the image's data.
     if let Some((store, _)) = places.iter().find(|(_, url)| place::is_of(&image, url)) {
@@ -417,6 +433,10 @@ fn check_limits(
         Method::Location => {}
         Method::GlanceDirect => share.check_data(catalog, Purpose::Store, size)?,
         Method::CopyImage | Method::WebDownload => {
+            if plan.method == Method::WebDownload && size.is_some() {
+                let all = size.map(|size| size.saturating_mul(u64::try_from(copies).unwrap_or(u64::MAX)));
+                share.check_data(catalog, Purpose::Store, all)?;
+            }
             share.check_data(catalog, Purpose::Staging, size)?;
             share.check_moving(catalog)?;
         }
@@ -443,6 +463,11 @@ fn source(image: &Image, stores: &Stores, plan: &Plan) -> Result<JobSource> {
             Ok(JobSource::Place { store, url: best.url.clone() })
         }
     }
+}
+
+/// The project that a job is for: who has none counts with those that have none.
+fn project(task: Option<&Task>) -> Option<&str> {
+    task.map(|task| task.owner.as_str()).filter(|owner| !owner.is_empty())
 }
 
 /// That a plane is away is part of life; everything else is worth an operator's attention.

@@ -1,6 +1,7 @@
 //! What an import is to do, as its record keeps it.
 
 use common::catalog::JobRecord;
+use common::model::Image;
 use common::rpc::JobSource;
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,9 @@ pub(crate) struct Plan {
     /// How the data of a signed image is verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signature: Option<Verification>,
+    /// Disk and container format that the data is looked at as, and that the image has with it, whatever was said meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) formats: Option<(String, String)>,
     /// What is to be done to the staged data first; what is done is gone from here.
     #[serde(default)]
     pub(crate) steps: Vec<Step>,
@@ -102,10 +106,19 @@ impl Plan {
             makes_image: false,
             digest: None,
             signature: None,
+            formats: None,
             steps: Vec::new(),
             made: Made::default(),
             inject: Vec::new(),
         }
+    }
+
+    /// The image as it will be.
+    pub(super) fn apply(&self, image: &mut Image) {
+        if let Some((disk, container)) = &self.formats {
+            (image.disk_format, image.container_format) = (Some(disk.clone()), Some(container.clone()));
+        }
+        self.made.apply(image);
     }
 
     /// Whether the data lies in the staging area, by now.

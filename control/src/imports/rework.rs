@@ -4,7 +4,7 @@
 //! notes it in the plan and gives up what it was made of, which is removed before the next step begins. Nothing of the image itself
 //! changes until its data is stored: an import that fails leaves it as it was.
 
-use common::catalog::{Changes, ImageChange, JobRecord, NewUpload};
+use common::catalog::{Changes, ImageChange, JobRecord, NewUpload, Purpose};
 use common::config::{Config, Plugin, STAGING_STORE, StoreConfig};
 use common::identity::Identity;
 use common::model::Image;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use uuid::Uuid;
 
-use super::{Imports, Method, Next, Plan, count_attempt, settle};
+use super::{Imports, Method, Next, Plan, Verification, count_attempt, project, settle};
 use crate::app::{fields, patch};
 use crate::limits::Share;
 use crate::uploads::staged_url;
@@ -140,7 +140,7 @@ impl Imports {
         let config = self.shared.config.clone();
         let job_id = job.job_id.clone();
         let task = self.shared.db.read(move |catalog| catalog.task(&job_id)).await?;
-        let share = self.shared.uploads.limits().of(task.as_ref().map(|task| task.owner.as_str())).await?;
+        let share = self.shared.uploads.limits().of(project(task.as_ref())).await?;
         let status: DataplaneStatus = self.shared.dataplane.call(ToDataplane::Status).await?;
         let opened = self.shared.db.write(move |catalog| {
             let opened = open(catalog, &config, &job, (&plan, &step), &share, &status.instance);
@@ -166,14 +166,25 @@ fn open(
 ) -> Result<ToDataplane> {
     let mut image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
     count_attempt(catalog, job)?;
-    plan.made.apply(&mut image);
+    plan.apply(&mut image);
+    // What is known to fail is not fetched and worked on first.
+    if let Some(Verification::Refused(reason)) = &plan.signature {
+        return Err(Error::bad_request(reason));
+    }
+    if *step == Step::Fetch {
+        share.check_data(catalog, Purpose::Staging, None)?;
+    }
+    let reserved = match step {
+        Step::Fetch => share.reserve(catalog, None)?,
+        _ => None,
+    };
     let size_max = share.left(catalog)?.min(config.api.image_size_max);
     catalog.begin_task(&job.job_id)?;
     let sink = JobSink {
         upload_id: Uuid::new_v4().to_string(),
         store: STAGING_STORE.to_owned(),
         url: plan.made.next(&config.stores.staging, &image.id)?,
-        reserved: None,
+        reserved,
     };
     catalog.open_sink(
         &job.job_id,
@@ -185,8 +196,8 @@ fn open(
             url: &sink.url,
             location_metadata: &Map::new(),
             hash_algo: "",
-            quota_project: None,
-            reserved: None,
+            quota_project: share.project(),
+            reserved,
             signature: None,
         },
     )?;
@@ -270,12 +281,14 @@ pub(super) fn give_up_staged(catalog: &Changes<'_>, config: &Config, job: &JobRe
     catalog.give_up_with_job(&job.job_id, &staged)
 }
 
-/// Writes down what the plug-ins have made of the image, whose data is stored by now.
+/// Writes down what the image is, whose data is stored by now.
 pub(super) fn record(catalog: &Changes<'_>, image: &Image, plan: &Plan) -> Result<()> {
-    if let Some(disk_format) = &plan.made.disk_format {
+    let mut made = image.clone();
+    plan.apply(&mut made);
+    if (&made.disk_format, &made.container_format) != (&image.disk_format, &image.container_format) {
         let change = ImageChange {
-            disk_format: Some(Some(disk_format.clone())),
-            container_format: Some(Some(BARE.to_owned())),
+            disk_format: Some(made.disk_format),
+            container_format: Some(made.container_format),
             ..ImageChange::default()
         };
         catalog.update_image(&image.id, &[], &change)?;

@@ -122,15 +122,15 @@ impl Share {
     /// # Errors
     /// None of its own.
     pub(crate) fn left(&self, catalog: &Queries<'_>) -> Result<u64> {
-        let limit = match self.rule {
+        let (which, limit) = match self.rule {
             Rule::Unlimited => return Ok(u64::MAX),
-            Rule::Storage(quota) => quota,
+            Rule::Storage(quota) => (Awaited::All, quota),
             Rule::Unified(figures) => match u64::try_from(figures.get(Resource::SizeTotal).unwrap_or(0)) {
-                Ok(limit) => bytes_within(limit),
+                Ok(limit) => (Awaited::Stores, bytes_within(limit)),
                 Err(_) => return Ok(u64::MAX),
             },
         };
-        Ok(limit.saturating_sub(self.stored(catalog, Awaited::All, None)?))
+        Ok(limit.saturating_sub(self.stored(catalog, which, None)?))
     }
 
     /// Refuses `added` more bytes, without reserving them.

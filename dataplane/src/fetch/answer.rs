@@ -44,6 +44,11 @@ impl Answer {
         Ok(Answer { start: range.start, ..Answer::whole(conn, fields, rest)? })
     }
 
+    /// Whether the body says where it ends, other than by the end of its connection.
+    pub(super) fn tells_its_end(&self) -> bool {
+        self.chunked || self.length.is_some()
+    }
+
     /// Bytes of the body, where the server says so.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length

@@ -15,11 +15,12 @@ use common::http::range::ByteRange;
 use common::outbound::{Scheme, Target};
 use common::rpc::{Located, ToControl};
 use http::StatusCode;
+use rustix::io::Errno;
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::tls::TlsClient;
 use crate::http::response::{self, Fields};
-use crate::io::{Conn, sleep, timeout};
+use crate::io::{Conn, are_descriptors_scarce, sleep, timeout};
 use crate::shard::Shard;
 
 /// Redirects that are followed.
@@ -33,6 +34,9 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Answers before the answer (100, 103) that are passed over.
 const INTERIM_MAX: usize = 8;
+
+/// Receives that a head may come in: each has it read from its beginning.
+const HEAD_RECEIVES_MAX: usize = 256;
 
 /// Bytes received at a time while a head is read.
 const RECEIVE_BYTES: usize = 16 * 1024;
@@ -72,6 +76,9 @@ pub(crate) enum FetchError {
 /// [`FetchError`], after the same time whatever the reason.
 pub(crate) async fn get(shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Answer, FetchError> {
     let begun = Instant::now();
+    if are_descriptors_scarce() {
+        return Err(io::Error::from(Errno::MFILE).into());
+    }
     let limit = shard.config.dataplane.fetch_answer_timeout;
     let answer = timeout(limit, follow(shard, url, range)).await.unwrap_or(Err(FetchError::TimedOut));
     if answer.is_err() {
@@ -94,7 +101,14 @@ async fn follow(shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<An
         conn.send_all(request_head(&target, range).as_bytes()).await?;
         let (status, fields, rest) = read_head(&conn).await?;
         match status {
-            StatusCode::OK => return Ok(Answer::whole(conn, &fields, rest)?),
+            StatusCode::OK => {
+                let answer = Answer::whole(conn, &fields, rest)?;
+                // Without a length nobody knows whether the end is the end, or somebody's on the way.
+                if target.scheme == Scheme::Https && !answer.tells_its_end() {
+                    return Err(response::malformed("an answer without a length over TLS").into());
+                }
+                return Ok(answer);
+            }
             StatusCode::PARTIAL_CONTENT => {
                 let range = range.ok_or(FetchError::Status(status))?;
                 return Ok(Answer::of_range(conn, &fields, rest, range)?);
@@ -147,7 +161,7 @@ fn request_head(target: &Target, range: Option<ByteRange>) -> String {
 
 async fn read_head(conn: &Conn) -> io::Result<(StatusCode, Fields, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(RECEIVE_BYTES);
-    let mut interim = 0;
+    let (mut interim, mut receives) = (0, 0);
     loop {
         match response::parse(&bytes)? {
             Some((status, _, used)) if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS => {
@@ -164,6 +178,10 @@ async fn read_head(conn: &Conn) -> io::Result<(StatusCode, Fields, Vec<u8>)> {
             }
             None if bytes.len() > HEAD_BYTES_MAX => return Err(response::malformed("the head is too long")),
             None => {}
+        }
+        receives += 1;
+        if receives > HEAD_RECEIVES_MAX {
+            return Err(response::malformed("the head comes in too many pieces"));
         }
         bytes.reserve(RECEIVE_BYTES);
         let result;

@@ -137,6 +137,14 @@ impl BufferPool {
         Self::with_claim(count, Claim::All)
     }
 
+    /// The same for those who may be held up by slow clients: together they have half of the core's memory at most.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn for_slow_clients(count: usize) -> io::Result<Self> {
+        Self::with_claim(count, Claim::Half)
+    }
+
     /// The same, of no more than `claim` of the core's memory.
     ///
     /// # Errors

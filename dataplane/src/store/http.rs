@@ -22,6 +22,10 @@ pub(super) async fn open(shard: &Shard, url: &str, range: Option<ByteRange>) -> 
         Ok(answer) => Ok(Source::Web(Box::new(answer))),
         Err(FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE)) => Err(StoreError::NotFound),
         Err(FetchError::Refused(error)) if is_away(&error) => Err(StoreError::Exhausted(io::Error::other(error))),
+        Err(FetchError::Broken(error)) => match StoreError::from(error) {
+            StoreError::Exhausted(error) => Err(StoreError::Exhausted(error)),
+            other => Err(StoreError::Away(other.to_string())),
+        },
         Err(error) => Err(StoreError::Away(error.to_string())),
     }
 }

@@ -109,7 +109,7 @@ async fn decide<'a>(shard: &'a Shard, request: &Request<'_>, image_id: &str) -> 
     };
     let stored = match &source {
         Source::File { size, .. } => Some(*size),
-        Source::Web(answer) => answer.length().map(|length| answer.start() + length),
+        Source::Web(answer) => answer.length().map(|length| answer.start().saturating_add(length)),
     };
     let size = image.size.or(stored).unwrap_or(0);
     let needed = range.map_or(size, |range| range.end);

@@ -156,7 +156,7 @@ async fn try_move(
     let mut origin = Origin::open(shard, &job.source).await?;
     let expected = job.expected_size.or(origin.length());
     check_size(None, job.size_max, expected.unwrap_or_default())?;
-    let targets = create(shard, job, expected, losses).await?;
+    let targets = create(shard, job, losses).await?;
     let outcome = copy(shard, job, (&mut origin, expected), &targets, progress, losses).await;
     for target in &targets {
         shard.metrics.bytes(target.store.index, target.writer.path(), progress.get());
@@ -164,18 +164,14 @@ async fn try_move(
     outcome
 }
 
-async fn create<'a>(
-    shard: &'a Shard,
-    job: &'a Job,
-    expected: Option<u64>,
-    losses: &mut Losses,
-) -> Result<Vec<Target<'a>>, Interrupted> {
+async fn create<'a>(shard: &'a Shard, job: &'a Job, losses: &mut Losses) -> Result<Vec<Target<'a>>, Interrupted> {
     let mut targets = Vec::with_capacity(job.sinks.len());
     for sink in &job.sinks {
         let placement = Placement {
             url: &sink.url,
             upload_id: &sink.upload_id,
-            size: expected,
+            // What a server of somebody else's says takes no room before it comes.
+            size: job.expected_size,
             direct: shard.config.dataplane.upload_direct_io,
         };
         let Some(store) = shard.shared.stores.by_id(&sink.store) else {

@@ -44,6 +44,10 @@ impl Origin {
                 Err(FetchError::Refused(error)) if is_away(&error) => {
                     Err(StoreError::Exhausted(std::io::Error::other(error)).into())
                 }
+                Err(FetchError::Broken(error)) => match StoreError::from(error) {
+                    StoreError::Exhausted(error) => Err(StoreError::Exhausted(error).into()),
+                    other => Err(lost(&other)),
+                },
                 Err(error) => Err(lost(&error)),
             },
         }
