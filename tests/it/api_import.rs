@@ -8,13 +8,11 @@ use serde_json::{Value, json};
 use crate::harness::client::Response;
 use crate::harness::data::{bytes, md5, sha512};
 use crate::harness::server;
+use crate::harness::tasks::{PATIENCE, tasks};
 use crate::harness::{Server, eventually};
 
 /// The type of image data.
 const OCTETS: (&str, &str) = ("Content-Type", server::OCTETS);
-
-/// What an import may take in a test that shares its processors with others.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server with the file stores `fast`, the default, and `slow`, in directories of their own.
 fn with_two_stores(home: &Path) -> Server {
@@ -37,17 +35,6 @@ fn import(server: &Server, id: &str, body: &Value) -> Response {
 
 fn glance_direct() -> Value {
     json!({"method": {"name": "glance-direct"}})
-}
-
-/// The tasks of an image, once the last of them is over.
-#[track_caller]
-fn tasks(server: &Server, id: &str) -> Vec<Value> {
-    let over = eventually(PATIENCE, || {
-        let tasks = server.get(&format!("/v2/images/{id}/tasks")).expect(200).json()["tasks"].as_array()?.clone();
-        let last = tasks.last()?["status"].as_str()?.to_owned();
-        matches!(last.as_str(), "success" | "failure").then_some(tasks)
-    });
-    over.unwrap_or_else(|| panic!("the task does not end:\n{}", server.log()))
 }
 
 #[test]

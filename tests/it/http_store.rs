@@ -10,10 +10,8 @@ use serde_json::{Value, json};
 use crate::harness::client::Response;
 use crate::harness::data::{bytes, md5, sha512};
 use crate::harness::origin::{Origin, Wire, whole};
+use crate::harness::tasks::{PATIENCE, last_task as task};
 use crate::harness::{Server, eventually};
-
-/// What a job may take in a test that shares its processors with others.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Users may name this machine, and failures are told after a second.
 const OPEN: &str = "[import_filtering_opts]\nallowed_hosts = [127.0.0.1]\nallowed_ports = []\n\
@@ -51,17 +49,6 @@ fn with_ranges(data: Vec<u8>) -> Origin {
 
 fn add(server: &Server, id: &str, body: &Value) -> Response {
     server.send_json("POST", &format!("/v2/images/{id}/locations"), body)
-}
-
-/// The last task of an image, once it is over.
-#[track_caller]
-fn task(server: &Server, id: &str) -> Value {
-    let over = eventually(PATIENCE, || {
-        let tasks = server.get(&format!("/v2/images/{id}/tasks")).expect(200).json()["tasks"].as_array()?.clone();
-        let last = tasks.last()?.clone();
-        matches!(last["status"].as_str()?, "success" | "failure").then_some(last)
-    });
-    over.unwrap_or_else(|| panic!("the task does not end:\n{}", server.log()))
 }
 
 #[track_caller]

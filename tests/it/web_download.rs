@@ -15,11 +15,9 @@ use crate::harness::client::Response;
 use crate::harness::data::{bytes, md5, sha512};
 use crate::harness::origin::{Bait, Origin, Wire, redirect, whole};
 use crate::harness::server::Options;
+use crate::harness::tasks::{PATIENCE, last_task as task};
 use crate::harness::tls::Authority;
 use crate::harness::{Server, eventually};
-
-/// What an import may take in a test that shares its processors with others.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Users may have this machine asked, by its address or its name, and failures are told after a second.
 const OPEN: &str = "[DEFAULT]\nimage_size_cap = 20000000\n[import_filtering_opts]\nallowed_hosts = [127.0.0.1, localhost]\n\
@@ -31,17 +29,6 @@ const NOT_FETCHED: &str = "The image data could not be fetched from the given UR
 fn import(server: &Server, id: &str, uri: &Value) -> Response {
     let body = json!({"method": {"name": "web-download", "uri": uri}});
     server.send_json("POST", &format!("/v2/images/{id}/import"), &body)
-}
-
-/// The last task of an image, once it is over.
-#[track_caller]
-fn task(server: &Server, id: &str) -> Value {
-    let over = eventually(PATIENCE, || {
-        let tasks = server.get(&format!("/v2/images/{id}/tasks")).expect(200).json()["tasks"].as_array()?.clone();
-        let last = tasks.last()?.clone();
-        matches!(last["status"].as_str()?, "success" | "failure").then_some(last)
-    });
-    over.unwrap_or_else(|| panic!("the task does not end:\n{}", server.log()))
 }
 
 /// Imports from `url`; the image, and the task.

@@ -60,16 +60,19 @@ impl App {
     /// 403 by policy; 400 for a store that has the image, and for a choice of stores that does not fit.
     pub(crate) async fn import_image(&self, caller: &Identity, id: String, wanted: Wanted) -> Result<()> {
         let (authority, config, caller) = (self.authority.clone(), self.config.clone(), caller.clone());
-        let uri = match wanted.method {
-            Method::WebDownload if self.may_import(&caller, &id, wanted.method).await => {
-                Some(self.admitted(&wanted.body["method"]["uri"]).await)
-            }
+        let image = self.importable(&caller, &id, wanted.method).await;
+        let uri = match (wanted.method, &image) {
+            (Method::WebDownload, Ok(_)) => Some(self.admitted(&wanted.body["method"]["uri"]).await),
             // Who may not is told so in its turn, and no name is looked up for them.
-            Method::WebDownload => Some(Err(Error::forbidden("the image cannot be imported"))),
-            Method::GlanceDirect | Method::CopyImage | Method::Location => None,
+            (Method::WebDownload, Err(error)) => Some(Err(error.clone())),
+            (Method::GlanceDirect | Method::CopyImage | Method::Location, _) => None,
         };
         let share = self.limits.of(caller.project_id.as_deref()).await?;
-        let signature = self.verification(&caller, &id, &wanted).await;
+        let signature = match &image {
+            Ok(image) => self.verification(image, &wanted).await,
+            // Nor is anybody asked for a certificate.
+            Err(_) => Ok(None),
+        };
         let begun = self.db.write(move |catalog| {
             share.check_data(catalog, Purpose::Store, None)?;
             let seen = Seen::find(catalog, &caller, &id)?;
@@ -82,15 +85,16 @@ impl App {
         Ok(())
     }
 
-    /// Whether the caller could import this image now.
-    async fn may_import(&self, caller: &Identity, id: &str, method: Method) -> bool {
+    /// The image, if the caller could import it now.
+    async fn importable(&self, caller: &Identity, id: &str, method: Method) -> Result<Image> {
         let (authority, caller, id) = (self.authority.clone(), caller.clone(), id.to_owned());
         let found = self.db.look_up(move |catalog| {
             let seen = Seen::find(catalog, &caller, &id)?;
             check_image(&seen.image, method)?;
-            seen.require(&authority, rule(method), &caller)
+            seen.require(&authority, rule(method), &caller)?;
+            Ok(seen.image)
         });
-        found.await.is_ok()
+        found.await
     }
 
     /// The URL, if it may be fetched.
@@ -107,20 +111,11 @@ impl App {
         };
         Err(Error::bad_request(format!("URI for web-download does not pass filtering: {shown}")))
     }
+
     /// How the data of a signed image will be verified. What is wrong with that, the task will tell.
-    async fn verification(&self, caller: &Identity, id: &str, wanted: &Wanted) -> Result<Option<Verification>> {
-        let (authority, caller, id) = (self.authority.clone(), caller.clone(), id.to_owned());
-        let method = wanted.method;
-        let image = self.db.look_up(move |catalog| {
-            let seen = Seen::find(catalog, &caller, &id)?;
-            check_image(&seen.image, method)?;
-            seen.require(&authority, rule(method), &caller)?;
-            Ok(seen.image)
-        });
-        // Who may not import is told so in its turn, and nobody is asked for them.
-        let Ok(image) = image.await else { return Ok(None) };
+    async fn verification(&self, image: &Image, wanted: &Wanted) -> Result<Option<Verification>> {
         let request_id = wanted.request_id.as_deref().unwrap_or_default();
-        match self.signatures.statement(&image, &wanted.proof, request_id).await {
+        match self.signatures.statement(image, &wanted.proof, request_id).await {
             Ok(statement) => Ok(statement.map(Verification::By)),
             Err(error) if error.kind == Kind::BadRequest => Ok(Some(Verification::Refused(error.message))),
             Err(error) => Err(error),

@@ -84,7 +84,10 @@ enum Next {
     /// The next step when the end of the job is heard of, or after a while.
     Running,
     /// The next step when what it left is removed.
-    Undoing,
+    Undoing {
+        /// Whether the job has done a step, and has not failed.
+        goes_on: bool,
+    },
     /// Nothing: it is over.
     Over,
 }
@@ -169,9 +172,9 @@ impl Imports {
                     blocked = None;
                     let _ = tokio::time::timeout(LOOK_INTERVAL, heard.notified()).await;
                 }
-                Ok(Next::Undoing) => {
+                Ok(Next::Undoing { goes_on }) => {
                     // Between two steps it is kept: nobody else begins to stage before this is stored.
-                    if !self.goes_on(&job_id).await {
+                    if !goes_on {
                         turn = None;
                     }
                     // Each time: the data plane may have counted the upload as running when it was looked at last.
@@ -196,14 +199,6 @@ impl Imports {
         self.running().remove(&job_id);
     }
 
-    /// Whether the job has done a step, and has not failed.
-    async fn goes_on(&self, job_id: &str) -> bool {
-        let id = job_id.to_owned();
-        let job = self.shared.db.read(move |catalog| catalog.job(&id)).await;
-        let Ok(Some(job)) = job else { return false };
-        job.failure.is_none() && Plan::from_record(&job).is_ok_and(|plan| plan.made.is_something())
-    }
-
     async fn step(&self, job_id: &str) -> Result<Next> {
         let id = job_id.to_owned();
         let read = self.shared.db.read(move |catalog| Ok((catalog.job(&id)?, catalog.uploads_of_job(&id)?)));
@@ -219,7 +214,10 @@ impl Imports {
             return Ok(Next::Step);
         }
         if !uploads.is_empty() {
-            return Ok(Next::Undoing);
+            let is_under_way = |job: &JobRecord| {
+                job.failure.is_none() && Plan::from_record(job).is_ok_and(|plan| plan.made.is_something())
+            };
+            return Ok(Next::Undoing { goes_on: job.as_ref().is_some_and(is_under_way) });
         }
         match job {
             None => Ok(Next::Over),

@@ -9,15 +9,12 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::harness::server::{OCTETS, Options};
+use crate::harness::tasks::{PATIENCE, last_task as task};
 use crate::harness::{Server, eventually};
-
-/// What an import may take in a test that shares its processors with others.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server with these plug-ins, and more of a configuration.
 fn with_plugins(plugins: &str, more: &str) -> Server {
@@ -62,17 +59,6 @@ fn stage_and_import(server: &Server, id: &str, data: &[u8]) {
     server.request("PUT", &format!("/v2/images/{id}/stage"), &headers, Some(data)).expect(204);
     let body = json!({"method": {"name": "glance-direct"}});
     server.send_json("POST", &format!("/v2/images/{id}/import"), &body).expect(202);
-}
-
-/// The last task of an image, once it is over.
-#[track_caller]
-fn task(server: &Server, id: &str) -> Value {
-    let over = eventually(PATIENCE, || {
-        let task =
-            server.get(&format!("/v2/images/{id}/tasks")).expect(200).json()["tasks"].as_array()?.last()?.clone();
-        matches!(task["status"].as_str(), Some("success" | "failure")).then_some(task)
-    });
-    over.unwrap_or_else(|| panic!("the task does not end:\n{}", server.log()))
 }
 
 /// The image, once its import went well and nothing but its data is left.
