@@ -21,7 +21,7 @@ use crate::http::extra::with_lines;
 use crate::http::input::{Input, NoRequest, Patience};
 use crate::http::reply::{self, Sent};
 use crate::http::request_id;
-use crate::io::{Conn, SendPatience, are_descriptors_scarce, is_reserved};
+use crate::io::{Conn, SendPatience, are_descriptors_scarce};
 use crate::places::Place;
 use crate::shard::Shard;
 use crate::spread::{Begun, Claim, Moving};
@@ -233,15 +233,7 @@ async fn answer(shard: &Shard, place: &Place, head: &Head, input: &mut Input<'_>
     let resolution = routes::resolve(&head.method, &head.path, request.accept(), shard.offered);
     let mut body = Body::new(head.body);
     let outcome = match &resolution {
-        // Before anything is opened: a number that a waiting client has just given back is not room for a transfer. A download
-        // finds that out with the file that it opens first.
-        Resolution::Found(Route::DownloadImage | Route::UploadImage | Route::StageImage, _)
-            if is_reserved(input.conn()) =>
-        {
-            // A connection keeps its number: this one would be turned away again.
-            let last = Request { keep: false, id: request.id.clone(), head };
-            answer_error(&last, input.conn(), &exhausted(), &body).await
-        }
+        // A download finds that out with the file that it opens first.
         Resolution::Found(Route::UploadImage | Route::StageImage, _) if are_descriptors_scarce() => {
             answer_error(&request, input.conn(), &exhausted(), &body).await
         }

@@ -266,20 +266,34 @@ pub(crate) fn take_over(shard: &Rc<Shard>, moving: Moving) {
 
 /// Serves a client here, if there is a place and a descriptor for it. Else it is closed at once: its own retry is the queue.
 fn settle(shard: &Rc<Shard>, conn: Conn, claim: Claim, begun: Option<Box<Begun>>) {
-    // One of the last descriptors is kept only in exchange for another.
-    let has_descriptor = !is_reserved(&conn) || shard.places.evict();
-    match has_descriptor.then(|| shard.places.reserve()).flatten() {
-        Some(place) => {
-            let shard = Rc::clone(shard);
-            drop(spawn(async move {
-                if let Some(place) = seat(&shard, place, conn).await {
-                    connection::serve(shard, place, claim, begun).await;
-                }
-            }));
+    if is_reserved(&conn) {
+        // One of the last descriptors is taken only in exchange for another, and only until that one is free.
+        match shard.places.evict() {
+            true => drop(spawn(exchange(Rc::clone(shard), conn, claim, begun))),
+            false => shard.metrics.refused(),
         }
-        None => shard.metrics.refused(),
+    } else {
+        sit(shard, conn, claim, begun);
     }
     shard.metrics.evicted(shard.places.evicted());
+}
+
+/// Serves a client once somebody else has given its descriptor back.
+async fn exchange(shard: Rc<Shard>, conn: Conn, claim: Claim, begun: Option<Box<Begun>>) {
+    match conn.renumbered().await {
+        Ok(conn) => sit(&shard, conn, claim, begun),
+        Err(_) => shard.metrics.refused(),
+    }
+}
+
+fn sit(shard: &Rc<Shard>, conn: Conn, claim: Claim, begun: Option<Box<Begun>>) {
+    let Some(place) = shard.places.reserve() else { return shard.metrics.refused() };
+    let shard = Rc::clone(shard);
+    drop(spawn(async move {
+        if let Some(place) = seat(&shard, place, conn).await {
+            connection::serve(shard, place, claim, begun).await;
+        }
+    }));
 }
 
 /// Makes a connection ready to serve: a handshake, where clients speak TLS. It may lose its place meanwhile.

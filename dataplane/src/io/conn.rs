@@ -22,6 +22,7 @@ use rustix::net::{
 
 use super::buffer::Frozen;
 use super::core::current;
+use super::descriptors::is_reserved;
 use super::raw::{self, AtMost, RecvBuf, Socket};
 use super::time::{sleep, timeout};
 use super::tls::{Session, TlsFacts};
@@ -39,6 +40,10 @@ const TLS_WEIGHT: u64 = 4;
 /// How often, and how long apart, a Unix connect is tried while the listener's backlog is full.
 const CONNECT_ATTEMPTS: u32 = 200;
 const CONNECT_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often, and how long apart, a descriptor is looked for that another connection is about to give back.
+const RENUMBER_TRIES: u32 = 50;
+const RENUMBER_PAUSE: Duration = Duration::from_millis(2);
 
 /// Parts per call of [`Conn::send_parts`].
 const PARTS_PER_CALL: usize = 64;
@@ -241,6 +246,24 @@ impl Conn {
     pub fn detach(mut self) -> io::Result<Detached> {
         let fd = self.socket.as_fd().try_clone_to_owned()?;
         Ok(Detached { fd, peer: self.peer, tls: self.tls.take(), patience: self.patience.get() })
+    }
+
+    /// The connection under one of the numbers that are not kept back ([`is_reserved`](super::is_reserved)), as soon as one is
+    /// free. No operation may be in flight.
+    ///
+    /// # Errors
+    /// `EMFILE` when none becomes free; the connection is closed.
+    pub async fn renumbered(mut self) -> io::Result<Conn> {
+        for _ in 0..RENUMBER_TRIES {
+            let fd = self.socket.as_fd().try_clone_to_owned()?;
+            if !is_reserved(&fd) {
+                let (tls, patience) = (self.tls.take(), self.patience.get());
+                return Detached { fd, peer: self.peer, tls, patience }.attach();
+            }
+            drop(fd);
+            sleep(RENUMBER_PAUSE).await;
+        }
+        Err(Errno::MFILE.into())
     }
 
     /// The address of a TCP peer; `None` on a Unix socket.

@@ -163,6 +163,7 @@ fn http_d10_no_descriptors_left() {
     let plane = server.wait_plane("dataplane");
     let data = bytes(52, 32 << 20);
     let id = server.active(&data);
+    let mut others = (0..64).map(|_| server.queued()).collect::<Vec<_>>();
     let mut busy = Vec::new();
     let unready = eventually(SOON, || {
         busy.extend((0..10).map(|_| stalled(&server, &id)));
@@ -173,20 +174,24 @@ fn http_d10_no_descriptors_left() {
     // New work is turned away in so many words; what needs no file goes on.
     let refused = eventually(SOON, || {
         busy.push(stalled(&server, &id));
-        Some(server.get(&format!("/v2/images/{id}/file"))).filter(|reply| reply.status == 503)
+        let reply = Connection::open(server.address).request("GET", &format!("/v2/images/{id}/file"), &[], None);
+        // One that finds nobody to give way is closed.
+        reply.ok().filter(|reply| reply.status == 503)
     });
     assert!(refused.expect("a refusal").header("retry-after").is_some());
     server.get("/v2/images?limit=1").expect(200);
-    // At the very mark one descriptor decides, and another client may have given it back by now.
-    let other = eventually(SOON, || {
+    // At the very mark one descriptor decides, and another client may have given it back by now: an upload may be taken.
+    let refused = eventually(SOON, || {
         busy.push(stalled(&server, &id));
-        let other = server.queued();
-        (server.upload(&other, b"data").status == 503).then_some(other)
+        let other = others.pop()?;
+        let path = format!("/v2/images/{other}/file");
+        let reply = Connection::open(server.address).request("PUT", &path, &[("Content-Type", OCTETS)], Some(b"data"));
+        reply.is_ok_and(|reply| reply.status == 503).then_some(other)
     });
-    let other = other.expect("an upload is refused as well");
-    server.assert_queued_without_bytes(&other);
+    let other = refused.expect("an upload is refused as well");
     drop(busy);
     let back = eventually(SOON, || (admin(&server, "/readyz").0 == 200).then_some(()));
+    server.assert_queued_without_bytes(&other);
     assert!(back.is_some(), "{} descriptors are still open", open_descriptors(&server));
     assert!(server.download(&id) == data);
     server.upload(&other, b"data").expect(204);
