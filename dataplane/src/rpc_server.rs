@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use common::error::Kind;
 use common::http::head::{Head, Limits};
-use common::rpc::{self, DataplaneStatus, Done, Envelope, Probed, ToDataplane};
+use common::rpc::{self, DataplaneStatus, Described, Done, Envelope, Probed, ToDataplane};
 use common::{Error, Result};
 use http::StatusCode;
 use serde::Serialize;
@@ -85,6 +85,19 @@ async fn handle(shard: &Shard, head: &Head, content: &[u8]) -> Result<Vec<u8>> {
         }
         ToDataplane::StartRework(started) => {
             rework::begin(&shard.shared, started)?;
+            reply(&Done {})
+        }
+        ToDataplane::Describe { store } => {
+            let Some(store) = shard.shared.stores.by_id(&store) else {
+                return Err(Error::not_found(format!("No store {store} is configured.")));
+            };
+            reply(&Described { identity: store.identity(shard).await? })
+        }
+        ToDataplane::CheckRemovable { store, url } => {
+            let Some(store) = shard.shared.stores.holding(Some(&store), &url) else {
+                return Err(Error::not_found(format!("No store {store} is configured.")));
+            };
+            store.check_removable(shard, &url).await?;
             reply(&Done {})
         }
         ToDataplane::Probe { store, url } => reply(&Probed { size: probe(shard, &store, &url).await? }),

@@ -85,8 +85,8 @@ pub(super) trait Contract {
         Ok(())
     }
 
-    /// What begins every place of this store and depends on what the store is, not on its configuration; `None`: nothing does.
-    async fn prefix(&self) -> Result<Option<String>, StoreError> {
+    /// What tells the store from others of its kind and is part of its places, but not configured; `None`: there is no such thing.
+    async fn identity(&self) -> Result<Option<String>, StoreError> {
         Ok(None)
     }
 
