@@ -27,7 +27,7 @@ import glance_store  # noqa: E402
 from oslo_config import cfg  # noqa: E402
 
 ceph_conf, pool, command, *rest = sys.argv[1:]
-conf = cfg.ConfigOpts()
+conf = cfg.CONF
 glance_store.register_opts(conf)
 conf(args=[])
 for option, value in {

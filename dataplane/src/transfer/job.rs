@@ -242,8 +242,9 @@ async fn fill(
     losses: &mut Losses,
     (depth, beside): (NonZeroUsize, usize),
 ) -> Result<(u64, Findings), Interrupted> {
-    let pool = BufferPool::new(depth.get().saturating_add(beside))?;
-    let mut examiner = Examiner::new(&job.examination, &shard.shared.hashes, depth)?;
+    let buffers = depth.saturating_add(beside);
+    let pool = BufferPool::new(buffers.get())?;
+    let mut examiner = Examiner::new(&job.examination, &shard.shared.hashes, buffers)?;
     let control = &shard.control;
     let reserved = job.sinks.iter().map(|sink| Reservation::new(control, &sink.upload_id, sink.reserved));
     let mut reservations: Vec<_> = reserved.collect();

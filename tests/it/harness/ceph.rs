@@ -87,13 +87,10 @@ impl Ceph {
         self.run("rados", arguments).unwrap_or_else(|error| panic!("rados {arguments:?}: {error}"))
     }
 
-    /// A new pool for images.
+    /// A pool for images that no other test uses.
     pub(crate) fn pool(&self) -> String {
         static POOLS: AtomicU32 = AtomicU32::new(0);
-        let name = format!("images-{}", POOLS.fetch_add(1, Ordering::Relaxed));
-        self.ceph(&["osd", "pool", "create", &name, "4"]);
-        self.rbd(&["pool", "init", &name]);
-        name
+        format!("images-{}", POOLS.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The names of the images in a pool.

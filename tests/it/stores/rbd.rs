@@ -252,7 +252,7 @@ fn what_an_interrupted_publication_leaves_goes() {
 fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
     let (ceph, _alone) = Ceph::alone();
     let pool = ceph.pool();
-    let server = two_stores(ceph, &pool, "rbd_timeout_seconds = 3\n");
+    let server = two_stores(ceph, &pool, "rbd_timeout_seconds = 3\n[control]\nreap_interval_seconds = 1\n");
     let data = bytes(124, 8 << 20);
     let slow = server.active(&data);
     let fast = server.queued();
@@ -331,11 +331,15 @@ fn what_is_wrong_with_the_configuration_is_told_in_one_line() {
     std::fs::write(&no_key, text.replace("keyring = ", "keyring = /no/such")).expect("writes");
     let wrong_key = ceph.file("wrong-key.conf");
     let keyring = ceph.file("wrong.keyring");
-    std::fs::write(&keyring, "[client.glance]\n\tkey = AQBSdFhjAAAAABAAZ2dnZ2dnZ2dnZ2dnZ2dnZw==\n").expect("writes");
+    let key = Command::new("ceph-authtool").args(["-C", "--gen-key", "-n", "client.glance"]).arg(&keyring).output();
+    assert!(key.is_ok_and(|output| output.status.success()));
     let line = format!("keyring = {}\n", keyring.display());
     let replaced: Vec<&str> = text.lines().filter(|line| !line.starts_with("keyring")).collect();
-    std::fs::write(&wrong_key, replaced.join("\n").replace("[client]\n", &format!("[client]\n{line}")))
-        .expect("writes");
+    std::fs::write(
+        &wrong_key,
+        format!("{}\n", replaced.join("\n")).replace("[client]\n", &format!("[client]\n{line}")),
+    )
+    .expect("writes");
     for (conf, user, pool, expected) in [
         ("/no/such/ceph.conf", "glance", pool.as_str(), "rbd_store_ceph_conf = /no/such/ceph.conf: it cannot be read"),
         (

@@ -168,6 +168,9 @@ impl Cluster {
         // Our buffers do not change while they are written, and nothing is read twice.
         rados.set("rbd_disable_zero_copy_writes", "false")?;
         rados.set("rbd_cache", "false")?;
+        // What goes wrong is told in our log, by who it happens to.
+        rados.set("log_to_stderr", "false")?;
+        rados.set("err_to_stderr", "false")?;
         for name in TIMEOUTS {
             let seconds = match self.key.timeout {
                 Some(wanted) => Some(wanted),

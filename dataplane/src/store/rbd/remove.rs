@@ -37,7 +37,9 @@ impl RbdStore {
             match Image::open_read_only(&pool, &place.image, None).and_then(|image| image.note(NOTE)) {
                 Ok(note) if note == upload_id => remove_image(&pool, &place.image, Some(SNAPSHOT)),
                 Ok(_) => Ok(()),
-                Err(failed) => absent_is_fine(failed),
+                // Of an image that cannot be opened there may still be the name; one without a note is not ours.
+                Err(failed) if failed.errno == libc::ENOENT => remove_name(&pool, &place.image),
+                Err(failed) => Err(failed),
             }
         };
         self.connected(Length::Long, place, removing).await
@@ -85,6 +87,15 @@ fn undo_rename(pool: &Arc<Pool>, from: &str, to: &str) -> Result<(), Failed> {
     match (id(from), id(to)) {
         (Some(old), Some(new)) if old == new => pool.remove_object(&format!("rbd_id.{to}")).or_else(absent_is_fine),
         _ => Ok(()),
+    }
+}
+
+/// Removes what names an image that is gone; of one that is there, nothing.
+fn remove_name(pool: &Arc<Pool>, name: &str) -> Result<(), Failed> {
+    match Image::open_read_only(pool, name, None) {
+        Ok(_) => Ok(()),
+        Err(failed) if failed.errno == libc::ENOENT => pool.remove_image(name).or_else(absent_is_fine),
+        Err(failed) => Err(failed),
     }
 }
 
