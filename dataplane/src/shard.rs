@@ -190,7 +190,9 @@ pub(crate) struct Clearing<'a> {
 impl Shard {
     /// Notes that the bytes at `url` are being removed; `None` while they already are.
     pub(crate) fn clear<'a>(&'a self, url: &'a str) -> Option<Clearing<'a>> {
-        self.clearing.borrow_mut().insert(url.to_owned()).then_some(Clearing { shard: self, url })
+        let is_first = self.clearing.borrow_mut().insert(url.to_owned());
+        // Made only then: dropping one lets go of the place.
+        is_first.then(|| Clearing { shard: self, url })
     }
 }
 
