@@ -252,7 +252,11 @@ fn what_an_interrupted_publication_leaves_goes() {
 fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
     let (ceph, _alone) = Ceph::alone();
     let pool = ceph.pool();
-    let server = two_stores(ceph, &pool, "rbd_timeout_seconds = 3\n[control]\nreap_interval_seconds = 1\nrpc_timeout_seconds = 4\n");
+    let server = two_stores(
+        ceph,
+        &pool,
+        "rbd_timeout_seconds = 3\n[control]\nreap_interval_seconds = 1\nrpc_timeout_seconds = 4\n",
+    );
     let data = bytes(124, 8 << 20);
     let slow = server.active(&data);
     let fast = server.queued();

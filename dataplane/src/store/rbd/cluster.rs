@@ -85,6 +85,20 @@ pub(super) struct Opened {
     pub(super) _claim: Option<Claim>,
 }
 
+/// The thing itself, for who lets go of it where that may block.
+impl<T: Send + 'static> From<Held<T>> for Option<T> {
+    fn from(mut held: Held<T>) -> Self {
+        held.value.take()
+    }
+}
+
+impl<T: Send + 'static> Held<T> {
+    /// Where it is let go of.
+    pub(super) fn threads(&self) -> &Offload {
+        &self.threads
+    }
+}
+
 impl<T: Send + 'static> Drop for Held<T> {
     fn drop(&mut self) {
         if let Some(value) = self.value.take() {

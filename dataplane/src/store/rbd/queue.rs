@@ -5,13 +5,14 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::cluster::{Held, Opened};
-use super::sys::{Failed, Operation, Operations};
+use super::sys::{Failed, Operation, Operations, close};
 use crate::futures::race;
-use crate::io::{Notify, PollFd, is_reserved, spawn, yield_now};
+use crate::io::{Length, Notify, PollFd, is_reserved, spawn, timeout, yield_now};
 use crate::store::StoreError;
 
 /// An image, shared between its operations and calls that block.
@@ -63,8 +64,12 @@ impl Open {
     }
 
     /// The image, for calls that block.
-    pub(super) fn image(&self) -> Shared {
-        Arc::clone(self.0.operations.borrow().image())
+    ///
+    /// # Errors
+    /// When it was given up.
+    pub(super) fn image(&self) -> Result<Shared, StoreError> {
+        let operations = self.0.operations.borrow();
+        operations.image().cloned().ok_or_else(|| StoreError::Away("the image was given up".to_owned()))
     }
 
     /// Begins an operation; see [`Operations::start`].
@@ -80,15 +85,33 @@ impl Drop for Open {
     }
 }
 
+/// How long an image that nobody uses any more is kept for operations of which nothing is heard: librbd 16 forgets writes that wait for
+/// the image's lock when the cluster hangs at that moment.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// Closes an image that still has operations: that ends them.
+async fn break_off(queue: &Queue) {
+    let Some(image) = queue.operations.borrow_mut().give_up() else { return };
+    let threads = image.threads().clone();
+    let count = queue.operations.borrow().in_flight();
+    tracing::warn!("{count} operations of a Ceph cluster are not heard of any more: their image is closed");
+    if let Ok(Some(closed)) = threads.try_run(Length::Short, move || close::<_, Opened>(image)).await {
+        queue.operations.borrow_mut().closed(closed);
+    }
+}
+
 /// Hands out what is done, until nothing is left that could be.
 async fn dispatch(queue: Rc<Queue>) {
     while !(queue.closed.get() && queue.operations.borrow().in_flight() == 0) {
-        race(queue.changed.wait(), async {
+        let news = race(queue.changed.wait(), async {
             if queue.bell.readable().await.is_err() {
                 yield_now().await;
             }
-        })
-        .await;
+        });
+        if timeout(SILENCE_MAX, news).await.is_err() && queue.closed.get() {
+            break_off(&queue).await;
+            return;
+        }
         let _ = rustix::io::read(&queue.bell, &mut [0; 8]);
         while queue.operations.borrow_mut().reap() {}
     }

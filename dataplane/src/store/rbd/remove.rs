@@ -13,7 +13,7 @@ use crate::io::Length;
 use crate::store::StoreError;
 
 /// How long a removal waits for the upload that writes the image to let go of it.
-const LET_GO: Duration = Duration::from_secs(10);
+const LET_GO: Duration = Duration::from_secs(2);
 
 /// Tries while an image is in use: mostly it is ourselves who close it at this moment.
 const BUSY_TRIES: u32 = 20;

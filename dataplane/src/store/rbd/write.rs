@@ -120,7 +120,7 @@ impl Writing for RbdWriter {
     async fn commit(&self, size: u64) -> Result<(), StoreError> {
         self.flush().await?;
         let Some(open) = self.open.take() else { return Err(closed()) };
-        let image = open.image();
+        let image = open.image()?;
         let resize = self.room.get() != size;
         let (pool, from, to) = (Arc::clone(&self.pool), self.unfinished.clone(), self.finished.clone());
         let publish = move |cluster: &Arc<Cluster>| {
@@ -145,7 +145,7 @@ impl RbdWriter {
     async fn grow(&self, needed: u64) -> Result<(), StoreError> {
         let growth = self.growth.get().saturating_mul(2).min(GROWTH_BYTES_MAX);
         let room = needed.max(self.room.get().saturating_add(growth));
-        let Some(image) = self.open.borrow().as_ref().map(Open::image) else { return Err(closed()) };
+        let image = self.open.borrow().as_ref().map_or_else(|| Err(closed()), Open::image)?;
         let resize = move |cluster: &Arc<Cluster>| {
             let resized = image.get().resize(room);
             resized.map_err(|failed| cluster.lost(failed))

@@ -123,6 +123,16 @@ impl Future for Done<'_> {
     }
 }
 
+/// Shows that an image is closed: its library call has returned.
+pub(in super::super) struct Closed(());
+
+/// Closes an image that nobody else has; `None`: somebody has, and will. Blocks, for as long as the cluster does.
+pub(in super::super) fn close<I: Into<Option<O>>, O>(image: Arc<I>) -> Option<Closed> {
+    let opened: Option<O> = Arc::into_inner(image)?.into();
+    drop(opened?);
+    Some(Closed(()))
+}
+
 /// Where an operation lies while the library has it.
 struct Slot {
     /// The library reads it until the operation is over, so it stays where it is.
@@ -132,7 +142,8 @@ struct Slot {
 
 /// The operations of one image.
 pub(in super::super) struct Operations<I: AsRef<Image>> {
-    image: Arc<I>,
+    /// Present until it is given up.
+    image: Option<Arc<I>>,
     slots: Vec<Slot>,
     free: Vec<usize>,
 }
@@ -140,12 +151,29 @@ pub(in super::super) struct Operations<I: AsRef<Image>> {
 impl<I: AsRef<Image>> Operations<I> {
     /// None yet of `image`, which rings when they are done.
     pub(in super::super) fn new(image: Arc<I>) -> Self {
-        Operations { image, slots: Vec::new(), free: Vec::new() }
+        Operations { image: Some(image), slots: Vec::new(), free: Vec::new() }
     }
 
-    /// The image.
-    pub(in super::super) fn image(&self) -> &Arc<I> {
-        &self.image
+    /// The image, unless it was given up.
+    pub(in super::super) fn image(&self) -> Option<&Arc<I>> {
+        self.image.as_ref()
+    }
+
+    /// The image, to be closed although there are operations: nothing is begun or heard of any more. Their memory is kept until
+    /// [`Operations::closed`].
+    pub(in super::super) fn give_up(&mut self) -> Option<Arc<I>> {
+        self.image.take()
+    }
+
+    /// The image that [`Operations::give_up`] gave is closed, which `proof` shows, so the library has nothing of ours any more:
+    /// whoever waits is told that there is no answer.
+    pub(in super::super) fn closed(&mut self, _proof: Closed) {
+        for slot in self.slots.drain(..) {
+            if let Some(operation) = slot.operation {
+                operation.finish(-i64::from(libc::ESHUTDOWN));
+            }
+        }
+        self.free.clear();
     }
 
     /// How many the library has.
@@ -160,12 +188,13 @@ impl<I: AsRef<Image>> Operations<I> {
         offset: u64,
         length: usize,
     ) -> Result<(), Failed> {
+        let Some(shared) = self.image.as_ref() else { return Err(Failed::new(libc::ESHUTDOWN)) };
+        let image: &Image = (**shared).as_ref();
         let index = self.free.pop().unwrap_or_else(|| {
             let empty = iovec { iov_base: ptr::null_mut(), iov_len: 0 };
             self.slots.push(Slot { vector: Box::new([empty; PIECES]), operation: None });
             self.slots.len() - 1
         });
-        let image: &Image = (*self.image).as_ref();
         let rbd = &image.library().rbd;
         let slot = &mut self.slots[index];
         let (count, start) = match &mut *operation.lent.borrow_mut() {
@@ -217,7 +246,8 @@ impl<I: AsRef<Image>> Operations<I> {
 
     /// Hands out what the library has finished; whether there may be more.
     pub(in super::super) fn reap(&mut self) -> bool {
-        let image: &Image = (*self.image).as_ref();
+        let Some(shared) = self.image.as_ref() else { return false };
+        let image: &Image = (**shared).as_ref();
         let rbd = &image.library().rbd;
         let mut fetched: [Completion; FETCHED] = [ptr::null_mut(); FETCHED];
         // SAFETY: the image is open, and there is room for as many as are told.
@@ -246,7 +276,7 @@ impl<I: AsRef<Image>> Drop for Operations<I> {
     fn drop(&mut self) {
         for slot in self.slots.drain(..) {
             if let Some(operation) = slot.operation {
-                std::mem::forget((slot.vector, operation, Arc::clone(&self.image)));
+                std::mem::forget((slot.vector, operation, self.image.clone()));
             }
         }
     }

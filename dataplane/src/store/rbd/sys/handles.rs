@@ -8,10 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Arc;
 
-use super::table::{
-    ClusterStat, EVENT_TYPE_EVENTFD, ImageHandle, Library, OPTION_FEATURES, OPTION_ORDER, Options, PoolHandle,
-    RadosHandle,
-};
+use super::table::{ClusterStat, EVENT_TYPE_EVENTFD, ImageHandle, Library, PoolHandle, RadosHandle};
 
 /// Bytes of the longest value that is asked for: ids, configuration values.
 const VALUE_BYTES: usize = 4096;
@@ -399,26 +396,6 @@ impl Image {
             )
         })?;
         Ok(found.list)
-    }
-
-    /// Copies it with its snapshots, inside the cluster, to a new image.
-    pub(in super::super) fn deep_copy(&self, to: &Pool, name: &str, features: u64, order: u8) -> Result<()> {
-        let name = c_string(name)?;
-        let rbd = &self.library().rbd;
-        let mut options: Options = ptr::null_mut();
-        // SAFETY: the place for the handle is valid; the library makes it or aborts.
-        unsafe { (rbd.rbd_image_options_create)(&raw mut options) };
-        // SAFETY: the options were made above and are destroyed below.
-        let set = check(unsafe { (rbd.rbd_image_options_set_uint64)(options, OPTION_FEATURES, features) })
-            // SAFETY: the same.
-            .and_then(|_| check(unsafe { (rbd.rbd_image_options_set_uint64)(options, OPTION_ORDER, order.into()) }));
-        let copied = set.and_then(|_| {
-            // SAFETY: the image and the pool are open, the options valid.
-            check(unsafe { (rbd.rbd_deep_copy)(self.handle, to.handle, name.as_ptr(), options) })
-        });
-        // SAFETY: nobody uses them any more.
-        unsafe { (rbd.rbd_image_options_destroy)(options) };
-        copied.map(drop)
     }
 }
 

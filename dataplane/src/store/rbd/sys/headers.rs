@@ -4,8 +4,7 @@ use std::fmt::Write;
 use std::process::Command;
 
 use super::table::{
-    ClusterStat, EVENT_TYPE_EVENTFD, FEATURE_FAST_DIFF, FEATURE_LAYERING, OPTION_FEATURES, OPTION_ORDER,
-    RadosFunctions, RbdFunctions,
+    ClusterStat, EVENT_TYPE_EVENTFD, FEATURE_FAST_DIFF, FEATURE_LAYERING, RadosFunctions, RbdFunctions,
 };
 
 /// A Rust type in C.
@@ -20,7 +19,6 @@ fn c_type(rust: &str) -> String {
         "PoolHandle" => "rados_ioctx_t".to_owned(),
         "ImageHandle" => "rbd_image_t".to_owned(),
         "Completion" => "rbd_completion_t".to_owned(),
-        "Options" => "rbd_image_options_t".to_owned(),
         "ClusterStat" => "struct rados_cluster_stat_t".to_owned(),
         "iovec" => "struct iovec".to_owned(),
         "c_char" => "char".to_owned(),
@@ -62,8 +60,6 @@ fn the_declarations_are_those_of_the_headers() {
         format!("EVENT_TYPE_EVENTFD == {EVENT_TYPE_EVENTFD}"),
         format!("RBD_FEATURE_LAYERING == {FEATURE_LAYERING}"),
         format!("RBD_FEATURE_FAST_DIFF == {FEATURE_FAST_DIFF}"),
-        format!("RBD_IMAGE_OPTION_FEATURES == {OPTION_FEATURES}"),
-        format!("RBD_IMAGE_OPTION_ORDER == {OPTION_ORDER}"),
         format!("sizeof(struct rados_cluster_stat_t) == {size}"),
         "sizeof(rbd_image_t) == sizeof(void *) && sizeof(rbd_completion_t) == sizeof(void *)".to_owned(),
     ] {

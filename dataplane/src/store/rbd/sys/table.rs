@@ -13,8 +13,6 @@ pub(super) type PoolHandle = *mut c_void;
 pub(super) type ImageHandle = *mut c_void;
 /// `rbd_completion_t`
 pub(super) type Completion = *mut c_void;
-/// `rbd_image_options_t`
-pub(super) type Options = *mut c_void;
 
 /// `EVENT_TYPE_EVENTFD`
 pub(super) const EVENT_TYPE_EVENTFD: c_int = 2;
@@ -22,10 +20,6 @@ pub(super) const EVENT_TYPE_EVENTFD: c_int = 2;
 pub(in super::super) const FEATURE_LAYERING: u64 = 1 << 0;
 /// `RBD_FEATURE_FAST_DIFF`
 pub(in super::super) const FEATURE_FAST_DIFF: u64 = 1 << 4;
-/// `RBD_IMAGE_OPTION_FEATURES`
-pub(super) const OPTION_FEATURES: c_int = 1;
-/// `RBD_IMAGE_OPTION_ORDER`
-pub(super) const OPTION_ORDER: c_int = 2;
 
 /// `struct rados_cluster_stat_t`: how full a cluster is.
 #[repr(C)]
@@ -104,10 +98,6 @@ functions!(
         fn rbd_snap_unprotect(ImageHandle, *const c_char) -> c_int;
         fn rbd_snap_is_protected(ImageHandle, *const c_char, *mut c_int) -> c_int;
         fn rbd_diff_iterate2(ImageHandle, *const c_char, u64, u64, u8, u8, extern "C" fn(u64, size_t, c_int, *mut c_void) -> c_int, *mut c_void) -> c_int;
-        fn rbd_image_options_create(*mut Options);
-        fn rbd_image_options_set_uint64(Options, c_int, u64) -> c_int;
-        fn rbd_image_options_destroy(Options);
-        fn rbd_deep_copy(ImageHandle, PoolHandle, *const c_char, Options) -> c_int;
         fn rbd_set_image_notification(ImageHandle, c_int, c_int) -> c_int;
         fn rbd_poll_io_events(ImageHandle, *mut Completion, c_int) -> c_int;
         fn rbd_aio_create_completion(*mut c_void, Option<extern "C" fn(Completion, *mut c_void)>, *mut Completion) -> c_int;
