@@ -43,7 +43,7 @@ impl RpcContext {
         let uploads = Uploads::new(config.clone(), db.clone(), limits, signatures, &registry);
         tokio::spawn(uploads.clone().reap());
         let gate = Gate::new(config.clone());
-        let imports = Imports::new(config, db, uploads.clone());
+        let imports = Imports::new(config, db, uploads.clone(), authenticator.clone());
         tokio::spawn(imports.clone().resume());
         RpcContext { authority, authenticator, uploads, imports, gate, registry }
     }

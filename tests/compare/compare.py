@@ -66,6 +66,7 @@ def _options() -> argparse.Namespace:
 def _run(home: pathlib.Path, scripts: list[script.Script], sites: list[str], rules, results: Results) -> None:
     report.progress("starting Keystone")
     with servers.keystone(home / "keystone") as identity, origin.serving() as address:
+        identity.add_images("Elsewhere", f"http://{address}/region")
         tokens = {user: identity.token(user) for user in servers.USERS}
         known = {f"project_{name}": value for name, value in identity.projects.items()} | {"origin": address, "sha256": hashlib.sha256(origin.DATA).hexdigest()}
         for each in sites:

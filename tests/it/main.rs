@@ -22,6 +22,7 @@ mod api_stores;
 mod bench;
 mod crash;
 mod download;
+mod glance_download;
 mod harness;
 mod http_store;
 mod metrics;

@@ -211,7 +211,7 @@ fn barbican_is_found_in_the_catalog() {
     let data = bytes(34, 5000);
     for (region, status) in [("one", 204), ("three", 400)] {
         let barbican = Barbican::start();
-        let keystone = Keystone::with_key_manager(&format!("http://{}/v1", barbican.address));
+        let keystone = Keystone::with_services(&format!("http://{}/v1", barbican.address), "http://127.0.0.1:1");
         // The digest of the signature is that of the image too.
         let more = format!("[barbican]\nbarbican_region_name = {region}\n[DEFAULT]\nhashing_algorithm = sha384\n");
         let site = Site::with(barbican, &keystone, &more);

@@ -157,6 +157,7 @@ fn api(settings: &Settings<'_>) -> Api {
         do_secure_hash: flag("do_secure_hash"),
         hash_retries: settings.count("DEFAULT", "http_retries"),
         enabled_import_methods: import_methods(settings),
+        remote_properties: settings.list("glance_download_properties", "extra_properties"),
         task_time_to_live: Duration::from_secs(
             settings.count::<u64>("task", "task_time_to_live").saturating_mul(SECONDS_OF_AN_HOUR),
         ),
@@ -349,7 +350,9 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         head_timeout: seconds("head_timeout_seconds"),
         idle_timeout: idle.filter(|seconds| *seconds > 0).map(Duration::from_secs),
         body_min_rate_bytes_per_second: settings.count(GROUP, "body_min_rate_bytes_per_second"),
-        fetch_answer_timeout: seconds("fetch_answer_timeout_seconds"),
+        // Control waits for some of what is fetched.
+        fetch_answer_timeout: seconds("fetch_answer_timeout_seconds")
+            .min(Duration::from_secs(settings.count("control", "rpc_timeout_seconds")) / 2),
         fetch_timeout: Some(seconds("fetch_timeout_seconds")).filter(|time| !time.is_zero()),
         send_stall: seconds("send_stall_seconds"),
         send_min_rate_bytes_per_second: settings.count(GROUP, "send_min_rate_bytes_per_second"),

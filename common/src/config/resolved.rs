@@ -141,6 +141,8 @@ pub struct Api {
     pub hash_retries: u32,
     /// Import methods that clients may use.
     pub enabled_import_methods: Vec<String>,
+    /// How the names of properties begin that come with an image of another region.
+    pub remote_properties: Vec<String>,
     /// How long a task that is over is remembered.
     pub task_time_to_live: Duration,
     /// Imports that move data at a time.

@@ -151,6 +151,13 @@ pub(super) const ROWS: &[Row] = &[
         "disk format that `image_conversion` makes of images, by qemu-img, which must be installed",
     )
     .default("raw"),
+    Row::new(
+        "glance_download_properties",
+        "extra_properties",
+        Kind::List,
+        "how the names of properties begin that come with an image of another region",
+    )
+    .default("hw_,trait:,os_distro,os_secure_boot,os_type"),
     Row::new("inject_metadata_properties", "inject", Kind::Dict, "properties that `inject_image_metadata` gives to images"),
     Row::new(
         "inject_metadata_properties",
