@@ -1,6 +1,5 @@
 //! Imports by `glance-download`: an image of another region, and where the token of its user goes (SEC-S06).
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use crate::harness::client::Response;
 use crate::harness::data::{bytes, md5, sha512};
 use crate::harness::keystone::Keystone;
 use crate::harness::origin::{Origin, Wire, redirect, whole};
+use crate::harness::packed::gzip;
 use crate::harness::server::Options;
 use crate::harness::tasks::{PATIENCE, last_task as task};
 use crate::harness::{Server, eventually};
@@ -108,8 +108,7 @@ fn an_image_of_another_region_comes_with_what_is_said_of_it() {
 #[test]
 fn plug_ins_work_on_what_comes() {
     let data = bytes(72, 400_000);
-    let mut packed = Vec::new();
-    flate2(&data, &mut packed);
+    let packed = gzip(&data);
     let images = region(described(&packed), packed);
     let server = server(&images, "[image_import_opts]\nimage_import_plugins = [image_decompression]\n");
     let id = queued(&server);
@@ -118,19 +117,6 @@ fn plug_ins_work_on_what_comes() {
     assert!(server.download(&id) == data);
     let left = eventually(PATIENCE, || (server.files_of(&id).len() == 1).then_some(()));
     assert!(left.is_some(), "{:?}", server.files_of(&id));
-}
-
-/// Packs with the machine's gzip.
-fn flate2(data: &[u8], packed: &mut Vec<u8>) {
-    use std::io::Read as _;
-    use std::process::{Command, Stdio};
-    let mut child = Command::new("gzip").arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("gzip");
-    let (mut stdin, mut stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
-    let data = data.to_vec();
-    let feeder = std::thread::spawn(move || stdin.write_all(&data));
-    stdout.read_to_end(packed).expect("read");
-    feeder.join().expect("no panic").expect("written");
-    assert!(child.wait().expect("ended").success());
 }
 
 #[test]

@@ -31,7 +31,7 @@ use common::rpc::{
 };
 use common::{Error, Kind, Result};
 use serde_json::Value;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 pub(crate) use conclude::expiry;
@@ -75,12 +75,20 @@ struct Shared {
     dataplane: DataplaneClient,
     /// Turns to move data.
     turns: Semaphore,
+    /// Of those, how many there are for what comes from other servers, which may be slow.
+    download_turns: Semaphore,
     /// Wakes whoever looks after a job.
     running: Mutex<HashMap<String, Arc<Notify>>>,
     /// Tells where services are.
     authenticator: Arc<Authenticator>,
     /// Tokens that were lent to jobs.
     tokens: Mutex<HashMap<String, Token>>,
+}
+
+/// A turn to move data, until dropped.
+struct Turn<'a> {
+    _download: Option<SemaphorePermit<'a>>,
+    _turn: Option<SemaphorePermit<'a>>,
 }
 
 /// What is to be done next.
@@ -109,8 +117,9 @@ impl Imports {
             config.control.retry_after_seconds,
         );
         let turns = Semaphore::new(config.api.imports_at_a_time);
+        let download_turns = Semaphore::new((config.api.imports_at_a_time / 2).max(1));
         let (running, tokens) = (Mutex::default(), Mutex::default());
-        let shared = Shared { config, db, uploads, dataplane, turns, running, authenticator, tokens };
+        let shared = Shared { config, db, uploads, dataplane, turns, download_turns, running, authenticator, tokens };
         Imports { shared: Arc::new(shared) }
     }
 
@@ -173,9 +182,9 @@ impl Imports {
         let mut blocked: Option<Instant> = None;
         loop {
             let next = match self.step(&job_id).await {
-                Ok(Next::Begin(_)) if turn.is_none() => {
-                    // The semaphore is never closed. Much may have happened meanwhile.
-                    turn = self.shared.turns.acquire().await.ok();
+                Ok(Next::Begin(job)) if turn.is_none() => {
+                    turn = Some(self.turn(&job).await);
+                    // Much may have happened meanwhile.
                     continue;
                 }
                 Ok(Next::Begin(job)) => self.begin(job).await,
@@ -215,6 +224,14 @@ impl Imports {
         }
         self.tokens().remove(&job_id);
         self.running().remove(&job_id);
+    }
+
+    /// A turn for a job.
+    async fn turn(&self, job: &JobRecord) -> Turn<'_> {
+        let is_download = Plan::from_record(job).is_ok_and(|plan| plan.method.is_download());
+        // The semaphores are never closed.
+        let download = if is_download { self.shared.download_turns.acquire().await.ok() } else { None };
+        Turn { _download: download, _turn: self.shared.turns.acquire().await.ok() }
     }
 
     async fn step(&self, job_id: &str) -> Result<Next> {
