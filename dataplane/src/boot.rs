@@ -179,7 +179,7 @@ fn share(
     authority: Arc<Authority>,
 ) -> Result<Shared, StartError> {
     let cores = spread.cores();
-    let stores = Stores::new(&config.stores);
+    let stores = Stores::new(config).map_err(StartError::misconfigured)?;
     stores.prepare().map_err(StartError::misconfigured)?;
     let qemu_img = match config.plugins.convert() {
         true => Some(find_qemu_img().ok_or_else(no_qemu_img)?),

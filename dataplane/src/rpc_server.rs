@@ -16,7 +16,7 @@ use crate::http::reply::{self, Sent};
 use crate::io::timeout;
 use crate::places::Place;
 use crate::shard::Shard;
-use crate::store::{Source, StoreError};
+use crate::store::StoreError;
 use crate::transfer::{job, rework};
 
 /// Bounds of a request of control.
@@ -108,7 +108,7 @@ async fn remove(shard: &Shard, store: &str, url: &str, upload_id: Option<&str>) 
     let Some(_clearing) = shard.clear(url) else {
         return Err(Error::conflict("That place is being cleared."));
     };
-    match store.remove(url, upload_id, &shard.metrics).await {
+    match store.remove(shard, url, upload_id).await {
         Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
         removed => Ok(removed?),
     }
@@ -135,9 +135,8 @@ async fn probe(shard: &Shard, store: &str, url: &str) -> Result<u64> {
         return Err(Error::not_found(format!("No store {store} is configured.")));
     };
     match store.open(shard, url, None).await {
-        Ok(Source::File { size, .. }) => Ok(size),
-        // Only its head was wanted.
-        Ok(Source::Web(answer)) => Ok(answer.length().unwrap_or(0)),
+        // Only what it says of itself was wanted.
+        Ok(source) => Ok(source.size().unwrap_or(0)),
         Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
         Err(error) => Err(error.into()),
     }

@@ -381,6 +381,8 @@ pub struct Dataplane {
     pub uploads_max: usize,
     /// Whether image files are written past the page cache.
     pub upload_direct_io: bool,
+    /// Faults of stores that tests inject.
+    pub store_faults: Vec<String>,
     /// The way of downloads; `None`: decided for each.
     pub send_path: Option<SendPath>,
     /// Pipes for downloads, over all cores.

@@ -107,10 +107,7 @@ async fn decide<'a>(shard: &'a Shard, request: &Request<'_>, image_id: &str) -> 
     let Some((store, source)) = open_first(shard, &image, &preferred, range.copied()).await? else {
         return Ok(Decision::Empty);
     };
-    let stored = match &source {
-        Source::File { size, .. } => Some(*size),
-        Source::Web(answer) => answer.length().map(|length| answer.start().saturating_add(length)),
-    };
+    let stored = source.size();
     let size = image.size.or(stored).unwrap_or(0);
     let needed = range.map_or(size, |range| range.end);
     if stored.is_some_and(|stored| stored < needed) {

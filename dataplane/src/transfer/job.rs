@@ -178,7 +178,7 @@ async fn create<'a>(shard: &'a Shard, job: &'a Job, losses: &mut Losses) -> Resu
             losses.note(sink, StoreError::Foreign(sink.url.clone()))?;
             continue;
         };
-        match store.create(placement, &shard.metrics).await {
+        match store.create(shard, placement).await {
             Ok(writer) => targets.push(Target { sink, store, writer }),
             Err(error) => losses.note(sink, error)?,
         }
@@ -195,7 +195,9 @@ async fn copy(
     progress: &Progress,
     losses: &mut Losses,
 ) -> Result<(u64, Findings, Vec<String>), Interrupted> {
-    let depth = NonZeroUsize::new(shard.config.dataplane.upload_buffers_count).unwrap_or(NonZeroUsize::MIN);
+    let deepest = targets.iter().map(|target| target.writer.depth()).max().unwrap_or(1);
+    let depth =
+        NonZeroUsize::new(shard.config.dataplane.upload_buffers_count.max(deepest)).unwrap_or(NonZeroUsize::MIN);
     let mut filling: Vec<Filling<'_>> =
         targets.iter().map(|target| (target, Writes::new(&target.writer, depth.get()))).collect();
     let first = running_ids(&job.job_id, &job.sinks).next().unwrap_or_default();
@@ -247,17 +249,20 @@ async fn fill(
     let mut told = Instant::now();
     let mut size = 0;
     loop {
-        let buffer = loop {
+        loop {
             if filling.is_empty() && !job.sinks.is_empty() {
                 return Err(nowhere());
             }
-            match timeout(SHORTAGE_PATIENCE, pool.get()).await {
-                Ok(buffer) => break buffer,
-                // A write that failed keeps its buffer until it is asked about.
-                Err(_) => for_each_place(filling, losses, async |writes| writes.finish().await).await?,
+            if reading.is_ready(&pool) {
+                break;
             }
-        };
-        let buffer = reading.next(buffer, size).await?;
+            for_each_place(filling, losses, async |writes| writes.flush().await).await?;
+            // A write that failed keeps its buffer until it is asked about.
+            if timeout(SHORTAGE_PATIENCE, reading.ready(&pool)).await.is_err() {
+                for_each_place(filling, losses, async |writes| writes.finish().await).await?;
+            }
+        }
+        let buffer = reading.next(size).await?;
         let count = buffer.len();
         if count == 0 {
             break;

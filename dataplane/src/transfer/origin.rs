@@ -7,7 +7,7 @@ use super::receive::{Interrupted, Pace, fill};
 use crate::fetch::{self, Answer, Wanted};
 use crate::http::body::Body;
 use crate::http::input::Input;
-use crate::io::{Buffer, File, Progress};
+use crate::io::{Buffer, BufferPool, File, Progress};
 use crate::shard::Shard;
 use crate::store::{Source, StoreError};
 
@@ -59,15 +59,22 @@ impl Origin {
 
     /// Begins to read; once. At least `rate` bytes a second must come from another server.
     pub(super) fn read<'a>(&'a mut self, rate: u64, progress: &'a Progress) -> Reading<'a> {
-        match self {
-            Origin::File(file) => Reading::File(file, progress),
-            Origin::Web(answer) => Reading::web(answer, rate, progress),
-        }
+        let way = match self {
+            Origin::File(file) => Way::File(file, progress),
+            Origin::Web(answer) => return Reading::web(answer, rate, progress),
+        };
+        Reading { way, memory: None }
     }
 }
 
 /// A source that is being read.
-pub(super) enum Reading<'a> {
+pub(super) struct Reading<'a> {
+    way: Way<'a>,
+    /// The memory of the next piece.
+    memory: Option<Buffer>,
+}
+
+enum Way<'a> {
     File(&'a File, &'a Progress),
     Web(Box<(Input<'a>, Body, Pace<'a>)>),
 }
@@ -77,21 +84,38 @@ impl<'a> Reading<'a> {
     pub(super) fn web(answer: &'a mut Answer, rate: u64, progress: &'a Progress) -> Self {
         let rest = answer.take_rest();
         let (input, body) = answer.read(rest);
-        Reading::Web(Box::new((input, body, Pace::new(rate, progress))))
+        Reading { way: Way::Web(Box::new((input, body, Pace::new(rate, progress)))), memory: None }
     }
 
-    /// Fills `buffer` with what lies at `offset`, where the last one ended. Less than it has room for is the end.
+    /// Takes the memory of the next piece from `pool`, if it has some; whether it has.
+    pub(super) fn is_ready(&mut self, pool: &BufferPool) -> bool {
+        self.memory = self.memory.take().or_else(|| pool.try_get());
+        self.memory.is_some()
+    }
+
+    /// Waits until `pool` has the memory of the next piece. May be dropped at any time.
+    pub(super) async fn ready(&mut self, pool: &BufferPool) {
+        if !self.is_ready(pool) {
+            self.memory = Some(pool.get().await);
+        }
+    }
+
+    /// What lies at `offset`, where the last piece ended, once its memory is [ready](Reading::ready). Less than a buffer has room for
+    /// is the end.
     ///
     /// # Errors
     /// [`Interrupted`].
-    pub(super) async fn next(&mut self, buffer: Buffer, offset: u64) -> Result<Buffer, Interrupted> {
-        match self {
-            Reading::File(file, progress) => {
+    pub(super) async fn next(&mut self, offset: u64) -> Result<Buffer, Interrupted> {
+        let Some(buffer) = self.memory.take() else {
+            return Err(Interrupted::Broken(std::io::Error::other("a piece is read without memory for it")));
+        };
+        match &mut self.way {
+            Way::File(file, progress) => {
                 let (count, buffer) = file.read_at(buffer, offset).await?;
                 progress.add(count as u64);
                 Ok(buffer)
             }
-            Reading::Web(web) => {
+            Way::Web(web) => {
                 let (input, body, pace) = &mut **web;
                 fill(buffer, input, body, pace).await.map_err(|error| match error {
                     Interrupted::Slow => lost(&"it comes too slowly"),

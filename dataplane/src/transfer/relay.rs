@@ -40,7 +40,8 @@ async fn relay(
     let received = Progress::new();
     let mut reading = Reading::web(&mut answer, shard.config.dataplane.body_min_rate_bytes_per_second, &received);
     while at < span.end {
-        let buffer = reading.next(pool.get().await, at).await.map_err(broken)?;
+        reading.ready(&pool).await;
+        let buffer = reading.next(at).await.map_err(broken)?;
         if buffer.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{at} of {} bytes", span.end)));
         }

@@ -126,6 +126,13 @@ pub(super) const ROWS: &[Row] = &[
     .default("true"),
     Row::new(
         DATAPLANE,
+        "store_faults",
+        Kind::List,
+        "for tests: calls of stores that fail, each `store:operation:every:effect`, such as `ceph:write:5:fail`; the effects are fail, \
+         away, full and hang",
+    ),
+    Row::new(
+        DATAPLANE,
         "send_path",
         Kind::Choice(&["auto", "splice", "sendfile", "copy", "direct"]),
         "the way of a download's bytes to the client: `splice` and `sendfile` by the kernel alone, `copy` through a buffer, \
