@@ -20,6 +20,7 @@ mod api_members;
 mod api_patch;
 mod api_stores;
 mod bench;
+mod bench_store;
 mod crash;
 mod download;
 mod glance_download;

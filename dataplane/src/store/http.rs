@@ -33,6 +33,10 @@ impl Contract for HttpStore {
         Ok(Source::Web(Box::new(answer)))
     }
 
+    async fn place(&self, _: &str) -> Result<String, StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
     async fn create(&self, _: Placement<'_>) -> Result<Infallible, StoreError> {
         Err(StoreError::ReadOnly)
     }
