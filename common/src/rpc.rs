@@ -392,6 +392,20 @@ pub enum ToDataplane {
         /// Bytes of the longest one.
         bytes_max: usize,
     },
+    /// What is this store, as far as the configuration does not say it? Legal at any time. Replied to with [`Described`]; with 503
+    /// while the store does not answer.
+    Describe {
+        /// The store.
+        store: String,
+    },
+    /// Would [`ToDataplane::Remove`] fail because others need what lies at a store URI? Legal at any time. Replied to with [`Done`]
+    /// if not, also where nothing lies; with 409 if so; with 404 when no configured store has the place.
+    CheckRemovable {
+        /// The store.
+        store: String,
+        /// The place.
+        url: String,
+    },
     /// How many bytes lie at a store URI? Legal at any time. Replied to with [`Probed`]; with 404 when nothing lies there,
     /// or no configured store has the place.
     Probe {
@@ -407,6 +421,13 @@ pub enum ToDataplane {
 pub struct Document {
     /// All of it.
     pub text: String,
+}
+
+/// Reply to [`ToDataplane::Describe`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Described {
+    /// What tells the store from others of its kind and is part of its places: of a Ceph cluster its id. `None`: there is no such thing.
+    pub identity: Option<String>,
 }
 
 /// Reply to [`ToDataplane::Probe`].

@@ -42,6 +42,7 @@ impl RpcContext {
     ) -> Self {
         let uploads = Uploads::new(config.clone(), db.clone(), limits, signatures, &registry);
         tokio::spawn(uploads.clone().reap());
+        tokio::spawn(uploads.clone().meet_stores());
         let gate = Gate::new(config.clone());
         let imports = Imports::new(config, db, uploads.clone(), authenticator.clone());
         tokio::spawn(imports.clone().resume());

@@ -105,7 +105,8 @@ pub fn run(
     watch_signals(senders.clone(), Arc::clone(&shared), policy)?;
     let addresses = (sockets.api_address, sockets.admin_address);
     let fills = config.dataplane.offload_threads;
-    let offload = Offload::new(OffloadConfig { calls: fills, fills }).map_err(StartError::new)?;
+    let offload =
+        Offload::new(OffloadConfig { calls: fills, fills, ..OffloadConfig::default() }).map_err(StartError::new)?;
     let pipes = config.dataplane.send_pipes_count.div_ceil(cpus.len());
     let mut cores = cpus.into_iter().zip(seeds).zip(sockets.api).zip(senders).enumerate().map(
         |(index, (((cpu, seed), listener), sender))| CoreStart {

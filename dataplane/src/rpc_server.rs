@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use common::error::Kind;
 use common::http::head::{Head, Limits};
-use common::rpc::{self, DataplaneStatus, Document, Done, Envelope, Probed, ToDataplane};
+use common::rpc::{self, DataplaneStatus, Described, Document, Done, Envelope, Probed, ToDataplane};
 use common::{Error, Result};
 use http::StatusCode;
 use serde::Serialize;
@@ -91,6 +91,19 @@ async fn handle(shard: &Shard, head: &Head, content: &[u8]) -> Result<Vec<u8>> {
         ToDataplane::FetchDocument { url, token, bytes_max } => {
             let wanted = Wanted { token: token.as_ref(), ..Wanted::all(&url) };
             reply(&Document { text: document(shard, wanted, bytes_max).await? })
+        }
+        ToDataplane::Describe { store } => {
+            let Some(store) = shard.shared.stores.by_id(&store) else {
+                return Err(Error::not_found(format!("No store {store} is configured.")));
+            };
+            reply(&Described { identity: store.identity(shard).await? })
+        }
+        ToDataplane::CheckRemovable { store, url } => {
+            let Some(store) = shard.shared.stores.holding(Some(&store), &url) else {
+                return Err(Error::not_found(format!("No store {store} is configured.")));
+            };
+            store.check_removable(shard, &url).await?;
+            reply(&Done {})
         }
         ToDataplane::Probe { store, url } => reply(&Probed { size: probe(shard, &store, &url).await? }),
     }

@@ -36,6 +36,7 @@ mod security;
 mod signatures;
 mod slow;
 mod start;
+mod stores;
 mod tls;
 mod upload;
 mod web_download;

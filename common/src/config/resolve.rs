@@ -360,6 +360,8 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         upload_buffers_count: count("upload_buffers_count"),
         uploads_max: count("uploads_max"),
         upload_direct_io: settings.bool(GROUP, "upload_direct_io"),
+        rbd_in_flight_bytes: settings.count(GROUP, "rbd_in_flight_bytes"),
+        rbd_timeout: seconds("rbd_timeout_seconds"),
         store_faults: settings.list(GROUP, "store_faults"),
         send_path: match word("send_path").as_str() {
             "splice" => Some(SendPath::Splice),

@@ -319,18 +319,18 @@ impl Imports {
         let mut places = Vec::with_capacity(plan.stores.len());
         for id in &plan.stores {
             let store = config.stores.list.iter().find(|store| store.id == *id);
-            let directory = match store {
-                Some(store) => self.shared.uploads.directory(store, size).await,
+            let base = match store {
+                Some(store) => self.shared.uploads.base(store, size).await,
                 None => Err(Error::bad_request(format!("Store for identifier {id} not found"))),
             };
-            places.push((id.clone(), directory));
+            places.push((id.clone(), base));
         }
         let status: DataplaneStatus = self.shared.dataplane.call(ToDataplane::Status).await?;
         let instance = status.instance;
         let opened = self.shared.db.write(move |catalog| {
             let opened = places
                 .into_iter()
-                .map(|(store, directory)| Ok((store, place::url(&directory?, &job.image_id)?)))
+                .map(|(store, base)| Ok((store, base?.url(&job.image_id)?)))
                 .collect::<Result<Vec<_>>>()
                 .and_then(|places| open(catalog, &config, &job, &plan, &share, &places, &instance));
             settle(catalog, &config, &job, &plan, opened)

@@ -271,8 +271,7 @@ async fn what_was_staged_is_gone_before_more_can_be_staged() {
 async fn the_place_of_the_image_is_never_filled_again() {
     let world = World::new(true).await;
     let taken = world.config.stores.list[1].clone();
-    let url =
-        place::url(&world.imports.shared.uploads.directory(&taken, None).await.expect("one"), IMAGE).expect("a URI");
+    let url = world.imports.shared.uploads.base(&taken, None).await.expect("one").url(IMAGE).expect("a URI");
     // As it was recorded when there was one store without a name.
     let old = url.replace("file://", "filesystem://");
     world.imports.shared.db.write(move |catalog| catalog.add_location(IMAGE, &old, &Map::new())).await.expect("noted");

@@ -84,6 +84,8 @@ pub(crate) async fn answer(State(fake): State<FakeState>, body: Bytes) -> (Statu
             fake.reworks.push(rework);
             serde_json::to_string(&Done {})
         }
+        ToDataplane::Describe { .. } => serde_json::to_string(&rpc::Described { identity: None }),
+        ToDataplane::CheckRemovable { .. } => serde_json::to_string(&Done {}),
         ToDataplane::Probe { .. } => serde_json::to_string(&rpc::Probed { size: 0 }),
     };
     (StatusCode::OK, reply.expect("serialises"))

@@ -13,7 +13,7 @@ use super::objects::{self, Data, Random};
 use super::{Operation, Phase, Plan, Watch, Work};
 use crate::io::{BUFFER_BYTES, BufferPool, FileReader, spawn};
 use crate::shard::Shard;
-use crate::store::{Placement, Source, Store};
+use crate::store::{Piece, Placement, Source, Store};
 use crate::transfer::receive::Interrupted;
 use crate::transfer::writes::Writes;
 
@@ -210,7 +210,7 @@ impl Session {
     async fn write(&self, store: &Store) -> Result<Done, String> {
         let number = self.next.replace(self.next.get() + 1);
         let upload_id = Uuid::new_v4().to_string();
-        let url = store.place(&self.shard, &format!("vitrine-bench-{upload_id}")).await.map_err(text)?;
+        let url = store.new_place(&self.shard, &format!("vitrine-bench-{upload_id}")).await.map_err(text)?;
         let object = Object { store: store.id().to_owned(), upload_id, url, number, finished: false };
         self.ledger.borrow_mut().add(object.clone()).map_err(text)?;
         self.fill(store, &object).await.map_err(why)?;
@@ -271,6 +271,22 @@ impl Session {
                     reader.begin(&pool).await;
                     let (bytes, part) = reader.next().await.map_err(text)?;
                     seen(offset, &bytes[part])?;
+                }
+            }
+            Source::Blocks(blocks) => {
+                let pool = BufferPool::new(blocks.buffers().max(depth)).map_err(text)?;
+                let mut reader = store.read(&self.shard, &blocks, span.clone(), true);
+                let mut offset = span.start;
+                loop {
+                    reader.ready(&pool).await.map_err(text)?;
+                    match reader.next().await.map_err(text)? {
+                        Some(Piece::Data(piece)) => {
+                            seen(offset, &piece)?;
+                            offset += piece.len() as u64;
+                        }
+                        Some(Piece::Zeros(_)) => return Err("zeros without a buffer".to_owned()),
+                        None => break,
+                    }
                 }
             }
             Source::Web(_) => return Err("what lies with others is not measured".to_owned()),

@@ -34,7 +34,8 @@ pub(crate) fn run_alone<F: Future<Output: 'static>>(
     let (authority, _) = policy::load(&config.policy)?;
     let shared = Arc::new(share(config, None, Spread::new(vec![cpu], senders), authority)?);
     let fills = config.dataplane.offload_threads;
-    let offload = Offload::new(OffloadConfig { calls: fills, fills }).map_err(StartError::new)?;
+    let offload =
+        Offload::new(OffloadConfig { calls: fills, fills, ..OffloadConfig::default() }).map_err(StartError::new)?;
     let core = CoreConfig { driver, cpu: Some(cpu), entries: RING_ENTRIES, offload, buffers, pipes: 0 };
     run_core(core, async move {
         // Nobody writes, but who writes would find it.

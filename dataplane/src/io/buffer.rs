@@ -260,13 +260,13 @@ impl Buffer {
     }
 
     /// The unfilled rest.
-    pub(super) fn spare_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
         let len = self.len;
         &mut self.block.as_mut().expect("present until the drop").memory.bytes_mut()[len..]
     }
 
     /// Counts `count` more bytes of the rest as filled.
-    pub(super) fn advance(&mut self, count: usize) {
+    pub(crate) fn advance(&mut self, count: usize) {
         self.len = self.len.saturating_add(count).min(BUFFER_BYTES);
     }
 

@@ -44,7 +44,7 @@ pub use driver::{Diagnosis, Driver, preflight, preflight_pinning};
 pub use file::{CreateOptions, File, Reading, Writing};
 pub use local::{Notify, OneshotReceiver, OneshotSender, Permit, Semaphore, oneshot};
 pub use mailbox::{MailSender, Mailbox, MailboxSeed, mailbox};
-pub use offload::{Offload, OffloadConfig};
+pub use offload::{Full, Length, Offload, OffloadConfig};
 pub use raw::RecvBuf;
 pub use reader::FileReader;
 pub use send::{Progress, SendOptions, SendPath, send_file};

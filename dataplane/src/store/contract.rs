@@ -71,7 +71,7 @@ pub(super) trait Contract {
     async fn open(&self, shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Source, StoreError>;
 
     /// The URI of a new image of that name.
-    async fn place(&self, name: &str) -> Result<String, StoreError>;
+    async fn new_place(&self, name: &str) -> Result<String, StoreError>;
 
     /// Begins to write an image, under a name that only this upload has: nothing lies at the place before the commit.
     async fn create(&self, placement: Placement<'_>) -> Result<Self::Writer, StoreError>;
@@ -88,8 +88,8 @@ pub(super) trait Contract {
         Ok(())
     }
 
-    /// What begins every place of this store and depends on what the store is, not on its configuration; `None`: nothing does.
-    async fn prefix(&self) -> Result<Option<String>, StoreError> {
+    /// What tells the store from others of its kind and is part of its places, but not configured; `None`: there is no such thing.
+    async fn identity(&self) -> Result<Option<String>, StoreError> {
         Ok(None)
     }
 

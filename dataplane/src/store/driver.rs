@@ -2,23 +2,29 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use common::config::{STAGING_STORE, StoreConfig, StoreKind};
+use common::config::{Dataplane, STAGING_STORE, StoreConfig, StoreKind};
 use common::http::range::ByteRange;
 
 use super::contract::{Capabilities, Contract, Pending, Placement, Writing};
 use super::file::{FileStore, FileWriter};
 use super::http::HttpStore;
+use super::rbd::{RbdPending, RbdStore, RbdWriter};
 use super::{Source, StoreError};
 use crate::io::{self, Frozen};
 use crate::metrics;
 use crate::shard::Shard;
+
+/// How long the start waits for a store that does not answer.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A driver of whatever kind.
 #[derive(Debug)]
 pub(super) enum Driver {
     File(FileStore),
     Http(HttpStore),
+    Rbd(RbdStore),
 }
 
 /// What it is asked, whatever its kind.
@@ -27,16 +33,18 @@ macro_rules! each {
         match $driver {
             Driver::File($one) => $asked,
             Driver::Http($one) => $asked,
+            Driver::Rbd($one) => $asked,
         }
     };
 }
 
 impl Driver {
     /// The driver of the store that `config` describes.
-    pub(super) fn new(config: &StoreConfig) -> Self {
+    pub(super) fn new(config: &StoreConfig, dataplane: &Dataplane) -> Self {
         match &config.kind {
             StoreKind::File(file) => Driver::File(FileStore::new(file)),
             StoreKind::Http => Driver::Http(HttpStore),
+            StoreKind::Rbd(rbd) => Driver::Rbd(RbdStore::new(rbd, dataplane)),
         }
     }
 }
@@ -55,6 +63,7 @@ pub(super) fn prepare<'s>(stores: impl Iterator<Item = (&'s str, &'s Driver)> + 
                 file.prepare(option).map_err(|problem| format!("store {id}: {problem}"))?;
             }
             Driver::Http(_) => {}
+            Driver::Rbd(rbd) => rbd.prepare(START_PATIENCE).map_err(|problem| format!("store {id}: {problem}"))?,
         }
     }
     no_shared_directories(stores)
@@ -95,14 +104,15 @@ impl Contract for Driver {
         each!(self, driver => driver.open(shard, url, range).await)
     }
 
-    async fn place(&self, name: &str) -> Result<String, StoreError> {
-        each!(self, driver => driver.place(name).await)
+    async fn new_place(&self, name: &str) -> Result<String, StoreError> {
+        each!(self, driver => driver.new_place(name).await)
     }
 
     async fn create(&self, placement: Placement<'_>) -> Result<AnyWriter, StoreError> {
         match self {
             Driver::File(driver) => driver.create(placement).await.map(AnyWriter::File),
             Driver::Http(driver) => match driver.create(placement).await? {},
+            Driver::Rbd(driver) => driver.create(placement).await.map(|writer| AnyWriter::Rbd(Box::new(writer))),
         }
     }
 
@@ -118,8 +128,8 @@ impl Contract for Driver {
         each!(self, driver => driver.check_removable(url).await)
     }
 
-    async fn prefix(&self) -> Result<Option<String>, StoreError> {
-        each!(self, driver => driver.prefix().await)
+    async fn identity(&self) -> Result<Option<String>, StoreError> {
+        each!(self, driver => driver.identity().await)
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
@@ -131,12 +141,14 @@ impl Contract for Driver {
 #[derive(Debug)]
 pub(super) enum AnyWriter {
     File(FileWriter),
+    Rbd(Box<RbdWriter>),
 }
 
 /// A piece of it.
 #[derive(Debug)]
 pub(super) enum AnyPending {
     File(io::Writing),
+    Rbd(RbdPending),
 }
 
 impl Writing for AnyWriter {
@@ -145,36 +157,42 @@ impl Writing for AnyWriter {
     fn path(&self) -> metrics::Path {
         match self {
             AnyWriter::File(writer) => writer.path(),
+            AnyWriter::Rbd(writer) => writer.path(),
         }
     }
 
     fn local_path(&self) -> Option<&Path> {
         match self {
             AnyWriter::File(writer) => writer.local_path(),
+            AnyWriter::Rbd(writer) => writer.local_path(),
         }
     }
 
     fn depth(&self) -> usize {
         match self {
             AnyWriter::File(writer) => writer.depth(),
+            AnyWriter::Rbd(writer) => writer.depth(),
         }
     }
 
     async fn start_write(&self, bytes: Frozen, offset: u64) -> Result<Option<AnyPending>, StoreError> {
         match self {
             AnyWriter::File(writer) => Ok(writer.start_write(bytes, offset).await?.map(AnyPending::File)),
+            AnyWriter::Rbd(writer) => Ok(writer.start_write(bytes, offset).await?.map(AnyPending::Rbd)),
         }
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
         match self {
             AnyWriter::File(writer) => writer.flush().await,
+            AnyWriter::Rbd(writer) => writer.flush().await,
         }
     }
 
     async fn commit(&self, size: u64) -> Result<(), StoreError> {
         match self {
             AnyWriter::File(writer) => writer.commit(size).await,
+            AnyWriter::Rbd(writer) => writer.commit(size).await,
         }
     }
 }
@@ -183,6 +201,7 @@ impl Pending for AnyPending {
     async fn done(&mut self) -> Result<(), StoreError> {
         match self {
             AnyPending::File(writing) => Pending::done(writing).await,
+            AnyPending::Rbd(writing) => writing.done().await,
         }
     }
 }

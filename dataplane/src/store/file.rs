@@ -102,7 +102,7 @@ impl Contract for FileStore {
         Ok(Source::File { file, size })
     }
 
-    async fn place(&self, name: &str) -> Result<String, StoreError> {
+    async fn new_place(&self, name: &str) -> Result<String, StoreError> {
         let first = self.dirs.first().and_then(|dir| dir.path.to_str());
         let directory = first.ok_or_else(|| StoreError::Foreign(name.to_owned()))?;
         Ok(format!("{}{directory}/{name}", SCHEMES[0]))

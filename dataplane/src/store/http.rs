@@ -33,7 +33,7 @@ impl Contract for HttpStore {
         Ok(Source::Web(Box::new(answer)))
     }
 
-    async fn place(&self, _: &str) -> Result<String, StoreError> {
+    async fn new_place(&self, _: &str) -> Result<String, StoreError> {
         Err(StoreError::ReadOnly)
     }
 

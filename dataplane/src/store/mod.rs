@@ -12,9 +12,11 @@ mod error;
 mod faults;
 mod file;
 mod http;
+mod rbd;
 
+use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::config::{self, STAGING_STORE};
 use common::http::range::ByteRange;
@@ -24,14 +26,16 @@ use contract::{Contract, Pending as _, Writing as _};
 use driver::{AnyPending, AnyWriter, Driver};
 pub(crate) use error::{StoreError, exhausted};
 use faults::Faults;
+use rbd::ReadAhead;
+pub(crate) use rbd::{Blocks, Piece};
 
 use crate::fetch::Answer;
-use crate::io::{File, Frozen, Semaphore, sleep, timeout};
+use crate::io::{BufferPool, File, Frozen, Semaphore, sleep, timeout};
 use crate::metrics::{Path, StoreWork};
 use crate::shard::Shard;
 
 /// The pause before the first further try; doubles with each.
-const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// All stores of this server, the staging area among them.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub(crate) enum Source {
     },
     /// What another server sends, of all that it has or of the range that was asked for.
     Web(Box<Answer>),
+    /// What is read in pieces, from wherever, several at a time.
+    Blocks(Box<Blocks>),
 }
 
 impl Source {
@@ -69,6 +75,7 @@ impl Source {
     pub(crate) fn size(&self) -> Option<u64> {
         match self {
             Source::File { size, .. } => Some(*size),
+            Source::Blocks(blocks) => Some(blocks.size()),
             Source::Web(answer) => answer.length().map(|length| answer.start().saturating_add(length)),
         }
     }
@@ -82,7 +89,7 @@ impl Stores {
     pub(crate) fn new(config: &config::Config) -> Result<Self, String> {
         let stores = config.stores.list.iter().chain([&config.stores.staging]).enumerate();
         let list = stores.map(|(index, one)| {
-            let driver = Driver::new(one);
+            let driver = Driver::new(one, &config.dataplane);
             let faults = Faults::of(&config.dataplane.store_faults, &one.id)?;
             Ok(Store { id: one.id.clone(), index, capabilities: driver.capabilities(), faults, driver })
         });
@@ -200,8 +207,19 @@ impl Store {
     }
 
     /// The URI of a new image of that name.
-    pub(crate) async fn place(&self, shard: &Shard, name: &str) -> Result<String, StoreError> {
-        self.call_again(shard, StoreWork::Ask, || self.driver.place(name)).await
+    pub(crate) async fn new_place(&self, shard: &Shard, name: &str) -> Result<String, StoreError> {
+        self.call_again(shard, StoreWork::Ask, || self.driver.new_place(name)).await
+    }
+
+    /// Begins to read `span` of `blocks`, an image of this store. `fill_holes`: zeros are wanted in buffers too.
+    pub(crate) fn read<'a>(
+        &'a self,
+        shard: &'a Shard,
+        blocks: &'a Blocks,
+        span: Range<u64>,
+        fill_holes: bool,
+    ) -> Reader<'a> {
+        Reader { store: self, shard, blocks, ahead: blocks.read(span, fill_holes) }
     }
 
     /// Begins to write an image.
@@ -222,10 +240,65 @@ impl Store {
         self.call_again(shard, StoreWork::Remove, || self.driver.discard(url, upload_id)).await
     }
 
+    /// Fails with [`StoreError::InUse`] where a removal would.
+    pub(crate) async fn check_removable(&self, shard: &Shard, url: &str) -> Result<(), StoreError> {
+        self.call_again(shard, StoreWork::Ask, || self.driver.check_removable(url)).await
+    }
+
+    /// What tells the store from others of its kind and is part of its places, but not configured.
+    pub(crate) async fn identity(&self, shard: &Shard) -> Result<Option<String>, StoreError> {
+        self.call_again(shard, StoreWork::Ask, || self.driver.identity()).await
+    }
+
+    /// Bytes that still fit in, as far as the store can tell, and tells within `limit`.
+    pub(crate) async fn free_bytes(&self, shard: &Shard, limit: Duration) -> Option<u64> {
+        let asked = self.call(shard, StoreWork::Ask, self.driver.free_bytes());
+        timeout(limit, asked).await.ok()?.ok()?
+    }
+
     /// Removes what lies at `url`, and what the upload `upload_id` left unfinished there. Nothing there is fine; what others have stays
     /// theirs.
     pub(crate) async fn remove(&self, shard: &Shard, url: &str, upload_id: Option<&str>) -> Result<(), StoreError> {
         self.call_again(shard, StoreWork::Remove, || self.driver.remove(url, upload_id)).await
+    }
+}
+
+/// A span of an image that is being read.
+pub(crate) struct Reader<'a> {
+    store: &'a Store,
+    shard: &'a Shard,
+    blocks: &'a Blocks,
+    ahead: ReadAhead<'a>,
+}
+
+impl Reader<'_> {
+    /// Begins as many reads as there is memory for in `pool`; whether a piece is there or on its way, or none is left.
+    pub(crate) fn is_ready(&mut self, pool: &BufferPool) -> Result<bool, StoreError> {
+        self.ahead.is_ready(pool)
+    }
+
+    /// Waits for the memory of the next piece. May be dropped at any time.
+    pub(crate) async fn ready(&mut self, pool: &BufferPool) -> Result<(), StoreError> {
+        self.ahead.ready(pool).await
+    }
+
+    /// The next piece, which has to be [ready](Reader::ready); `None` at the end. All but the last one and those around holes are whole
+    /// buffers.
+    pub(crate) async fn next(&mut self) -> Result<Option<Piece>, StoreError> {
+        let Reader { store, shard, ahead, .. } = self;
+        let begun = Instant::now();
+        store.faults.strike(StoreWork::Read).await?;
+        let piece = match store.capabilities.patience {
+            Some(limit) => timeout(limit, ahead.next()).await.unwrap_or_else(|_| Err(no_answer(StoreWork::Read))),
+            None => ahead.next().await,
+        };
+        shard.metrics.store_work(store.index, StoreWork::Read, begun.elapsed());
+        piece
+    }
+
+    /// Makes sure, before the last piece is believed, that what was read was the image all the time.
+    pub(crate) async fn confirm(&self) -> Result<(), StoreError> {
+        self.store.call_again(self.shard, StoreWork::Read, || self.blocks.confirm()).await
     }
 }
 

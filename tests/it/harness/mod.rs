@@ -1,6 +1,7 @@
 //! What the tests share: a server under test, a plain HTTP client, data with known digests.
 
 pub(crate) mod barbican;
+pub(crate) mod ceph;
 pub(crate) mod client;
 pub(crate) mod data;
 pub(crate) mod keystone;

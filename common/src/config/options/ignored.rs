@@ -325,12 +325,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
         super::STORE_GROUP,
         DRIVER,
         &[
-            "rbd_store_pool",
-            "rbd_store_user",
-            "rbd_store_ceph_conf",
-            "rbd_store_chunk_size",
-            "rados_connect_timeout",
-            "rbd_thin_provisioning",
             "s3_store_host",
             "s3_store_region_name",
             "s3_store_access_key",
