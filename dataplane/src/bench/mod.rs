@@ -107,6 +107,8 @@ pub struct Operation {
     pub took: Duration,
     /// After which time the first bytes were there, of reads.
     pub first_byte: Option<Duration>,
+    /// How long it took to make what was written durable and visible, of writes.
+    pub commit: Option<Duration>,
     /// Bytes of data.
     pub bytes: u64,
 }

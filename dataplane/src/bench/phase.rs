@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::http::range::ByteRange;
 use uuid::Uuid;
@@ -48,8 +48,14 @@ struct Running {
     failures: RefCell<Vec<String>>,
 }
 
-/// What an operation did: bytes, and when the first of them were there.
-type Done = (u64, Option<Instant>);
+/// What an operation did.
+#[derive(Default)]
+struct Done {
+    bytes: u64,
+    /// When the first of them were there.
+    first: Option<Instant>,
+    commit: Option<Duration>,
+}
 
 impl Session {
     pub(super) fn new(shard: Rc<Shard>, plan: Plan, watch: Arc<Watch>, ledger: Ledger) -> Self {
@@ -185,15 +191,16 @@ impl Session {
                 }
                 (Work::Delete, Some(object)) => {
                     let removed = store.remove(&self.shard, &object.url, None).await;
-                    removed.map(|()| self.forget(object)).map(|()| (0, None)).map_err(|error| error.to_string())
+                    removed.map(|()| self.forget(object)).map(|()| Done::default()).map_err(|error| error.to_string())
                 }
             };
             match done {
-                Ok((bytes, first)) => running.operations.borrow_mut().push(Operation {
+                Ok(done) => running.operations.borrow_mut().push(Operation {
                     ended: running.begun.elapsed(),
                     took: begun.elapsed(),
-                    first_byte: first.map(|first| first - begun),
-                    bytes,
+                    first_byte: done.first.map(|first| first - begun),
+                    commit: done.commit,
+                    bytes: done.bytes,
                 }),
                 Err(_) if self.watch.is_over() => {}
                 Err(why) => running.failures.borrow_mut().push(why),
@@ -213,13 +220,14 @@ impl Session {
         let url = store.new_place(&self.shard, &format!("vitrine-bench-{upload_id}")).await.map_err(text)?;
         let object = Object { store: store.id().to_owned(), upload_id, url, number, finished: false };
         self.ledger.borrow_mut().add(object.clone()).map_err(text)?;
-        self.fill(store, &object).await.map_err(why)?;
+        let commit = self.fill(store, &object).await.map_err(why)?;
         let mut ledger = self.ledger.borrow_mut();
         ledger.objects.iter_mut().filter(|known| known.url == object.url).for_each(|known| known.finished = true);
-        Ok((self.plan.size, None))
+        Ok(Done { bytes: self.plan.size, first: None, commit: Some(commit) })
     }
 
-    async fn fill(&self, store: &Store, object: &Object) -> Result<(), Interrupted> {
+    /// Writes an object; the time of its commit.
+    async fn fill(&self, store: &Store, object: &Object) -> Result<Duration, Interrupted> {
         let config = &self.shard.config.dataplane;
         let size = self.plan.size;
         let placement = Placement {
@@ -243,8 +251,9 @@ impl Session {
             self.watch.add(wanted as u64);
         }
         writes.finish().await?;
+        let written = Instant::now();
         writer.commit(size).await?;
-        Ok(())
+        Ok(written.elapsed())
     }
 
     async fn read(&self, store: &Store, object: &Object, span: std::ops::Range<u64>) -> Result<Done, String> {
@@ -291,7 +300,7 @@ impl Session {
             }
             Source::Web(_) => return Err("what lies with others is not measured".to_owned()),
         }
-        Ok((span.end - span.start, first))
+        Ok(Done { bytes: span.end - span.start, first, commit: None })
     }
 
     fn check_over(&self) -> Result<(), Interrupted> {

@@ -92,7 +92,7 @@ fn title((work, workers): &(String, usize)) -> String {
 fn figures(columns: &Columns<'_>, kinds: &Kinds) -> String {
     let mut out = String::from(
         "<div class=\"scroll\"><table><tr><th></th><th class=\"text\">store</th><th>operations</th><th>failed</th><th>MiB/s</th>\
-         <th>/s</th><th>p50</th><th>p90</th><th>p99</th><th>max</th><th>first byte p50</th><th>p99</th><th>CPU s/GiB</th></tr>",
+         <th>/s</th><th>p50</th><th>p90</th><th>p99</th><th>max</th><th>first byte p50</th><th>p99</th><th>commit p50</th><th>CPU s/GiB</th></tr>",
     );
     for kind in kinds {
         for (_, name, figures) in of_kind(columns, kind) {
@@ -110,7 +110,8 @@ fn figures(columns: &Columns<'_>, kinds: &Kinds) -> String {
             );
             let latency = &figures.latency_us;
             let first = figures.first_byte_us.map_or([f64::NAN; 2], |first| [first.p50, first.p99]);
-            for micros in [latency.p50, latency.p90, latency.p99, latency.max].iter().chain(&first) {
+            let commit = figures.commit_us.map(|commit| commit.p50).unwrap_or(f64::NAN);
+            for micros in [latency.p50, latency.p90, latency.p99, latency.max].iter().chain(&first).chain(&[commit]) {
                 let known = micros.is_finite() && figures.operations > 0;
                 let _ = write!(out, "<td>{}</td>", if known { time(*micros) } else { "-".to_owned() });
             }
@@ -118,7 +119,7 @@ fn figures(columns: &Columns<'_>, kinds: &Kinds) -> String {
             for (why, count) in &figures.failures {
                 let _ = write!(
                     out,
-                    "<tr><td></td><td class=\"text bad\" colspan=\"12\">{count} × {}</td></tr>",
+                    "<tr><td></td><td class=\"text bad\" colspan=\"13\">{count} × {}</td></tr>",
                     escape(why)
                 );
             }

@@ -66,6 +66,9 @@ pub(super) struct Figures {
     pub(super) latency_us: latency::Figures,
     /// From the beginning to the first bytes, of what reads.
     pub(super) first_byte_us: Option<latency::Figures>,
+    /// How long it took to make what was written durable and visible, of writes.
+    #[serde(default)]
+    pub(super) commit_us: Option<latency::Figures>,
     /// Pairs of percentile and latency.
     pub(super) curve: Vec<(f64, f64)>,
     /// Pairs of seconds and MiB/s, over the time of the phase.
@@ -74,10 +77,11 @@ pub(super) struct Figures {
 
 impl Figures {
     fn of(phase: &Phase) -> Self {
-        let (mut latency, mut first) = (Latency::default(), Latency::default());
+        let (mut latency, mut first, mut commit) = (Latency::default(), Latency::default(), Latency::default());
         for operation in &phase.operations {
             latency.record(operation.took);
             operation.first_byte.into_iter().for_each(|time| first.record(time));
+            operation.commit.into_iter().for_each(|time| commit.record(time));
         }
         let mut failures = BTreeMap::new();
         phase.failures.iter().for_each(|text| *failures.entry(text.clone()).or_default() += 1);
@@ -92,6 +96,7 @@ impl Figures {
             failures,
             latency_us: latency.figures(),
             first_byte_us: (first.count() > 0).then(|| first.figures()),
+            commit_us: (commit.count() > 0).then(|| commit.figures()),
             curve: latency.curve(),
             over_time: over_time(&phase.operations, phase.seconds),
         }
@@ -197,6 +202,7 @@ mod tests {
             ended: Duration::from_millis(ended),
             took: Duration::from_millis(took),
             first_byte: None,
+            commit: None,
             bytes,
         };
         let parts = over_time(&[operation(1000, 1000, 10 << 20), operation(2000, 500, 30 << 20)], 2.0);

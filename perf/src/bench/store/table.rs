@@ -4,8 +4,21 @@ use super::report::{Figures, StoreReport};
 use super::{columns, find};
 use crate::bench::table::{align, number, time};
 
-const HEAD: [&str; 12] =
-    ["", "store", "operations", "failed", "MiB/s", "/s", "p50", "p90", "p99", "max", "first byte", "CPU s/GiB"];
+const HEAD: [&str; 13] = [
+    "",
+    "store",
+    "operations",
+    "failed",
+    "MiB/s",
+    "/s",
+    "p50",
+    "p90",
+    "p99",
+    "max",
+    "first byte",
+    "commit",
+    "CPU s/GiB",
+];
 
 /// The whole text: stores under each other for each kind of work.
 pub(super) fn text(reports: &[StoreReport]) -> String {
@@ -61,6 +74,7 @@ fn row(work: &str, workers: usize, name: &str, figures: &Figures) -> Vec<String>
     let of = [latency.p50, latency.p90, latency.p99, latency.max];
     row.extend(of.map(|micros| if figures.operations > 0 { time(micros) } else { "-".to_owned() }));
     row.push(or_none(figures.first_byte_us.as_ref().map(|first| time(first.p50))));
+    row.push(or_none(figures.commit_us.as_ref().map(|commit| time(commit.p50))));
     row.push(or_none(figures.cost().map(number)));
     row
 }
