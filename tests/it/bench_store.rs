@@ -130,6 +130,15 @@ fn failures_are_told_and_leave_nothing() {
     let text = site.run(1, &["--store", "fast", "--size", "1MiB", "--objects", "4", "--parallel", "1"]);
     assert!(text.contains("x no space: injected fault") && text.contains("operations failed"), "{text}");
     site.assert_nothing_left();
+    // What is only made for what is measured fails the run as well.
+    let site = Site::new("[dataplane]\nstore_faults = fast:create:1:full\n");
+    let text = site.run(1, &["--store", "fast", "--work", "read,range", "--size", "1MiB", "--objects", "4"]);
+    assert!(text.contains("x no space: injected fault"), "{text}");
+    site.assert_nothing_left();
+    // More workers than there is memory for take turns.
+    let site = Site::new("[dataplane]\nbuffer_memory_bytes_max = 16777216\n");
+    site.run(0, &["--store", "slow", "--size", "8MiB", "--objects", "24", "--parallel", "24", "--depth", "32"]);
+    site.assert_nothing_left();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Imports by `glance-download`: an image of another region, and where the token of its user goes (SEC-S06).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,8 +18,11 @@ use crate::harness::{Server, eventually};
 const REMOTE: &str = "/v2/images/0d8fa1c2-3a9b-4b5f-8f58-6a5b6f4f5a11";
 const REMOTE_FILE: &str = "/v2/images/0d8fa1c2-3a9b-4b5f-8f58-6a5b6f4f5a11/file";
 
+/// The token of all requests, which says what its roles are and occurs nowhere else.
+const USER: &str = "roles=member,reader,canary";
+
 /// How the head of a request tells whose it is.
-const TOKEN: &str = "X-Auth-Token: right\r\n";
+const TOKEN: &str = "X-Auth-Token: roles=member,reader,canary\r\n";
 
 /// An image of another region, as its service describes it.
 fn described(data: &[u8]) -> Value {
@@ -50,11 +53,11 @@ fn not_found(wire: &mut dyn Wire) {
 fn server(images: &Origin, more: &str) -> Server {
     let keystone = Keystone::with_services("http://127.0.0.1:1", &images.url("/"));
     let config = format!(
-        "[DEFAULT]\nenabled_import_methods = [glance-download]\n[import_filtering_opts]\nallowed_hosts = [127.0.0.1]\n\
+        "[DEFAULT]\ndebug = true\nenabled_import_methods = [glance-download]\n[import_filtering_opts]\nallowed_hosts = [127.0.0.1]\n\
          allowed_ports = []\n[dataplane]\nfetch_answer_timeout_seconds = 1\n{}{more}",
         keystone.config()
     );
-    Server::ours(Options { config: Some(config), token: Some("right"), ..Options::default() })
+    Server::ours(Options { config: Some(config), token: Some(USER), ..Options::default() })
 }
 
 fn wanted(region: &str) -> Value {
@@ -123,28 +126,40 @@ fn plug_ins_work_on_what_comes() {
 fn sec_s06_a_token_goes_to_its_server_only() {
     let data = bytes(73, 100_000);
     let sent = data.clone();
-    let elsewhere = Origin::start(move |_, wire| whole(wire, &sent));
-    let (description, away) = (described(&data), elsewhere.url("/data"));
+    let back: Arc<Mutex<String>> = Arc::default();
+    let back_to = back.clone();
+    let elsewhere = Origin::start(move |_, wire| redirect(wire, 302, &back_to.lock().expect("no panic inside")));
+    let (description, away) = (described(&data), elsewhere.url("/away"));
     let images = Origin::start(move |head, wire| match path(head) {
         // On the same server it is sent again.
         REMOTE => redirect(wire, 302, "/described"),
         "/described" => whole(wire, description.to_string().as_bytes()),
         REMOTE_FILE => redirect(wire, 307, &away),
+        // Whoever is sent back comes without it.
+        "/again" => whole(wire, &sent),
         _ => not_found(wire),
     });
+    *back.lock().expect("no panic inside") = images.url("/again");
     let server = server(&images, "");
     let id = queued(&server);
     import(&server, &id, &wanted("two")).expect(202);
     assert_eq!(task(&server, &id)["status"], json!("success"), "{}", server.log());
     assert!(server.download(&id) == data);
-    let heads = images.requests();
+    let mut heads = images.requests();
+    let last = heads.pop().expect("requests");
     assert!(heads.len() == 3 && heads.iter().all(|head| head.contains(TOKEN)), "{heads:?}");
-    let heads = elsewhere.requests();
-    assert!(heads.len() == 1 && !heads[0].to_ascii_lowercase().contains("x-auth-token"), "{heads:?}");
-    // Nor is it anywhere where it could be found later.
-    assert!(!server.log().contains("right"), "{}", server.log());
-    let catalog = std::fs::read(server.data_dir().join("catalog.sqlite")).expect("the catalog");
-    assert!(!catalog.windows(5).any(|part| part == b"right"));
+    heads = elsewhere.requests();
+    heads.push(last);
+    let has_token = |head: &String| head.to_ascii_lowercase().contains("x-auth-token");
+    assert!(heads.len() == 2 && !heads.iter().any(has_token), "{heads:?}");
+    // Nor is it anywhere where it could be found later; the image is.
+    assert!(eventually(PATIENCE, || server.log().contains(&id).then_some(())).is_some());
+    assert!(!server.log().contains(USER), "{}", server.log());
+    let files = std::fs::read_dir(server.data_dir()).expect("the data").flatten().map(|entry| entry.path());
+    let held: Vec<u8> =
+        files.filter(|path| path.is_file()).flat_map(|path| std::fs::read(path).expect("read")).collect();
+    let holds = |text: &str| held.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(holds(&id) && holds("canary") && !holds(USER));
 }
 
 #[test]
@@ -154,11 +169,16 @@ fn what_cannot_be_imported_changes_nothing() {
     queued_there["status"] = json!("queued");
     sizeless["size"] = Value::Null;
     short["size"] = json!(data.len() + 1);
+    let (mut empty, mut odd) = (described(&data), described(&data));
+    empty["size"] = json!(0);
+    odd["disk_format"] = json!("floppy");
     for (description, told) in [
         (queued_there, "Source image status should be active instead of queued"),
         (sizeless, "Size attribute of remote image 0d8fa1c2-3a9b-4b5f-8f58-6a5b6f4f5a11 could not be determined."),
         (short, "Size mismatch: expected 5001 bytes, got 5000 bytes"),
         (json!([]), "The image could not be found in the other region."),
+        (empty, "Size exceeds: expected 0 bytes, got 5000 bytes"),
+        (odd, "The disk_format 'floppy' of the image is not accepted here"),
     ] {
         assert_refused(&server(&region(description, data.clone()), ""), "two", told);
     }
@@ -184,6 +204,21 @@ fn what_cannot_be_imported_changes_nothing() {
         assert!(reply.text().contains(told), "{}", reply.text());
     }
     assert_eq!(server.show(&id)["status"], json!("queued"));
+}
+
+#[test]
+fn properties_come_only_if_the_user_may_set_them() {
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join("protections.conf");
+    let open = "create = member\nread = member\nupdate = member\ndelete = member\n";
+    let closed = "create = admin\nread = member\nupdate = admin\ndelete = admin\n";
+    std::fs::write(&file, format!("[hw_disk_bus]\n{closed}[.*]\n{open}")).expect("written");
+    let data = bytes(76, 5000);
+    let images = region(described(&data), data.clone());
+    let protected = format!("[DEFAULT]\nproperty_protection_file = {}\n", file.display());
+    assert_refused(&server(&images, &protected), "two", "Attribute 'hw_disk_bus' is reserved.");
+    let told = "The limit has been exceeded on the number of allowed image properties. Attempted: 2, Maximum: 1";
+    assert_refused(&server(&images, "[DEFAULT]\nimage_property_quota = 1\n"), "two", told);
 }
 
 #[test]
@@ -213,7 +248,7 @@ fn a_download_survives_the_death_of_the_data_plane_and_is_undone_with_its_token(
         // With control its memory is gone, and so is what only that may hold; what the data plane goes on with is its own matter.
         let over = eventually(PATIENCE, || {
             let mut connection = crate::harness::Connection::try_open(server.address).ok()?;
-            let headers = [("X-Auth-Token", "right")];
+            let headers = [("X-Auth-Token", USER)];
             let reply = connection.request("GET", &format!("/v2/images/{id}"), &headers, None).ok()?;
             let status = (reply.status == 200).then(|| reply.json()["status"].clone())?;
             (status != json!("importing")).then_some(())

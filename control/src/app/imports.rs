@@ -75,16 +75,28 @@ impl App {
         };
         let lent = wanted.proof.token.clone().filter(|_| wanted.method == Method::GlanceDownload);
         let token = lent.filter(|token| !token.is_empty()).map(Token::new);
-        let begun = self.db.write(move |catalog| {
-            share.check_data(catalog, Purpose::Store, None)?;
-            let seen = Seen::find(catalog, &caller, &id)?;
-            let found = Found { uri, signature: signature? };
-            decide(catalog, &authority, &config, &caller, &seen, &wanted, found)
+        let (db, imports, job_id) = (self.db.clone(), self.imports.clone(), Uuid::new_v4().to_string());
+        // Whoever asks may be gone before it is on record, and it goes on all the same, with the token.
+        let begun = tokio::spawn(async move {
+            token.into_iter().for_each(|token| imports.lend(&job_id, token));
+            let id_of_job = job_id.clone();
+            let begun = db.write(move |catalog| {
+                share.check_data(catalog, Purpose::Store, None)?;
+                let seen = Seen::find(catalog, &caller, &id)?;
+                let found = Found { job_id: id_of_job, uri, signature: signature? };
+                decide(catalog, &authority, &config, &caller, &seen, &wanted, found)
+            });
+            match begun.await {
+                Ok(true) => imports.start(job_id),
+                Ok(false) => imports.take_back(&job_id),
+                Err(error) => {
+                    imports.take_back(&job_id);
+                    return Err(error);
+                }
+            }
+            Ok(())
         });
-        if let Some(job_id) = begun.await? {
-            self.imports.start_as(job_id, token);
-        }
-        Ok(())
+        begun.await.map_err(Error::internal)?
     }
 
     /// The image, if the caller could import it now.
@@ -132,13 +144,15 @@ fn rule(method: Method) -> &'static str {
 
 /// What was found out before the catalog is changed.
 struct Found {
+    /// Id of the job, if there is to be one.
+    job_id: String,
     /// The URL of a download, or why it may not be fetched.
     uri: Option<Result<String>>,
     /// How the data of a signed image will be verified.
     signature: Option<Verification>,
 }
 
-/// The id of the job, or nothing when nothing is left to be copied.
+/// Whether there is a job now: there is none when nothing is left to be copied.
 fn decide(
     catalog: &Changes<'_>,
     authority: &Authority,
@@ -147,11 +161,11 @@ fn decide(
     seen: &Seen,
     wanted: &Wanted,
     found: Found,
-) -> Result<Option<String>> {
+) -> Result<bool> {
     let image = &seen.image;
     check_image(image, wanted.method)?;
     let remote = match wanted.method {
-        Method::GlanceDownload => Some(remote(&wanted.body["method"])?),
+        Method::GlanceDownload => Some(remote(&wanted.body["method"], caller)?),
         _ => None,
     };
     seen.require(authority, rule(wanted.method), caller)?;
@@ -169,7 +183,7 @@ fn decide(
     };
     let stores = choose_stores(config, image, wanted)?;
     if stores.is_empty() {
-        return Ok(None);
+        return Ok(false);
     }
     if !wanted.all_must_succeed && !config.stores.multi {
         let uri = wanted.body["method"]["uri"].as_str().unwrap_or("None");
@@ -177,7 +191,7 @@ fn decide(
         return Err(Error::bad_request(text));
     }
     let uri = found.uri.transpose()?;
-    let job_id = Uuid::new_v4().to_string();
+    let job_id = found.job_id;
     if !catalog.lock_for_import(&image.id, &job_id)? {
         return Err(Error::conflict(format!(
             "New operation on image '{}' is not permitted as prior operation is still in progress",
@@ -216,14 +230,14 @@ fn decide(
         ..Plan::new(wanted.method, stores, wanted.all_must_succeed)
     };
     catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
-    Ok(Some(job_id))
+    Ok(true)
 }
 
 /// The image of another region that a client names.
 ///
 /// # Errors
 /// 400 for what is missing, or no id.
-fn remote(method: &Value) -> Result<Remote> {
+fn remote(method: &Value, caller: &Identity) -> Result<Remote> {
     let word = |name: &str| match &method[name] {
         Value::Null => {
             let text = format!("'{name}' needs to be set for glance-download import method");
@@ -240,7 +254,7 @@ fn remote(method: &Value) -> Result<Remote> {
         None => "public".to_owned(),
         Some(_) => word("glance_service_interface")?,
     };
-    Ok(Remote { region, interface, image_id: id.to_string() })
+    Ok(Remote { region, interface, image_id: id.to_string(), caller: caller.clone() })
 }
 
 fn check_image(image: &Image, method: Method) -> Result<()> {

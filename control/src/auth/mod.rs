@@ -61,7 +61,7 @@ impl Authenticator {
     /// The services that the catalog of a token tells of; `None` where there is no Keystone.
     ///
     /// # Errors
-    /// 401 for a token that is not valid any more, 503 while Keystone does not answer.
+    /// 401 for a token that is not valid any more, 400 for one without a catalog, 503 while Keystone does not answer.
     pub(crate) async fn catalog(&self, token: &Token) -> Result<Option<Catalog>> {
         match &self.source {
             Source::None => Ok(None),

@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::authorise::Authority;
 use common::catalog::{Changes, JobRecord, NewUpload, Purpose};
 use common::config::{Config, STAGING_STORE, Stores};
 use common::identity::Token;
@@ -43,6 +44,7 @@ use crate::app::locations::in_order;
 use crate::auth::Authenticator;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
+use crate::kinds::is_web;
 use crate::limits::Share;
 use crate::uploads::{Uploads, examination, location_metadata, place};
 
@@ -79,6 +81,8 @@ struct Shared {
     download_turns: Semaphore,
     /// Wakes whoever looks after a job.
     running: Mutex<HashMap<String, Arc<Notify>>>,
+    /// Decides who may set which property.
+    authority: Arc<Authority>,
     /// Tells where services are.
     authenticator: Arc<Authenticator>,
     /// Tokens that were lent to jobs.
@@ -110,7 +114,13 @@ enum Next {
 
 impl Imports {
     /// Imports into the catalog `db`. Starts nothing.
-    pub(crate) fn new(config: Arc<Config>, db: Db, uploads: Uploads, authenticator: Arc<Authenticator>) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        db: Db,
+        uploads: Uploads,
+        authority: Arc<Authority>,
+        authenticator: Arc<Authenticator>,
+    ) -> Self {
         let dataplane = DataplaneClient::new(
             &config.paths.data_dir,
             config.control.rpc_timeout,
@@ -119,7 +129,8 @@ impl Imports {
         let turns = Semaphore::new(config.api.imports_at_a_time);
         let download_turns = Semaphore::new((config.api.imports_at_a_time / 2).max(1));
         let (running, tokens) = (Mutex::default(), Mutex::default());
-        let shared = Shared { config, db, uploads, dataplane, turns, download_turns, running, authenticator, tokens };
+        let shared =
+            Shared { config, db, uploads, dataplane, turns, download_turns, running, authority, authenticator, tokens };
         Imports { shared: Arc::new(shared) }
     }
 
@@ -148,12 +159,14 @@ impl Imports {
         tokio::spawn(self.clone().run(job_id, heard));
     }
 
-    /// The same, for a job that works with the token of whoever asked for it.
-    pub(crate) fn start_as(&self, job_id: String, token: Option<Token>) {
-        if let Some(token) = token {
-            self.tokens().insert(job_id.clone(), token);
-        }
-        self.start(job_id);
+    /// Lends a token to a job, before that is on record, until its end.
+    pub(crate) fn lend(&self, job_id: &str, token: Token) {
+        self.tokens().insert(job_id.to_owned(), token);
+    }
+
+    /// Forgets the token of a job that did not come to be.
+    pub(crate) fn take_back(&self, job_id: &str) {
+        self.tokens().remove(job_id);
     }
 
     /// A job goes on.
@@ -222,16 +235,28 @@ impl Imports {
                 }
             }
         }
-        self.tokens().remove(&job_id);
         self.running().remove(&job_id);
+        self.take_back(&job_id);
     }
 
     /// A turn for a job.
     async fn turn(&self, job: &JobRecord) -> Turn<'_> {
-        let is_download = Plan::from_record(job).is_ok_and(|plan| plan.method.is_download());
+        let is_from_others = self.is_from_others(job).await;
         // The semaphores are never closed.
-        let download = if is_download { self.shared.download_turns.acquire().await.ok() } else { None };
+        let download = if is_from_others { self.shared.download_turns.acquire().await.ok() } else { None };
         Turn { _download: download, _turn: self.shared.turns.acquire().await.ok() }
+    }
+
+    /// Whether the data of a job comes from a server of somebody else's.
+    async fn is_from_others(&self, job: &JobRecord) -> bool {
+        let Ok(plan) = Plan::from_record(job) else { return false };
+        if plan.method.is_download() || plan.uri.as_deref().is_some_and(is_web) {
+            return true;
+        }
+        let (image_id, stores) = (job.image_id.clone(), self.shared.config.clone());
+        let image = self.shared.db.read(move |catalog| catalog.image(&image_id)).await;
+        let best = |image: &Image| in_order(image, &stores.stores).first().is_some_and(|best| is_web(&best.url));
+        plan.method == Method::CopyImage && image.ok().flatten().as_ref().is_some_and(best)
     }
 
     async fn step(&self, job_id: &str) -> Result<Next> {
@@ -377,9 +402,9 @@ fn settle<T>(
 ///
 /// # Errors
 /// 500 when there were too many.
-fn count_attempt(catalog: &Changes<'_>, job: &JobRecord) -> Result<()> {
-    if catalog.count_attempt(&job.job_id)? > ATTEMPTS_MAX {
-        return Err(Error::internal(format!("job {} was begun {ATTEMPTS_MAX} times in vain", job.job_id)));
+fn count_attempt(catalog: &Changes<'_>, job: &JobRecord, attempts_max: i64) -> Result<()> {
+    if catalog.count_attempt(&job.job_id)? > attempts_max {
+        return Err(Error::internal(format!("job {} was begun {attempts_max} times in vain", job.job_id)));
     }
     Ok(())
 }
@@ -399,7 +424,7 @@ fn open(
 ) -> Result<Option<Job>> {
     let mut image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
     plan.apply(&mut image);
-    count_attempt(catalog, job)?;
+    count_attempt(catalog, job, ATTEMPTS_MAX)?;
     // Else what goes wrong with the copy would be undone at the very place of the image's data.
     if let Some((store, _)) = places.iter().find(|(_, url)| place::is_of(&image, url)) {
         return Err(Error::bad_request(format!("Image is already present at store '{store}'")));
@@ -452,7 +477,8 @@ fn open(
     Ok(Some(Job {
         job_id: job.job_id.clone(),
         source,
-        expected_size: image.size.filter(|size| *size > 0),
+        // Of an image without data 0 says nothing.
+        expected_size: image.size.filter(|size| *size > 0 || plan.method == Method::GlanceDownload),
         size_max: config.api.image_size_max,
         examination,
         sinks,

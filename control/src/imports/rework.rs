@@ -181,7 +181,7 @@ fn open(
     instance: &str,
 ) -> Result<ToDataplane> {
     let mut image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
-    count_attempt(catalog, job)?;
+    count_attempt(catalog, job, super::ATTEMPTS_MAX)?;
     plan.apply(&mut image);
     // What is known to fail is not fetched and worked on first.
     if let Some(Verification::Refused(reason)) = &plan.signature {
@@ -214,7 +214,7 @@ fn open(
             location_metadata: &Map::new(),
             hash_algo: "",
             quota_project: share.project(),
-            reserved: reserved.and(image.size).or(reserved),
+            reserved,
             signature: None,
         },
     )?;

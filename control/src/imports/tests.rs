@@ -177,8 +177,8 @@ fn control(config: &Arc<Config>) -> Imports {
     let uploads = Uploads::new(config.clone(), db.clone(), limits, signatures, &registry);
     tokio::spawn(uploads.clone().reap());
     let authority = Arc::new(Authority::new(Policy::defaults(), true));
-    let authenticator = Authenticator::new(config, authority).expect("no files");
-    Imports::new(config.clone(), db, uploads, Arc::new(authenticator))
+    let authenticator = Authenticator::new(config, authority.clone()).expect("no files");
+    Imports::new(config.clone(), db, uploads, authority, Arc::new(authenticator))
 }
 
 fn uploads_of(job: &Job) -> Vec<String> {

@@ -1,7 +1,8 @@
 //! What was made, on record until it is removed: a file of its own for each measurement, locked while that goes on.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -34,21 +35,25 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// An empty one in `directory`, which is made if it is not there.
+    /// An empty one in `directory`, which is made for its owner only if it is not there.
     pub(super) fn create(directory: &Path) -> io::Result<Self> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", directory.display()));
-        fs::create_dir_all(directory).map_err(named)?;
-        let path = directory.join(format!("{PREFIX}{}", Uuid::new_v4().simple()));
-        let file = File::options().append(true).create_new(true).open(&path).map_err(named)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(named)?;
+        let id = Uuid::new_v4().simple();
+        // Nobody finds it before it is locked.
+        let (hidden, path) = (directory.join(format!(".{PREFIX}{id}")), directory.join(format!("{PREFIX}{id}")));
+        let file = File::options().append(true).create_new(true).mode(0o600).open(&hidden).map_err(named)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        fs::rename(&hidden, &path).map_err(named)?;
         Ok(Ledger { path, file, objects: Vec::new() })
     }
 
     /// Those in `directory` that nobody has any more.
     pub(super) fn abandoned(directory: &Path) -> io::Result<Vec<Self>> {
         let mut found = Vec::new();
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         let entries = match fs::read_dir(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            Err(error) if gone(&error) => return Ok(found),
             entries => entries?,
         };
         for entry in entries {
@@ -56,11 +61,16 @@ impl Ledger {
             if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) {
                 continue;
             }
-            let file = File::options().append(true).open(&path)?;
+            let mut file = match File::options().read(true).append(true).open(&path) {
+                // Its measurement has ended just now.
+                Err(error) if gone(&error) => continue,
+                file => file?,
+            };
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                let text = fs::read_to_string(&path)?;
+                let mut text = String::new();
+                file.read_to_string(&mut text)?;
                 // Whoever was killed in the middle of a line had not begun with its object.
-                let objects = text.lines().filter_map(parse).collect();
+                let objects = text.split_inclusive('\n').filter_map(parse).collect();
                 found.push(Ledger { path, file, objects });
             }
         }
@@ -70,7 +80,13 @@ impl Ledger {
     /// Records an object before it is made.
     pub(super) fn add(&mut self, object: Object) -> io::Result<()> {
         let Object { store, upload_id, url, .. } = &object;
-        writeln!(self.file, "{upload_id}\t{url}\t{store}")?;
+        let line = format!("{upload_id}\t{url}\t{store}\n");
+        let end = self.file.seek(SeekFrom::End(0))?;
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // Half a line would spoil the next one.
+            let _ = self.file.set_len(end);
+            return Err(error);
+        }
         self.objects.push(object);
         Ok(())
     }
@@ -84,8 +100,9 @@ impl Ledger {
     }
 }
 
+/// The object of a whole line.
 fn parse(line: &str) -> Option<Object> {
-    let mut fields = line.splitn(3, '\t').map(str::to_owned);
+    let mut fields = line.strip_suffix('\n')?.splitn(3, '\t').map(str::to_owned);
     let (upload_id, url, store) = (fields.next()?, fields.next()?, fields.next()?);
     Some(Object { store, upload_id, url, number: 0, finished: false })
 }
@@ -100,18 +117,22 @@ mod tests {
         let place = home.path().join("data");
         assert!(Ledger::abandoned(&place).expect("no directory is fine").is_empty());
         let mut ledger = Ledger::create(&place).expect("a record");
-        let object = Object {
+        let object = |name: &str| Object {
             store: "a b".into(),
             upload_id: "u".into(),
-            url: "file:///x\u{e4}".into(),
+            url: format!("file:///{name}\u{e4}"),
             number: 0,
             finished: false,
         };
-        ledger.add(object.clone()).expect("recorded");
+        ledger.add(object("one")).expect("recorded");
+        ledger.add(object("two")).expect("recorded");
         assert!(Ledger::abandoned(&place).expect("read").is_empty(), "somebody has it");
+        // Killed within a line.
+        ledger.file.write_all(b"u\tfile:///three\t").expect("written");
         drop(ledger);
         let mut found = Ledger::abandoned(&place).expect("read");
-        assert_eq!(found.iter().map(|ledger| ledger.objects.clone()).collect::<Vec<_>>(), [[object]]);
+        let objects: Vec<_> = found.iter().map(|ledger| ledger.objects.clone()).collect();
+        assert_eq!(objects, [[object("one"), object("two")]]);
         found[0].objects.clear();
         found.iter_mut().for_each(Ledger::close);
         assert_eq!(fs::read_dir(&place).expect("a directory").count(), 0);

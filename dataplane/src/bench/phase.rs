@@ -71,8 +71,12 @@ impl Session {
                 continue;
             }
             if work != Work::Write && !self.objects_of(store).iter().any(|object| object.finished) {
-                // For what is measured there must be something; that is no part of it.
-                drop(self.run(store, Work::Write, self.plan.parallel, cpu_seconds).await);
+                // For what is measured there must be something; that is no part of it, unless it fails.
+                let made = self.run(store, Work::Write, self.plan.parallel, cpu_seconds).await;
+                if !made.failures.is_empty() {
+                    phases.push(made);
+                    break;
+                }
             }
             let several = Some(self.plan.parallel).filter(|parallel| work.is_parallel() && *parallel > 1);
             for workers in [Some(1), several].into_iter().flatten() {
@@ -240,20 +244,30 @@ impl Session {
         let depth = self.plan.depth.unwrap_or(config.upload_buffers_count).max(writer.depth());
         let pool = BufferPool::new(depth)?;
         let mut writes = Writes::new(&writer, depth);
+        if let Err(error) = self.pour(object, &pool, &mut writes).await {
+            // What is on its way must not come after the object is removed.
+            drop(writes.finish().await);
+            return Err(error);
+        }
+        let written = Instant::now();
+        writer.commit(size).await?;
+        Ok(written.elapsed())
+    }
+
+    /// All the data of an object.
+    async fn pour(&self, object: &Object, pool: &BufferPool, writes: &mut Writes<'_>) -> Result<(), Interrupted> {
+        let size = self.plan.size;
         let mut offset = 0;
         while offset < size {
             self.check_over()?;
-            let mut buffer = writes.beside(async { Ok(pool.get().await) }).await?;
+            let mut buffer = writes.buffer(pool).await?;
             let wanted = usize::try_from(size - offset).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
             buffer.fill(&self.data.block(object.number, offset)[..wanted]);
             writes.start(buffer.freeze(), offset).await?;
             offset += wanted as u64;
             self.watch.add(wanted as u64);
         }
-        writes.finish().await?;
-        let written = Instant::now();
-        writer.commit(size).await?;
-        Ok(written.elapsed())
+        Ok(writes.finish().await?)
     }
 
     async fn read(&self, store: &Store, object: &Object, span: std::ops::Range<u64>) -> Result<Done, String> {
@@ -277,7 +291,9 @@ impl Session {
                 let mut reader = FileReader::new(&file, span.clone(), depth);
                 while reader.position() < span.end {
                     let offset = reader.position();
-                    reader.begin(&pool).await;
+                    if !reader.begin(&pool).await {
+                        reader.begin_with(pool.get().await).await;
+                    }
                     let (bytes, part) = reader.next().await.map_err(text)?;
                     seen(offset, &bytes[part])?;
                 }

@@ -147,7 +147,7 @@ async fn same_time<T>(shard: &Shard, work: impl Future<Output = Result<T, FetchE
 }
 
 async fn follow(shard: &Shard, wanted: Wanted<'_>) -> Result<Answer, FetchError> {
-    let Wanted { url, range, token } = wanted;
+    let Wanted { url, range, mut token } = wanted;
     let meant_for = Target::parse(url)?;
     let mut url = url.to_owned();
     let mut secure = false;
@@ -159,7 +159,8 @@ async fn follow(shard: &Shard, wanted: Wanted<'_>) -> Result<Answer, FetchError>
         secure |= target.scheme == Scheme::Https;
         let Located { addresses } = shard.control.call(ToControl::Locate { url }).await?;
         let conn = connect(shard, &target, &addresses).await?;
-        let token = token.filter(|_| target.is_same_origin(&meant_for));
+        // Whoever sends us back to where it was meant for gets nothing by that.
+        token = token.filter(|_| target.is_same_origin(&meant_for));
         conn.send_all(request_head(&target, range, token)?.as_bytes()).await?;
         let (status, fields, rest) = read_head(&conn).await?;
         match status {

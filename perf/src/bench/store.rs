@@ -64,7 +64,7 @@ pub(super) struct StoreArgs {
     /// Size of the ranges that are read at random places
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size::parse, help_heading = "Load")]
     range: u64,
-    /// Buffers of 256 KiB of one worker that are on their way at once [default: as configured]
+    /// Buffers of 256 KiB of one worker that are on their way at once; a store may need more [default: as configured]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = "Load")]
     depth: Option<u32>,
     /// After this time a phase begins nothing more
@@ -117,11 +117,12 @@ pub(super) fn main(args: &StoreArgs) -> Result<(), End> {
     let interrupted = report.interrupted;
     let (left, failed) = (report.left.clone(), report.failures());
     shown.insert(0, report);
-    tell(args, &shown, shown.first())?;
+    let told = tell(args, &shown, shown.first());
     if let Some(first) = left.first() {
         let text = format!("{} objects are left, the first is {first}; --clean tries again", left.len());
         return Err(End::Failed(text));
     }
+    told?;
     match failed {
         0 => Ok(()),
         _ if interrupted => Ok(()),
@@ -131,7 +132,12 @@ pub(super) fn main(args: &StoreArgs) -> Result<(), End> {
 
 fn plan(args: &StoreArgs, config: &Config) -> Result<Plan, End> {
     let writable = config.stores.list.iter().filter(|store| store.kind.is_writable()).map(|store| store.id.clone());
-    let stores = if args.store.is_empty() { writable.collect() } else { args.store.clone() };
+    let mut stores: Vec<String> = Vec::new();
+    for store in if args.store.is_empty() { writable.collect() } else { args.store.clone() } {
+        if !stores.contains(&store) {
+            stores.push(store);
+        }
+    }
     if let Some(unknown) = stores.iter().find(|id| !config.stores.list.iter().any(|store| store.id == **id)) {
         let known: Vec<&str> = config.stores.list.iter().map(|store| store.id.as_str()).collect();
         return Err(End::Usage(format!("--store {unknown}: there is none; accepted is {}", known.join(", "))));
@@ -157,7 +163,10 @@ fn load(plan: &Plan) -> String {
         run::human(plan.size),
         plan.parallel,
         run::human(plan.range_bytes),
-        plan.depth.map_or_else(|| "buffers as configured".to_owned(), |depth| format!("{depth} buffers each")),
+        plan.depth.map_or_else(
+            || "buffers as configured".to_owned(),
+            |depth| format!("{depth} buffers each, or as many as a store needs")
+        ),
     )
 }
 

@@ -67,7 +67,7 @@ impl Keystone {
     /// The catalog of a token.
     ///
     /// # Errors
-    /// 401 for a token that is not valid, 503 while Keystone does not answer.
+    /// 401 for a token that is not valid, 400 for one without a catalog, 503 while Keystone does not answer.
     pub(super) async fn catalog(&self, token: &str) -> Result<Catalog> {
         let asked = self.session.get_as(CATALOG_PATH, token);
         let waited = tokio::time::timeout(self.timeout, asked).await;
@@ -75,6 +75,11 @@ impl Keystone {
         match answer.status {
             StatusCode::OK => Catalog::parse(&answer.body),
             StatusCode::UNAUTHORIZED => Err(unauthenticated(&self.options.www_authenticate_uri)),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(away("its catalog is asked too often")),
+            status if status.is_client_error() => {
+                let error = Error::bad_request("The token does not tell where the services are.");
+                Err(error.caused_by(format_args!("its catalog answered {status}")))
+            }
             status => Err(away(format_args!("the catalog of a token answered {status}"))),
         }
     }
