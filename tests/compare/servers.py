@@ -36,6 +36,8 @@ class Site:
     registered_limits: dict[str, int] = dataclasses.field(default_factory=dict)
     project_limits: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     flavor: str = "keystone"
+    # A policy file, where there is one.
+    policy: str = ""
 
 
 SITES = {
@@ -109,6 +111,25 @@ endpoint_interface = public
         default="image_cache_dir = {home}/cache",
         sections="[barbican]\nbarbican_endpoint = http://127.0.0.1:1\nauth_endpoint = {keystone}",
         flavor="keystone+cachemanagement",
+    ),
+    # Rules of metadata definitions that differ, so that it shows which of them is asked.
+    "rules": Site(
+        {"fast": ""},
+        sections="[oslo_policy]\npolicy_file = {home}/policy.yaml\n",
+        policy="""\
+"add_metadef_namespace": "role:member"
+"modify_metadef_namespace": "role:member and project_id:%(project_id)s"
+"delete_metadef_namespace": "role:reader"
+"add_metadef_object": "!"
+"get_metadef_object": "role:admin"
+"get_metadef_objects": "role:reader"
+"get_metadef_properties": "role:member"
+"get_metadef_property": "role:reader"
+"get_metadef_resource_type": "role:admin"
+"add_metadef_tag": "role:member"
+"modify_metadef_tag": "role:reader"
+"delete_metadef_tags": "role:member"
+""",
     ),
     # What is done to staged data. Glance runs Python for the limits of qemu-img, and under uWSGI it does not know which.
     "plugins": Site(
@@ -199,6 +220,11 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def database(self) -> pathlib.Path:
+        """Where its catalog lies."""
+        return self.home / "glance.sqlite"
+
     def locked(self) -> int:
         """How often it found its database locked, as far as its log tells."""
         return (self.home / "log").read_text(errors="replace").count("database is locked")
@@ -259,10 +285,12 @@ def _write_config(home: pathlib.Path, port: int, identity: Keystone, site: Site)
         paste=_write_paste(home),
         keystone=identity.url,
         password=PASSWORD,
-        sections=site.sections.format(keystone=identity.url, password=PASSWORD),
+        sections=site.sections.format(keystone=identity.url, password=PASSWORD, home=home),
     )
     path = home / "glance-api.conf"
     path.write_text(text)
+    if site.policy:
+        (home / "policy.yaml").write_text(site.policy)
     return path
 
 

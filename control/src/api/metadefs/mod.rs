@@ -20,15 +20,14 @@ use super::reply::Reply;
 
 /// `DELETE /v2/metadefs/namespaces/{namespace}/objects`, `…/properties` and `…/tags`
 pub(crate) async fn delete_items(call: &Call<'_>, kind: Kind) -> Result<Reply> {
+    call.refuse_body()?;
     call.app().delete_metadef_items(call.caller, call.param(0)?, kind).await?;
     Ok(Reply::no_content())
 }
 
 /// `DELETE /v2/metadefs/namespaces/{namespace}/objects/{object}`, `…/properties/{property}` and `…/tags/{tag}`
 pub(crate) async fn delete_item(call: &Call<'_>, kind: Kind) -> Result<Reply> {
-    if kind != Kind::Property {
-        call.refuse_body()?;
-    }
+    call.refuse_body()?;
     call.app().delete_metadef_item(call.caller, call.param(0)?, kind, call.param(1)?).await?;
     Ok(Reply::no_content())
 }

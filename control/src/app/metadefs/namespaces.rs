@@ -196,6 +196,10 @@ fn query(catalog: &Queries<'_>, caller: &Identity, wanted: Wanted) -> Result<Nam
 }
 
 fn marked(catalog: &Queries<'_>, caller: &Identity, name: &str) -> Result<i64> {
+    if name.is_empty() {
+        // The original takes it for the number of a row.
+        return Err(Error::not_found("Metadata definition namespace not found for id="));
+    }
     match look(catalog, caller, name)? {
         Sight::Seen(namespace) => Ok(namespace.id),
         Sight::Hidden => {
