@@ -38,6 +38,8 @@ class Site:
     flavor: str = "keystone"
     # A policy file, where there is one.
     policy: str = ""
+    # Whether both load the metadata definitions that Glance ships, each with its own command.
+    metadefs: bool = False
 
 
 SITES = {
@@ -131,6 +133,8 @@ endpoint_interface = public
 "delete_metadef_tags": "role:member"
 """,
     ),
+    # The metadata definitions that Glance ships. One script alone has them, as what it leaves behind is removed.
+    "catalogue": Site({"fast": ""}, metadefs=True),
     # What is done to staged data. Glance runs Python for the limits of qemu-img, and under uWSGI it does not know which.
     "plugins": Site(
         {"fast": "", "slow": ""},
@@ -259,7 +263,7 @@ def pair(home: pathlib.Path, identity: Keystone, site: Site) -> Iterator[dict[st
             port = free_port()
             place = home / name
             config = _write_config(place, port, identity, site)
-            servers[name] = Server(name, port, place, start(place, config, port))
+            servers[name] = Server(name, port, place, start(place, config, port, site.metadefs))
         yield servers
     finally:
         for server in servers.values():
@@ -310,11 +314,32 @@ def _default(home: pathlib.Path, stores: list[str]) -> str:
     return f"stores = file,http\ndefault_store = file\nfilesystem_store_datadir = {home}/images"
 
 
-def _start_glance(home: pathlib.Path, config: pathlib.Path, port: int) -> Process:
+# `glance-manage` that takes files in the order of their names, as Vitrine does: the time of making decides the order of lists.
+SORTED_MANAGE = """\
+import os, sys
+found = os.listdir
+os.listdir = lambda *place: sorted(found(*place))
+from glance.cmd.manage import main
+sys.exit(main())
+"""
+
+
+def _run(*command) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def _shipped() -> pathlib.Path:
+    """The metadata definitions that Glance ships."""
+    return setting("VITRINE_TEST_GLANCE") / "etc/glance/metadefs"
+
+
+def _start_glance(home: pathlib.Path, config: pathlib.Path, port: int, metadefs: bool) -> Process:
     programs = setting("VITRINE_TEST_GLANCE") / "bin"
-    migrate = [programs / "glance-manage", "--config-file", config, "db_sync"]
-    done = subprocess.run(migrate, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"glance-manage db_sync: {done.stderr}"
+    manage = [programs / "glance-manage", "--config-file", config]
+    _run(*manage, "db_sync")
+    if metadefs:
+        _run(programs / "python", "-c", SORTED_MANAGE, "--config-file", config, "db", "load_metadefs", "--path", _shipped())
     # Its tasks write while others read: without the log either would find the database locked.
     with contextlib.closing(sqlite3.connect(home / "glance.sqlite")) as database:
         database.execute("PRAGMA journal_mode = WAL")
@@ -330,7 +355,9 @@ def _start_glance(home: pathlib.Path, config: pathlib.Path, port: int) -> Proces
     return process
 
 
-def _start_vitrine(home: pathlib.Path, config: pathlib.Path, port: int) -> Process:
+def _start_vitrine(home: pathlib.Path, config: pathlib.Path, port: int, metadefs: bool) -> Process:
+    if metadefs:
+        _run(setting("VITRINE_BINARY"), "metadefs", "load", _shipped(), "--config", config, "--data-dir", home / "data")
     command = [setting("VITRINE_BINARY"), "serve", "--data-dir", home / "data", "--config", config]
     command += ["--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{free_port()}"]
     process = Process(command, home / "log")

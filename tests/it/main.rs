@@ -24,6 +24,7 @@ mod crash;
 mod download;
 mod harness;
 mod http_store;
+mod metadefs;
 mod metrics;
 mod planes;
 mod plugins;

@@ -59,7 +59,7 @@ pub(super) fn new_namespace(
 ) -> Result<(NewNamespace, Parts, Map<String, Value>)> {
     let mut told = Map::new();
     let associations = nested(object, "resource_type_associations", &mut told, |one| {
-        only_members(one, &["name", "prefix", "properties_target"])?;
+        only_members(one, &["name", "prefix", "properties_target"], READ_ONLY_TIMES)?;
         Ok((association(one)?, Value::Object(one.clone())))
     })?;
     let properties = definitions(object, "properties")?;
@@ -67,7 +67,7 @@ pub(super) fn new_namespace(
         object.contains_key("properties").then(|| ("properties".to_owned(), Value::Object(properties.clone()))),
     );
     let objects = nested(object, "objects", &mut told, |one| {
-        only_members(one, &["name", "description", "required", "properties"])?;
+        only_members(one, &["name", "description", "required", "properties"], READ_ONLY)?;
         let fields = object_fields(one)?;
         let mut told = one.clone();
         if let Some(properties) = told.get_mut("properties") {
@@ -76,7 +76,7 @@ pub(super) fn new_namespace(
         Ok((fields, Value::Object(told)))
     })?;
     let tags = nested(object, "tags", &mut told, |one| {
-        only_members(one, &["name"])?;
+        only_members(one, &["name"], READ_ONLY_TIMES)?;
         Ok((name(one)?, Value::Object(one.clone())))
     })?;
     let properties: Vec<Property> = properties
@@ -192,11 +192,15 @@ fn nested<T>(
     Ok(parts)
 }
 
-/// Refuses members that a part of a namespace does not have, which its schema lets pass.
-fn only_members(object: &Map<String, Value>, known: &[&str]) -> Result<()> {
-    match object.keys().find(|name| !known.contains(&name.as_str())) {
+/// Refuses members that a part of a namespace does not have, which its schema lets pass. Clients send back what they have read,
+/// so that texts in `read_only` members are as good as nothing.
+fn only_members(object: &Map<String, Value>, known: &[&str], read_only: &[&str]) -> Result<()> {
+    let is_known = |name: &str, value: &Value| {
+        known.contains(&name) || (read_only.contains(&name) && (value.is_string() || value.is_null()))
+    };
+    match object.iter().find(|(name, value)| !is_known(name, value)) {
         None => Ok(()),
-        Some(name) => {
+        Some((name, _)) => {
             let text = format!("Additional properties are not allowed ('{name}' was unexpected)");
             Err(Error::bad_request(text))
         }
