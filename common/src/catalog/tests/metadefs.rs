@@ -216,7 +216,7 @@ fn a_list_takes_as_many_statements_as_a_row() {
         .expect("all are made");
     let mut reader = fixture.reader();
     reader.connection_mut().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count)).expect("traces");
-    let mut statements_of = |limit: usize| {
+    let statements_of = |limit: usize| {
         STATEMENTS.set(0);
         let query = query(by(NamespaceColumn::CreatedAt, false), limit);
         let listed = reader.read(|catalog| catalog.namespaces(&query)).expect("answers");

@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use super::check::{is_integer, python, shorten};
 
+/// Unknown members that a message names.
+const NAMES_SHOWN_MAX: usize = 20;
+
 /// A schema document, as clients read it and as it is asked of what they send.
 #[derive(Debug)]
 pub(crate) struct Rules {
@@ -99,45 +102,6 @@ impl<'v> Walk<'_, 'v> {
                         self.below(["allOf".to_owned(), index.to_string()], |walk| walk.look(part, value));
                     }
                 }
-                "type" => {
-                    let wanted = argument.as_str().unwrap_or_default();
-                    if !is_of_type(value, wanted) {
-                        self.find("type", schema, value, || format!("{} is not of type '{wanted}'", python(value)));
-                    }
-                }
-                "enum" => {
-                    if argument.as_array().is_some_and(|all| !all.contains(value)) {
-                        self.find("enum", schema, value, || {
-                            format!("{} is not one of {}", python(value), python(argument))
-                        });
-                    }
-                }
-                "minimum" => {
-                    if value.as_f64().zip(argument.as_f64()).is_some_and(|(number, least)| number < least) {
-                        self.find("minimum", schema, value, || {
-                            format!("{} is less than the minimum of {argument}", python(value))
-                        });
-                    }
-                }
-                "maxLength" => {
-                    let max = argument.as_u64().and_then(|max| usize::try_from(max).ok());
-                    if value.as_str().zip(max).is_some_and(|(text, max)| text.chars().nth(max).is_some()) {
-                        self.find("maxLength", schema, value, || format!("{} is too long", python(value)));
-                    }
-                }
-                "minItems" => {
-                    // Nothing asks for more than one.
-                    if value.as_array().is_some_and(|items| items.is_empty()) && argument.as_u64() > Some(0) {
-                        self.find("minItems", schema, value, || format!("{} should be non-empty", python(value)));
-                    }
-                }
-                "uniqueItems" => {
-                    if *argument == true && value.as_array().is_some_and(|items| has_repeated(items)) {
-                        self.find("uniqueItems", schema, value, || {
-                            format!("{} has non-unique elements", python(value))
-                        });
-                    }
-                }
                 "items" => {
                     for (index, item) in value.as_array().into_iter().flatten().enumerate() {
                         self.within(Step::Index(index), ["items".to_owned()], |walk| walk.look(argument, item));
@@ -160,8 +124,11 @@ impl<'v> Walk<'_, 'v> {
                         }
                     }
                 }
-                // Words for clients: names, descriptions, defaults, formats, links, definitions.
-                _ => {}
+                _ => {
+                    if let Some(keyword) = broken(keyword, argument, value) {
+                        self.find(keyword, schema, value, || sentence(keyword, argument, value));
+                    }
+                }
             }
         }
     }
@@ -181,7 +148,7 @@ impl<'v> Walk<'_, 'v> {
             others.sort_unstable_by_key(|(name, _)| *name);
             self.find("additionalProperties", schema, value, || {
                 let names: Vec<String> =
-                    others.iter().take(20).map(|(name, _)| format!("'{}'", shorten(name))).collect();
+                    others.iter().take(NAMES_SHOWN_MAX).map(|(name, _)| format!("'{}'", shorten(name))).collect();
                 let verb = if others.len() == 1 { "was" } else { "were" };
                 format!("Additional properties are not allowed ({} {verb} unexpected)", names.join(", "))
             });
@@ -243,6 +210,38 @@ impl<'v> Walk<'_, 'v> {
             sentence: sentence(),
             shown: python(value),
         });
+    }
+}
+
+/// The keyword, if it is about the value itself and the value is not as it says. Those that are none are words for clients: names,
+/// descriptions, defaults, formats, links, definitions.
+fn broken(keyword: &str, argument: &Value, value: &Value) -> Option<&'static str> {
+    let (keyword, is_kept) = match keyword {
+        "type" => ("type", argument.as_str().is_some_and(|wanted| is_of_type(value, wanted))),
+        "enum" => ("enum", argument.as_array().is_some_and(|all| all.contains(value))),
+        "minimum" => ("minimum", value.as_f64().zip(argument.as_f64()).is_none_or(|(number, least)| number >= least)),
+        "maxLength" => {
+            let max = argument.as_u64().and_then(|max| usize::try_from(max).ok());
+            ("maxLength", value.as_str().zip(max).is_none_or(|(text, max)| text.chars().nth(max).is_none()))
+        }
+        // Nothing asks for more than one.
+        "minItems" => ("minItems", value.as_array().is_none_or(|items| !items.is_empty())),
+        "uniqueItems" => ("uniqueItems", value.as_array().is_none_or(|items| !has_repeated(items))),
+        _ => return None,
+    };
+    (!is_kept).then_some(keyword)
+}
+
+/// How the original says it.
+fn sentence(keyword: &str, argument: &Value, value: &Value) -> String {
+    let shown = python(value);
+    match keyword {
+        "type" => format!("{shown} is not of type {}", python(argument)),
+        "enum" => format!("{shown} is not one of {}", python(argument)),
+        "minimum" => format!("{shown} is less than the minimum of {argument}"),
+        "maxLength" => format!("{shown} is too long"),
+        "minItems" => format!("{shown} should be non-empty"),
+        _ => format!("{shown} has non-unique elements"),
     }
 }
 
