@@ -17,6 +17,7 @@ pub mod model;
 pub mod outbound;
 pub mod policy;
 pub mod protect;
+pub mod rbd;
 pub mod rpc;
 pub mod time;
 

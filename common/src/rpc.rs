@@ -6,17 +6,17 @@
 //!
 //! ```text
 //! curl --unix-socket vitrine-data/dataplane.sock http://vitrine/rpc \
-//!      -H 'Content-Type: application/json' -d '{"version":5,"message":{"type":"status"}}'
+//!      -H 'Content-Type: application/json' -d '{"version":6,"message":{"type":"status"}}'
 //! ```
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Identity, Proof};
+use crate::identity::{Identity, Proof, Token};
 
 /// The version of this protocol. Raised whenever a message changes its meaning.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The path that takes messages on either socket.
 pub const PATH: &str = "/rpc";
@@ -264,6 +264,9 @@ pub enum JobSource {
     Web {
         /// What is asked for, as its owner wrote it.
         url: String,
+        /// What is sent along, to the server of `url` and to no other.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<Token>,
     },
 }
 
@@ -379,6 +382,30 @@ pub enum ToDataplane {
     /// Make something else of staged data. Legal when no upload owns the sink's place. Replied to with [`Done`] once it runs; its
     /// end is told by [`ToControl::EndJob`].
     StartRework(Rework),
+    /// What does this URL say? Legal at any time. Asked for as the data of [`JobSource::Web`] is. Replied to with [`Document`];
+    /// with 400 when there is no answer, or none that is text of such a length: why is in the data plane's log.
+    FetchDocument {
+        /// The URL.
+        url: String,
+        /// As in [`JobSource::Web`].
+        token: Option<Token>,
+        /// Bytes of the longest one.
+        bytes_max: usize,
+    },
+    /// What is this store, as far as the configuration does not say it? Legal at any time. Replied to with [`Described`]; with 503
+    /// while the store does not answer.
+    Describe {
+        /// The store.
+        store: String,
+    },
+    /// Would [`ToDataplane::Remove`] fail because others need what lies at a store URI? Legal at any time. Replied to with [`Done`]
+    /// if not, also where nothing lies; with 409 if so; with 404 when no configured store has the place.
+    CheckRemovable {
+        /// The store.
+        store: String,
+        /// The place.
+        url: String,
+    },
     /// How many bytes lie at a store URI? Legal at any time. Replied to with [`Probed`]; with 404 when nothing lies there,
     /// or no configured store has the place.
     Probe {
@@ -387,6 +414,20 @@ pub enum ToDataplane {
         /// The place.
         url: String,
     },
+}
+
+/// Reply to [`ToDataplane::FetchDocument`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// All of it.
+    pub text: String,
+}
+
+/// Reply to [`ToDataplane::Describe`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Described {
+    /// What tells the store from others of its kind and is part of its places: of a Ceph cluster its id. `None`: there is no such thing.
+    pub identity: Option<String>,
 }
 
 /// Reply to [`ToDataplane::Probe`].
@@ -423,7 +464,7 @@ mod tests {
     #[test]
     fn messages_read_as_documented() {
         let text = serde_json::to_string(&Envelope::new(ToDataplane::Status)).expect("serialises");
-        assert_eq!(text, r#"{"version":5,"message":{"type":"status"}}"#);
+        assert_eq!(text, r#"{"version":6,"message":{"type":"status"}}"#);
         let back: Envelope<ToDataplane> = serde_json::from_str(&text).expect("and back");
         assert!(matches!(back.message, ToDataplane::Status));
     }
@@ -433,5 +474,7 @@ mod tests {
         let proof = Proof { token: Some("secret-token".into()), service_token: None };
         let message = ToControl::Authenticate { proof };
         assert!(!format!("{message:?}").contains("secret-token"));
+        let source = JobSource::Web { url: "https://images".into(), token: Some(Token::new("secret-token")) };
+        assert!(!format!("{source:?}").contains("secret-token"));
     }
 }

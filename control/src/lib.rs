@@ -10,6 +10,7 @@
 //! | `limits` | what projects may have: the configuration's quota, or Keystone's unified limits |
 //! | `db` | the catalog's connections and the one writer |
 //! | `uploads`, `rpc_server` | what the data plane asks: uploads, identities, metrics |
+//! | `kinds` | what kinds of stores there are, and what that means here |
 //! | `imports` | imports from their request to the end of their task |
 //! | `signature`, `key_manager` | signed images, and the key manager that has the signers' certificates |
 //! | `dataplane_client` | what we ask of the data plane |
@@ -25,6 +26,7 @@ mod db;
 mod imports;
 mod key_manager;
 mod keystone;
+mod kinds;
 mod limits;
 mod metrics;
 mod outbound;

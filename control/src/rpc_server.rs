@@ -42,8 +42,9 @@ impl RpcContext {
     ) -> Self {
         let uploads = Uploads::new(config.clone(), db.clone(), limits, signatures, &registry);
         tokio::spawn(uploads.clone().reap());
+        tokio::spawn(uploads.clone().meet_stores());
         let gate = Gate::new(config.clone());
-        let imports = Imports::new(config, db, uploads.clone());
+        let imports = Imports::new(config, db, uploads.clone(), authenticator.clone());
         tokio::spawn(imports.clone().resume());
         RpcContext { authority, authenticator, uploads, imports, gate, registry }
     }

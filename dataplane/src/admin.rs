@@ -25,6 +25,9 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How long an operator's tool may read nothing, where clients may for ever.
 const MIN_STALL: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// How long a scrape waits for a store.
+const ROOM_PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Serves the connection of an operator's tool that has `place`.
 pub(crate) async fn serve(shard: Rc<Shard>, place: Place) {
     let conn = place.conn();
@@ -78,10 +81,22 @@ async fn scrape(shard: &Shard) -> String {
     out.family("vitrine_control_up", "gauge", "Whether the control plane answers.");
     out.sample("", &[], u8::from(control.is_ok()));
     metrics::expose(&mut out, &shard.shared.metrics, &shard.shared.stores.ids());
+    room(&mut out, shard).await;
     hashing(&mut out, shard);
     let ours = out.into_text();
     let control = control.map(|metrics| metrics.text).unwrap_or_default();
     merge(&[&ours, &process("dataplane"), &control])
+}
+
+/// How much fits into the stores that tell it in time.
+async fn room(out: &mut Exposition, shard: &Shard) {
+    out.family("vitrine_dataplane_store_free_bytes", "gauge", "Bytes that still fit into a store, where it tells.");
+    let stores = &shard.shared.stores;
+    for (id, store) in stores.ids().iter().filter_map(|id| Some((id, stores.by_id(id)?))) {
+        if let Some(free) = store.free_bytes(shard, ROOM_PATIENCE).await {
+            out.sample("", &[("store", id)], free);
+        }
+    }
 }
 
 fn hashing(out: &mut Exposition, shard: &Shard) {

@@ -3,6 +3,7 @@
 //! The first core starts alone: it greets control, which clears up after an earlier data plane before it answers. Only
 //! then do the other cores start and clients get in.
 
+mod alone;
 mod core;
 mod listen;
 mod policy;
@@ -22,6 +23,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use uuid::Uuid;
 
+pub(crate) use self::alone::run_alone;
 pub(crate) use self::core::take_over;
 use self::core::{CoreStart, SideDoors};
 use self::listen::Sockets;
@@ -61,12 +63,12 @@ pub struct StartError {
 }
 
 impl StartError {
-    fn new(what: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(what: impl std::fmt::Display) -> Self {
         StartError { what: what.to_string(), misconfigured: false }
     }
 
     /// Something that an option names is not what it has to be.
-    fn misconfigured(what: impl std::fmt::Display) -> Self {
+    pub(crate) fn misconfigured(what: impl std::fmt::Display) -> Self {
         StartError { what: what.to_string(), misconfigured: true }
     }
 
@@ -103,7 +105,8 @@ pub fn run(
     watch_signals(senders.clone(), Arc::clone(&shared), policy)?;
     let addresses = (sockets.api_address, sockets.admin_address);
     let fills = config.dataplane.offload_threads;
-    let offload = Offload::new(OffloadConfig { calls: fills, fills }).map_err(StartError::new)?;
+    let offload =
+        Offload::new(OffloadConfig { calls: fills, fills, ..OffloadConfig::default() }).map_err(StartError::new)?;
     let pipes = config.dataplane.send_pipes_count.div_ceil(cpus.len());
     let mut cores = cpus.into_iter().zip(seeds).zip(sockets.api).zip(senders).enumerate().map(
         |(index, (((cpu, seed), listener), sender))| CoreStart {
@@ -179,7 +182,7 @@ fn share(
     authority: Arc<Authority>,
 ) -> Result<Shared, StartError> {
     let cores = spread.cores();
-    let stores = Stores::new(&config.stores);
+    let stores = Stores::new(config).map_err(StartError::misconfigured)?;
     stores.prepare().map_err(StartError::misconfigured)?;
     let qemu_img = match config.plugins.convert() {
         true => Some(find_qemu_img().ok_or_else(no_qemu_img)?),

@@ -98,21 +98,36 @@ pub(crate) enum StoreWork {
     Commit,
     /// Opening an image for reading.
     Open,
+    /// Reading one piece.
+    Read,
     /// Removing an image.
     Remove,
+    /// Asking what the store is and has.
+    Ask,
 }
 
 impl StoreWork {
-    const ALL: [StoreWork; 5] =
-        [StoreWork::Create, StoreWork::Write, StoreWork::Commit, StoreWork::Open, StoreWork::Remove];
+    /// All of them.
+    pub(crate) const ALL: [StoreWork; 7] = [
+        StoreWork::Create,
+        StoreWork::Write,
+        StoreWork::Commit,
+        StoreWork::Open,
+        StoreWork::Read,
+        StoreWork::Remove,
+        StoreWork::Ask,
+    ];
 
-    fn label(self) -> &'static str {
+    /// The name in metrics and in the log.
+    pub(crate) fn label(self) -> &'static str {
         match self {
             StoreWork::Create => "create",
             StoreWork::Write => "write",
             StoreWork::Commit => "commit",
             StoreWork::Open => "open",
+            StoreWork::Read => "read",
             StoreWork::Remove => "remove",
+            StoreWork::Ask => "ask",
         }
     }
 }

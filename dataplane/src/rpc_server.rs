@@ -4,18 +4,19 @@ use std::rc::Rc;
 
 use common::error::Kind;
 use common::http::head::{Head, Limits};
-use common::rpc::{self, DataplaneStatus, Done, Envelope, Probed, ToDataplane};
+use common::rpc::{self, DataplaneStatus, Described, Document, Done, Envelope, Probed, ToDataplane};
 use common::{Error, Result};
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::fetch::{self, Wanted};
 use crate::http::body::{Body, BodyError};
 use crate::http::input::{Input, Patience};
 use crate::http::reply::{self, Sent};
 use crate::io::timeout;
 use crate::places::Place;
 use crate::shard::Shard;
-use crate::store::{Source, StoreError};
+use crate::store::StoreError;
 use crate::transfer::{job, rework};
 
 /// Bounds of a request of control.
@@ -87,6 +88,23 @@ async fn handle(shard: &Shard, head: &Head, content: &[u8]) -> Result<Vec<u8>> {
             rework::begin(&shard.shared, started)?;
             reply(&Done {})
         }
+        ToDataplane::FetchDocument { url, token, bytes_max } => {
+            let wanted = Wanted { token: token.as_ref(), ..Wanted::all(&url) };
+            reply(&Document { text: document(shard, wanted, bytes_max).await? })
+        }
+        ToDataplane::Describe { store } => {
+            let Some(store) = shard.shared.stores.by_id(&store) else {
+                return Err(Error::not_found(format!("No store {store} is configured.")));
+            };
+            reply(&Described { identity: store.identity(shard).await? })
+        }
+        ToDataplane::CheckRemovable { store, url } => {
+            let Some(store) = shard.shared.stores.holding(Some(&store), &url) else {
+                return Err(Error::not_found(format!("No store {store} is configured.")));
+            };
+            store.check_removable(shard, &url).await?;
+            reply(&Done {})
+        }
         ToDataplane::Probe { store, url } => reply(&Probed { size: probe(shard, &store, &url).await? }),
     }
 }
@@ -103,9 +121,24 @@ async fn remove(shard: &Shard, store: &str, url: &str, upload_id: Option<&str>) 
     let Some(_clearing) = shard.clear(url) else {
         return Err(Error::conflict("That place is being cleared."));
     };
-    match store.remove(url, upload_id, &shard.metrics).await {
+    match store.remove(shard, url, upload_id).await {
         Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
         removed => Ok(removed?),
+    }
+}
+
+/// What another server says.
+async fn document(shard: &Shard, wanted: Wanted<'_>, bytes_max: usize) -> Result<String> {
+    let refused = |why: &dyn std::fmt::Display| {
+        tracing::warn!("a document cannot be fetched: {why}");
+        Error::bad_request("The document could not be fetched.")
+    };
+    match fetch::document(shard, wanted, bytes_max).await {
+        Ok(text) => String::from_utf8(text).map_err(|error| refused(&error)),
+        Err(error) => match StoreError::from(error) {
+            error @ StoreError::Exhausted(_) => Err(error.into()),
+            error => Err(refused(&error)),
+        },
     }
 }
 
@@ -115,9 +148,8 @@ async fn probe(shard: &Shard, store: &str, url: &str) -> Result<u64> {
         return Err(Error::not_found(format!("No store {store} is configured.")));
     };
     match store.open(shard, url, None).await {
-        Ok(Source::File { size, .. }) => Ok(size),
-        // Only its head was wanted.
-        Ok(Source::Web(answer)) => Ok(answer.length().unwrap_or(0)),
+        // Only what it says of itself was wanted.
+        Ok(source) => Ok(source.size().unwrap_or(0)),
         Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
         Err(error) => Err(error.into()),
     }

@@ -69,6 +69,8 @@ pub(crate) struct Shard {
     pub(crate) offered: Offered,
     /// Turns for uploads: with the buffers of one upload they bound the core's memory.
     pub(crate) upload_turns: Semaphore,
+    /// Turns for calls of stores, by their indexes.
+    pub(crate) store_turns: Vec<Semaphore>,
     /// Turns for large bodies that are not image data: they bound the memory of all of them.
     pub(crate) large_bodies: Semaphore,
     /// Places for connections of clients on this core.
@@ -107,6 +109,7 @@ impl Shard {
             metrics: Arc::clone(&shared.metrics[index]),
             offered: Offered { multi_store: config.stores.multi, cache: config.cache.is_some() },
             upload_turns: Semaphore::new((config.dataplane.uploads_max / cores).max(1)),
+            store_turns: shared.stores.turns(),
             large_bodies: Semaphore::new(LARGE_BODIES_MAX),
             places: Places::new(config.dataplane.max_connections / cores),
             draining: Cell::new(false),

@@ -51,6 +51,7 @@ SITES = {
     "web": Site(
         {},
         work=False,
+        default="enabled_import_methods = [glance-direct,web-download,copy-image,glance-download]",
         sections="""\
 [import_filtering_opts]
 allowed_hosts = [127.0.0.1, localhost]

@@ -27,8 +27,8 @@ pub use plugins::{ConversionLimits, Plugin, Plugins};
 pub use problem::{Place, Problem, Warning};
 pub use resolved::{
     Api, Auth, Browsers, ClientAuth, Config, Control, DataDir, Database, Dataplane, Driver, FileStore, Flavor,
-    HashLanes, Health, KeystoneAccess, KeystoneAuth, LimitsEndpoint, Listen, Logging, Overrides, Paths, PolicyFiles,
-    ProtectionFile, ProtectionFormat, STAGING_STORE, Scope, Secret, SendPath, ServiceCredentials, StoreConfig,
-    StoreKind, Stores, Tls, UnifiedLimits,
+    HashLanes, Health, KeystoneAccess, KeystoneAuth, Learnt, LimitsEndpoint, Listen, Logging, Overrides, Paths,
+    PolicyFiles, ProtectionFile, ProtectionFormat, RbdStore, STAGING_STORE, Scope, Secret, SendPath,
+    ServiceCredentials, StoreConfig, StoreKind, Stores, Tls, UnifiedLimits,
 };
 pub use services::{BarbicanOptions, ImageCache, KeyManagerKind};

@@ -22,7 +22,8 @@ otherwise; images, staged data and the catalog are kept under the data directory
 An empty value of a number, a boolean or a choice counts as not set.
 
 The options of a store stand in the group of its id when `enabled_backends` is set, with what all stores share in
-`[backend_defaults]`; else in `[glance_store]`. Only stores of the kind `file` are there yet. The groups
+`[backend_defaults]`; else in `[glance_store]`. Stores of the kinds `file`, `http` and `rbd` are
+there yet. The groups
 `[dataplane]` and `[control]` are Vitrine's own.
 
 This file is written from the table of options in `common/src/config/options`: change it there, then run

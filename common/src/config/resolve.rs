@@ -161,6 +161,7 @@ fn api(settings: &Settings<'_>) -> Api {
         do_secure_hash: flag("do_secure_hash"),
         hash_retries: settings.count("DEFAULT", "http_retries"),
         enabled_import_methods: import_methods(settings),
+        remote_properties: settings.list("glance_download_properties", "extra_properties"),
         task_time_to_live: Duration::from_secs(
             settings.count::<u64>("task", "task_time_to_live").saturating_mul(SECONDS_OF_AN_HOUR),
         ),
@@ -353,7 +354,9 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         head_timeout: seconds("head_timeout_seconds"),
         idle_timeout: idle.filter(|seconds| *seconds > 0).map(Duration::from_secs),
         body_min_rate_bytes_per_second: settings.count(GROUP, "body_min_rate_bytes_per_second"),
-        fetch_answer_timeout: seconds("fetch_answer_timeout_seconds"),
+        // Control waits for some of what is fetched.
+        fetch_answer_timeout: seconds("fetch_answer_timeout_seconds")
+            .min(Duration::from_secs(settings.count("control", "rpc_timeout_seconds")) / 2),
         fetch_timeout: Some(seconds("fetch_timeout_seconds")).filter(|time| !time.is_zero()),
         send_stall: seconds("send_stall_seconds"),
         send_min_rate_bytes_per_second: settings.count(GROUP, "send_min_rate_bytes_per_second"),
@@ -361,6 +364,9 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         upload_buffers_count: count("upload_buffers_count"),
         uploads_max: count("uploads_max"),
         upload_direct_io: settings.bool(GROUP, "upload_direct_io"),
+        rbd_in_flight_bytes: settings.count(GROUP, "rbd_in_flight_bytes"),
+        rbd_timeout: seconds("rbd_timeout_seconds"),
+        store_faults: settings.list(GROUP, "store_faults"),
         send_path: match word("send_path").as_str() {
             "splice" => Some(SendPath::Splice),
             "sendfile" => Some(SendPath::Sendfile),

@@ -1,11 +1,12 @@
 //! Stores: the mode of one store and that of `enabled_backends`, folded into one list.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::options::{BACKEND_DEFAULTS, STAGING_GROUP, STORE_GROUP};
 use super::problem::Problem;
 use super::resolve::absolute;
-use super::resolved::{DataDir, FileStore, STAGING_STORE, StoreConfig, StoreKind, Stores};
+use super::resolved::{DataDir, FileStore, Learnt, RbdStore, STAGING_STORE, StoreConfig, StoreKind, Stores};
 use super::settings::Settings;
 use super::value::Value;
 
@@ -83,34 +84,80 @@ fn staging_path(settings: &Settings<'_>, uri: &str) -> PathBuf {
 
 fn single(settings: &Settings<'_>, data_dir: &Path, kinds: &[String], default: &str) -> Option<Listed> {
     let groups = [SINGLE_GROUP];
-    let mut others = Vec::new();
+    let Some(default_kind) = kind_of(default) else {
+        settings.bad(SINGLE_GROUP, &groups, "default_store", default, &kind_names());
+        return None;
+    };
+    // A file store is always there to be the default: the original lists it unless told otherwise.
+    let mut wanted = vec![default_kind];
     for name in kinds {
         match kind_of(name) {
-            Some("file") => {}
-            Some("http") => others.push(http_store(settings, "http", &groups)),
-            Some(kind) => settings.unsupported(
-                SINGLE_GROUP,
-                "stores",
-                name,
-                &format!("only file and http stores are there, no {kind}"),
-            ),
+            Some(kind) if !wanted.contains(&kind) => wanted.push(kind),
+            Some(_) => {}
             None => settings.bad(SINGLE_GROUP, &groups, "stores", name, &kind_names()),
         }
     }
-    match kind_of(default) {
-        Some("file") => {}
-        Some(_) => {
-            settings.unsupported(SINGLE_GROUP, "default_store", default, "only file stores can be written to");
-            return None;
-        }
-        None => {
-            settings.bad(SINGLE_GROUP, &groups, "default_store", default, &kind_names());
-            return None;
+    let mut list = Vec::new();
+    for kind in wanted {
+        let (option, name) = match kinds.iter().find(|name| kind_of(name) == Some(kind)) {
+            _ if kind == default_kind => ("default_store", default),
+            Some(name) => ("stores", name.as_str()),
+            None => ("stores", kind),
+        };
+        match store(settings, kind, kind, &groups, data_dir) {
+            Made::Store(store) if kind == default_kind && !store.kind.is_writable() => {
+                settings.unsupported(SINGLE_GROUP, option, name, "nothing can be written there");
+                return None;
+            }
+            Made::Store(store) => list.push(store),
+            Made::Problem => return None,
+            Made::Unknown => {
+                settings.unsupported(SINGLE_GROUP, option, name, &format!("only {} are there", made_names()));
+                if kind == default_kind {
+                    return None;
+                }
+            }
         }
     }
-    let store = file_store(settings, "file", &groups, data_dir)?;
-    others.dedup();
-    Some(Listed { multi: false, default: store.id.clone(), list: std::iter::once(store).chain(others).collect() })
+    Some(Listed { multi: false, default: default_kind.to_owned(), list })
+}
+
+/// What came of a store's options.
+enum Made {
+    Store(StoreConfig),
+    /// There is a problem that says why there is none.
+    Problem,
+    /// There are no stores of this kind.
+    Unknown,
+}
+
+/// The kinds of stores that there are.
+fn made_names() -> &'static str {
+    "stores of the kinds file, http and rbd"
+}
+
+/// The store `id` of a kind.
+fn store(settings: &Settings<'_>, kind: &str, id: &str, groups: &[&str], data_dir: &Path) -> Made {
+    let made = match kind {
+        "file" => file_store(settings, groups, data_dir).map(StoreKind::File),
+        "http" => Some(StoreKind::Http),
+        "rbd" => rbd_store(settings, groups).map(StoreKind::Rbd),
+        _ => return Made::Unknown,
+    };
+    let weight = number(settings, groups, "weight");
+    let description = settings.text_in(STORE_GROUP, groups, "store_description");
+    made.map_or(Made::Problem, |kind| Made::Store(StoreConfig { id: id.to_owned(), kind, weight, description }))
+}
+
+fn number(settings: &Settings<'_>, groups: &[&str], name: &'static str) -> i64 {
+    match settings.value_in(STORE_GROUP, groups, name) {
+        Some(Value::Int(number)) => number,
+        _ => 0,
+    }
+}
+
+fn is_set(settings: &Settings<'_>, groups: &[&str], name: &'static str) -> bool {
+    settings.value_in(STORE_GROUP, groups, name) == Some(Value::Bool(true))
 }
 
 fn several(
@@ -127,12 +174,14 @@ fn several(
             continue;
         }
         match kind_of(name) {
-            Some("file") => list.extend(file_store(settings, id, &[id, BACKEND_DEFAULTS], data_dir)),
-            Some("http") => list.push(http_store(settings, id, &[id, BACKEND_DEFAULTS])),
-            Some(kind) => {
-                let reason = format!("store {id}: only file and http stores are there, no {kind}");
-                settings.unsupported("DEFAULT", "enabled_backends", &format!("{id}:{name}"), &reason);
-            }
+            Some(kind) => match store(settings, kind, id, &[id, BACKEND_DEFAULTS], data_dir) {
+                Made::Store(store) => list.push(store),
+                Made::Problem => {}
+                Made::Unknown => {
+                    let reason = format!("store {id}: only {} are there, no {kind}", made_names());
+                    settings.unsupported("DEFAULT", "enabled_backends", &format!("{id}:{name}"), &reason);
+                }
+            },
             None => bad(&format!("{id}:{name}"), &format!("stores of the kinds {}", kind_names())),
         }
     }
@@ -164,7 +213,7 @@ fn reject_shared_directories<'c>(settings: &Settings<'_>, list: impl Iterator<It
     let dirs = list.flat_map(|store| {
         let dirs = match &store.kind {
             StoreKind::File(file) => file.dirs.as_slice(),
-            StoreKind::Http => &[],
+            StoreKind::Http | StoreKind::Rbd(_) => &[],
         };
         dirs.iter().map(move |dir| (store, dir))
     });
@@ -185,39 +234,37 @@ fn reject_shared_directories<'c>(settings: &Settings<'_>, list: impl Iterator<It
     }
 }
 
-fn http_store(settings: &Settings<'_>, id: &str, groups: &[&str]) -> StoreConfig {
-    let weight = match settings.value_in(STORE_GROUP, groups, "weight") {
-        Some(Value::Int(weight)) => weight,
-        _ => 0,
-    };
-    let description = settings.text_in(STORE_GROUP, groups, "store_description");
-    StoreConfig { id: id.to_owned(), kind: StoreKind::Http, weight, description }
-}
-
-fn file_store(settings: &Settings<'_>, id: &str, groups: &[&str], data_dir: &Path) -> Option<StoreConfig> {
-    let number = |name| match settings.value_in(STORE_GROUP, groups, name) {
-        Some(Value::Int(number)) => number,
-        _ => 0,
-    };
+fn file_store(settings: &Settings<'_>, groups: &[&str], data_dir: &Path) -> Option<FileStore> {
     let dirs = datadirs(settings, groups, data_dir)?;
-    let perm = number("filesystem_store_file_perm");
+    let perm = number(settings, groups, "filesystem_store_file_perm");
     // Written as decimal digits, meant as octal ones.
     let file_mode = u32::from_str_radix(&perm.to_string(), 8).unwrap_or_else(|_| {
         settings.bad(STORE_GROUP, groups, "filesystem_store_file_perm", &perm.to_string(), "octal digits, such as 640");
         0
     });
-    let file = FileStore {
+    Some(FileStore {
         dirs,
         file_mode: Some(file_mode).filter(|mode| *mode != 0),
-        thin_provisioning: settings.value_in(STORE_GROUP, groups, "filesystem_thin_provisioning")
-            == Some(Value::Bool(true)),
-        chunk_bytes: u64::try_from(number("filesystem_store_chunk_size")).unwrap_or_default(),
-    };
-    Some(StoreConfig {
-        id: id.to_owned(),
-        kind: StoreKind::File(file),
-        weight: number("weight"),
-        description: settings.text_in(STORE_GROUP, groups, "store_description"),
+        thin_provisioning: is_set(settings, groups, "filesystem_thin_provisioning"),
+        chunk_bytes: u64::try_from(number(settings, groups, "filesystem_store_chunk_size")).unwrap_or_default(),
+    })
+}
+
+fn rbd_store(settings: &Settings<'_>, groups: &[&str]) -> Option<RbdStore> {
+    let text = |name| settings.text_in(STORE_GROUP, groups, name).filter(|text| !text.is_empty());
+    let chunk = u64::try_from(number(settings, groups, "rbd_store_chunk_size")).unwrap_or_default();
+    if !chunk.is_power_of_two() {
+        settings.bad(STORE_GROUP, groups, "rbd_store_chunk_size", &chunk.to_string(), "a power of two from 1 to 32");
+        return None;
+    }
+    Some(RbdStore {
+        pool: text("rbd_store_pool").unwrap_or_default(),
+        user: text("rbd_store_user"),
+        conf: text("rbd_store_ceph_conf").map(|path| absolute(settings, Path::new(&path))),
+        chunk_bytes: chunk << 20,
+        timeout: u64::try_from(number(settings, groups, "rados_connect_timeout")).ok().map(Duration::from_secs),
+        thin_provisioning: is_set(settings, groups, "rbd_thin_provisioning"),
+        fsid: Learnt::default(),
     })
 }
 

@@ -119,7 +119,7 @@ fn the_data_directory_is_below_the_working_directory_unless_named() {
 #[test]
 fn every_honoured_option_is_read_and_nothing_else() {
     let mut read = BTreeSet::new();
-    for text in ["", "[DEFAULT]\nenabled_backends = a:file\n[paste_deploy]\nflavor = keystone\n"] {
+    for text in ["", "[DEFAULT]\nenabled_backends = a:file, c:rbd\n[paste_deploy]\nflavor = keystone\n"] {
         let case = Case::new(&[text]);
         let settings = Settings::read(&case.files, &|_| None);
         resolve(&settings, &case.files, &Overrides::default());

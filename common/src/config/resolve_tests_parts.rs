@@ -1,7 +1,7 @@
 //! Stores and Keystone's account.
 
 use super::*;
-use crate::config::Plugin;
+use crate::config::{Learnt, Plugin, RbdStore};
 
 #[test]
 fn a_single_store_stands_in_glance_store() {
@@ -14,10 +14,34 @@ fn a_single_store_stands_in_glance_store() {
     let usual = config("[glance_store]\nstores = file,http,https\n");
     let kinds: Vec<_> = usual.stores.list.iter().map(|store| (store.id.as_str(), store.kind.is_writable())).collect();
     assert_eq!(kinds, [("file", true), ("http", false)]);
-    let rbd = problems("[glance_store]\nstores = rbd\ndefault_store = rbd\nrbd_store_pool = images\n");
-    assert_eq!(rbd.len(), 2, "{rbd:?}");
-    assert!(rbd[0].starts_with("0.conf:2: [glance_store] stores = rbd: not supported yet"), "{rbd:?}");
-    assert!(rbd[1].starts_with("0.conf:3: [glance_store] default_store = rbd: not supported yet"), "{rbd:?}");
+    let s3 = problems("[glance_store]\nstores = s3\ndefault_store = s3\n");
+    assert_eq!(s3.len(), 1, "{s3:?}");
+    assert!(s3[0].starts_with("0.conf:3: [glance_store] default_store = s3: not supported yet"), "{s3:?}");
+    let rbd = "rbd_store_pool = p\nrbd_store_user = glance\nrbd_store_ceph_conf = /etc/ceph/c.conf\nrbd_store_chunk_size = 4\n\
+               rados_connect_timeout = 9\nrbd_thin_provisioning = true\n";
+    let rbd = config(&format!("[glance_store]\nstores = rbd\ndefault_store = rbd\n{rbd}"));
+    let [StoreConfig { id, kind: StoreKind::Rbd(store), .. }] = rbd.stores.list.as_slice() else { panic!("one store") };
+    assert_eq!((id.as_str(), rbd.stores.default.as_str()), ("rbd", "rbd"));
+    let expected = RbdStore {
+        pool: "p".to_owned(),
+        user: Some("glance".to_owned()),
+        conf: Some(PathBuf::from("/etc/ceph/c.conf")),
+        chunk_bytes: 4 << 20,
+        timeout: Some(Duration::from_secs(9)),
+        thin_provisioning: true,
+        fsid: Learnt::default(),
+    };
+    assert_eq!(*store, expected);
+    let usual = config("[glance_store]\nstores = file,rbd\n");
+    let [_, StoreConfig { kind: StoreKind::Rbd(store), .. }] = usual.stores.list.as_slice() else {
+        panic!("two stores")
+    };
+    let usual = (store.pool.as_str(), &store.user, &store.conf, store.chunk_bytes, store.timeout);
+    assert_eq!(usual, ("images", &None, &None, 8 << 20, None));
+    assert_eq!(
+        problems("[glance_store]\nstores = rbd\nrbd_store_chunk_size = 6\n"),
+        ["0.conf:3: [glance_store] rbd_store_chunk_size = 6: accepted is a power of two from 1 to 32"]
+    );
     assert_eq!(
         problems("[DEFAULT]\nnode_staging_uri = http://x/\n"),
         ["0.conf:2: [DEFAULT] node_staging_uri = http://x/: accepted is file:///absolute/path"]
@@ -86,9 +110,9 @@ fn several_stores_are_checked() {
         ["0.conf:4: [glance_store] default_backend = b: accepted is an id of enabled_backends: a"]
     );
     assert_eq!(
-        several("a:file, b:rbd", "default_backend = a\n").unwrap_err(),
+        several("a:file, b:s3", "default_backend = a\n").unwrap_err(),
         [
-            "0.conf:2: [DEFAULT] enabled_backends = b:rbd: not supported yet: store b: only file and http stores are there, no rbd"
+            "0.conf:2: [DEFAULT] enabled_backends = b:s3: not supported yet: store b: only stores of the kinds file, http and rbd are there, no s3"
         ]
     );
     assert_eq!(
@@ -103,14 +127,14 @@ fn several_stores_are_checked() {
         shared,
         ["stores a and B have the same directory /data/images: set filesystem_store_datadir in [a] and [B]"]
     );
-    let text = "default_backend = a\nfilesystem_store_datadir = /x\n[a]\nrbd_store_pool = p\noops = 1\n[b]\nfilesystem_store_datadir = /b\n";
+    let text = "default_backend = a\nfilesystem_store_datadir = /x\n[a]\ns3_store_host = p\noops = 1\n[b]\nfilesystem_store_datadir = /b\n";
     let (config, warnings) = several("a:file,B:file", text).unwrap();
     assert_eq!(file_store(&config, 1).dirs[0].path, Path::new("/b"));
     assert_eq!(
         warnings,
         [
             "0.conf:5: [glance_store] filesystem_store_datadir has no effect: options of stores are not read from this group in this mode",
-            "0.conf:7: [a] rbd_store_pool has no effect: stores of this kind are not there yet",
+            "0.conf:7: [a] s3_store_host has no effect: stores of this kind are not there yet",
             "0.conf:8: unknown option [a] oops is ignored",
         ]
     );

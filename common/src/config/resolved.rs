@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::plugins::Plugins;
@@ -143,6 +144,8 @@ pub struct Api {
     pub hash_retries: u32,
     /// Import methods that clients may use.
     pub enabled_import_methods: Vec<String>,
+    /// How the names of properties begin that come with an image of another region.
+    pub remote_properties: Vec<String>,
     /// How long a task that is over is remembered.
     pub task_time_to_live: Duration,
     /// Imports that move data at a time.
@@ -212,13 +215,15 @@ pub enum StoreKind {
     File(FileStore),
     /// Data that others have: whatever `http:` and `https:` URLs lead to. Nothing can be written there.
     Http,
+    /// Images in a pool of a Ceph cluster.
+    Rbd(RbdStore),
 }
 
 impl StoreKind {
     /// Whether images can be put there.
     pub fn is_writable(&self) -> bool {
         match self {
-            StoreKind::File(_) => true,
+            StoreKind::File(_) | StoreKind::Rbd(_) => true,
             StoreKind::Http => false,
         }
     }
@@ -236,6 +241,49 @@ pub struct FileStore {
     /// Bytes that are looked at together for that.
     pub chunk_bytes: u64,
 }
+
+/// Images in a pool of a Ceph cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RbdStore {
+    /// The pool.
+    pub pool: String,
+    /// Who we are to the cluster, without `client.`; `None`: the library's default, `admin`.
+    pub user: Option<String>,
+    /// Its `ceph.conf`; `None`: where the library looks for it.
+    pub conf: Option<PathBuf>,
+    /// Bytes of the objects of new images, a power of two.
+    pub chunk_bytes: u64,
+    /// Longest time of an operation; `None`: as `ceph.conf` says.
+    pub timeout: Option<Duration>,
+    /// Whether zeros are not stored.
+    pub thin_provisioning: bool,
+    /// The cluster's id, which is part of locations.
+    pub fsid: Learnt,
+}
+
+/// What is not configured but learnt once, of whoever knows it, and the same from then on. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Learnt(Arc<OnceLock<String>>);
+
+impl Learnt {
+    /// It, if it is known by now.
+    pub fn get(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+
+    /// Takes it down; the first one counts.
+    pub fn learn(&self, value: String) {
+        let _ = self.0.set(value);
+    }
+}
+
+impl PartialEq for Learnt {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for Learnt {}
 
 /// A directory of a file store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -381,6 +429,12 @@ pub struct Dataplane {
     pub uploads_max: usize,
     /// Whether image files are written past the page cache.
     pub upload_direct_io: bool,
+    /// Bytes of an image in a Ceph cluster that are on their way at a time.
+    pub rbd_in_flight_bytes: u64,
+    /// Longest time of an operation of a Ceph cluster, where nothing else says how long.
+    pub rbd_timeout: Duration,
+    /// Faults of stores that tests inject.
+    pub store_faults: Vec<String>,
     /// The way of downloads; `None`: decided for each.
     pub send_path: Option<SendPath>,
     /// Pipes for downloads, over all cores.

@@ -1,13 +1,14 @@
 //! `/v2/info/…`.
 
 use common::Result;
-use common::config::{Config, StoreConfig, StoreKind};
+use common::config::{Config, StoreConfig};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::reply::Reply;
 use crate::imports::Method;
+use crate::kinds;
 
 /// The import methods that clients may use, in the order of the configuration.
 pub(crate) fn import_methods(config: &Config) -> Vec<&str> {
@@ -37,7 +38,7 @@ pub(crate) fn stores_detail(call: &Call<'_>) -> Result<Reply> {
     let default = &call.app().config.stores.default;
     let detail = |one: &StoreConfig| {
         let mut view = store(one, default);
-        let (kind, properties) = kind(&one.kind);
+        let (kind, properties) = kinds::describe(&one.kind);
         view.insert("type".to_owned(), json!(kind));
         view.insert("properties".to_owned(), properties);
         view.insert("weight".to_owned(), json!(one.weight));
@@ -69,19 +70,4 @@ fn store(store: &StoreConfig, default: &str) -> Map<String, Value> {
         view.insert("read-only".to_owned(), json!("true"));
     }
     view
-}
-
-/// The name of a kind of store, and what its operator set.
-fn kind(kind: &StoreKind) -> (&'static str, Value) {
-    match kind {
-        StoreKind::File(file) => (
-            "file",
-            json!({
-                "data_dir": file.dirs.first().map(|dir| dir.path.to_string_lossy()),
-                "chunk_size": file.chunk_bytes,
-                "thin_provisioning": file.thin_provisioning,
-            }),
-        ),
-        StoreKind::Http => ("http", json!({})),
-    }
 }

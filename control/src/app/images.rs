@@ -99,6 +99,20 @@ impl App {
             // Nothing changes, so that whoever may get the image may do it, as with the original; but nobody else.
             return self.show_image(&caller, id).await;
         }
+        let removed = |seen: &Seen| {
+            let mut after = Seen { image: seen.image.clone(), is_member: seen.is_member };
+            let mut sizes = Sizes::default();
+            let applied = changes.iter().try_for_each(|change| self.apply(&caller, &mut after, change, &mut sizes));
+            let is_left = |location: &Location| after.image.locations.iter().any(|left| left.url == location.url);
+            match applied {
+                Ok(()) => seen.image.locations.iter().filter(|location| !is_left(location)).cloned().collect(),
+                // What does not happen removes nothing.
+                Err(_) => Vec::new(),
+            }
+        };
+        if changes.iter().any(is_of_locations) {
+            self.check_removable(&caller, &id, removed).await?;
+        }
         let removes_data = changes.iter().any(|change| change.op == Op::Remove && is_of_locations(change));
         let mut sizes = self.sizes_of_new_locations(&caller, &id, &changes).await?;
         let share = self.limits.of_located(caller.project_id.as_deref());
@@ -196,6 +210,11 @@ impl App {
     /// # Errors
     /// 404, 403 by policy or for a protected image.
     pub(crate) async fn delete_image(&self, caller: &Identity, id: String) -> Result<()> {
+        let deleted = |seen: &Seen| {
+            let may = seen.require(&self.authority, "delete_image", caller).is_ok() && !seen.image.protected;
+            if may { seen.image.locations.clone() } else { Vec::new() }
+        };
+        self.check_removable(caller, &id, deleted).await?;
         let (authority, caller, config) = (self.authority.clone(), caller.clone(), self.config.clone());
         let deleted = self.db.write(move |catalog| {
             let seen = Seen::find(catalog, &caller, &id)

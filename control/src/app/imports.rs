@@ -3,7 +3,7 @@
 use common::authorise::Authority;
 use common::catalog::{Changes, IMPORT_LOCK, NewTask, Purpose};
 use common::config::Config;
-use common::identity::{Identity, Proof};
+use common::identity::{Identity, Proof, Token};
 use common::model::{Image, Status, TaskKind, TaskStatus};
 use common::time::Timestamp;
 use common::{Error, Kind, Result};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::locations::store_of;
 use super::{App, Seen};
 use crate::imports::{
-    FAILED_STORES, IMPORTING_STORES, Method, Plan, Verification, expiry, merge_stores, planned, without_stores,
+    FAILED_STORES, IMPORTING_STORES, Method, Plan, Remote, Verification, expiry, merge_stores, planned, without_stores,
 };
 use crate::signature::Claim;
 
@@ -65,7 +65,7 @@ impl App {
             (Method::WebDownload, Ok(_)) => Some(self.admitted(&wanted.body["method"]["uri"]).await),
             // Who may not is told so in its turn, and no name is looked up for them.
             (Method::WebDownload, Err(error)) => Some(Err(error.clone())),
-            (Method::GlanceDirect | Method::CopyImage | Method::Location, _) => None,
+            _ => None,
         };
         let share = self.limits.of(caller.project_id.as_deref()).await?;
         let signature = match &image {
@@ -73,6 +73,8 @@ impl App {
             // Nor is anybody asked for a certificate.
             Err(_) => Ok(None),
         };
+        let lent = wanted.proof.token.clone().filter(|_| wanted.method == Method::GlanceDownload);
+        let token = lent.filter(|token| !token.is_empty()).map(Token::new);
         let begun = self.db.write(move |catalog| {
             share.check_data(catalog, Purpose::Store, None)?;
             let seen = Seen::find(catalog, &caller, &id)?;
@@ -80,7 +82,7 @@ impl App {
             decide(catalog, &authority, &config, &caller, &seen, &wanted, found)
         });
         if let Some(job_id) = begun.await? {
-            self.imports.start(job_id);
+            self.imports.start_as(job_id, token);
         }
         Ok(())
     }
@@ -148,6 +150,10 @@ fn decide(
 ) -> Result<Option<String>> {
     let image = &seen.image;
     check_image(image, wanted.method)?;
+    let remote = match wanted.method {
+        Method::GlanceDownload => Some(remote(&wanted.body["method"])?),
+        _ => None,
+    };
     seen.require(authority, rule(wanted.method), caller)?;
     let is_current = match &found.signature {
         None => Claim::of(image).is_none(),
@@ -179,6 +185,10 @@ fn decide(
         )));
     }
     let named: Vec<Option<&str>> = stores.iter().map(|store| config.stores.multi.then_some(store.as_str())).collect();
+    let mut body = wanted.body.clone();
+    if let Some(remote) = &remote {
+        body["method"]["glance_service_interface"] = remote.interface.clone().into();
+    }
     catalog.create_task(&NewTask {
         id: job_id.clone(),
         kind: TaskKind::ApiImageImport,
@@ -186,7 +196,7 @@ fn decide(
         image_id: Some(image.id.clone()),
         request_id: wanted.request_id.clone(),
         user_id: Some(caller.user_id.clone()).filter(|user| !user.is_empty()),
-        input: json!({"image_id": image.id, "import_req": wanted.body, "backend": named}),
+        input: json!({"image_id": image.id, "import_req": body, "backend": named}),
     })?;
     if wanted.method != Method::CopyImage {
         catalog.set_status(&image.id, &[image.status], Status::Importing)?;
@@ -194,9 +204,10 @@ fn decide(
     note_stores(catalog, config, image, stolen.as_deref(), &stores)?;
     let (steps, inject) = match wanted.method {
         Method::CopyImage | Method::Location => (Vec::new(), Vec::new()),
-        Method::GlanceDirect | Method::WebDownload => planned(config, caller, image, wanted.method),
+        method => planned(config, caller, image, method),
     };
     let plan = Plan {
+        remote,
         uri,
         signature: found.signature,
         steps,
@@ -208,11 +219,35 @@ fn decide(
     Ok(Some(job_id))
 }
 
+/// The image of another region that a client names.
+///
+/// # Errors
+/// 400 for what is missing, or no id.
+fn remote(method: &Value) -> Result<Remote> {
+    let word = |name: &str| match &method[name] {
+        Value::Null => {
+            let text = format!("'{name}' needs to be set for glance-download import method");
+            Err(Error::bad_request(text))
+        }
+        Value::String(word) => Ok(word.clone()),
+        other => Err(Error::bad_request(format!("'{name}' must be a string: {other}"))),
+    };
+    let (region, image_id) = (word("glance_region")?, word("glance_image_id")?);
+    let Ok(id) = Uuid::try_parse(&image_id) else {
+        return Err(Error::bad_request(format!("Remote image id does not look like a UUID: {image_id}")));
+    };
+    let interface = match method.get("glance_service_interface") {
+        None => "public".to_owned(),
+        Some(_) => word("glance_service_interface")?,
+    };
+    Ok(Remote { region, interface, image_id: id.to_string() })
+}
+
 fn check_image(image: &Image, method: Method) -> Result<()> {
     match (method, image.status) {
         (Method::CopyImage, Status::Active)
         | (Method::GlanceDirect, Status::Uploading)
-        | (Method::WebDownload, Status::Queued) => {}
+        | (Method::WebDownload | Method::GlanceDownload, Status::Queued) => {}
         (Method::CopyImage, _) => {
             return Err(Error::conflict("Only images with status active can be targeted for copying"));
         }
@@ -220,7 +255,7 @@ fn check_image(image: &Image, method: Method) -> Result<()> {
             return Err(Error::conflict("Image with status active cannot be target for import"));
         }
         (Method::Location, _) => return Err(Error::internal("locations are not imported")),
-        (Method::WebDownload, _) => {
+        (Method::WebDownload | Method::GlanceDownload, _) => {
             let text = format!("Image needs to be in 'queued' state to use '{}' method", method.as_str());
             return Err(Error::conflict(text));
         }

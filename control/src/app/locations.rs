@@ -1,10 +1,9 @@
 //! Where the data of images lies: which store a location is in, what clients may add, and who sees it all.
 
 use std::cmp::Reverse;
-use std::path::Path;
 
 use common::catalog::{Changes, IMPORT_LOCK, NewTask};
-use common::config::{FileStore, StoreConfig, StoreKind, Stores};
+use common::config::{StoreConfig, StoreKind, Stores};
 use common::identity::Identity;
 use common::model::{Image, Location, Status, TaskKind};
 use common::{Error, Result};
@@ -16,6 +15,7 @@ use super::patch::{Change, Op, Target};
 use super::patch_locations::{Place, Sizes};
 use super::{App, Seen};
 use crate::imports::{Method, Plan};
+use crate::kinds::{self, is_web, scheme, schemes};
 
 /// Schemes of URLs that no client may add: what they lead to depends on the machine or on its configuration, and need
 /// not be the client's.
@@ -24,44 +24,9 @@ const RESTRICTED_SCHEMES: [&str; 3] = ["file", "filesystem", "swift+config"];
 /// The role of other services of the cloud.
 const SERVICE_ROLE: &str = "service";
 
-/// Schemes of URLs of files.
-const FILE_SCHEMES: [&str; 2] = ["file", "filesystem"];
-
-/// Schemes of URLs of data that others have.
-const HTTP_SCHEMES: [&str; 2] = ["http", "https"];
-
-/// Schemes of URLs in stores of this kind.
-fn schemes(kind: &StoreKind) -> &'static [&'static str] {
-    match kind {
-        StoreKind::File(_) => &FILE_SCHEMES,
-        StoreKind::Http => &HTTP_SCHEMES,
-    }
-}
-
-/// The scheme of `url`, in lower case.
-fn scheme(url: &str) -> Option<String> {
-    url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase())
-}
-
-/// Whether `url` leads to somebody else's server.
-fn is_web(url: &str) -> bool {
-    scheme(url).is_some_and(|scheme| HTTP_SCHEMES.contains(&scheme.as_str()))
-}
-
-/// Whether `url` is a file right in a directory of the store.
-fn holds(store: &FileStore, url: &str) -> bool {
-    let after = |scheme: &&str| url.strip_prefix(*scheme).and_then(|rest| rest.strip_prefix("://"));
-    let path = FILE_SCHEMES.iter().find_map(after);
-    let parent = path.and_then(|path| Path::new(path).parent());
-    parent.is_some_and(|parent| store.dirs.iter().any(|dir| dir.path == parent))
-}
-
 /// The store whose places look like `url`.
 pub(crate) fn store_by_url<'c>(stores: &'c Stores, url: &str) -> Option<&'c StoreConfig> {
-    stores.list.iter().find(|store| match &store.kind {
-        StoreKind::File(file) => holds(file, url),
-        StoreKind::Http => is_web(url),
-    })
+    stores.list.iter().find(|store| kinds::holds(&store.kind, url))
 }
 
 /// The store that holds the data of `location`: the one that it names, or, for what was written when there was only
@@ -290,7 +255,7 @@ pub(crate) fn invalid_location() -> Error {
 mod tests {
     use std::path::PathBuf;
 
-    use common::config::DataDir;
+    use common::config::{DataDir, FileStore};
     use serde_json::json;
 
     use super::*;

@@ -11,6 +11,7 @@
 //! - it failed: once the last of its uploads is undone, its task ends and the image is what it was.
 
 mod conclude;
+mod discover;
 mod location;
 mod plan;
 mod rework;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use common::catalog::{Changes, JobRecord, NewUpload, Purpose};
 use common::config::{Config, STAGING_STORE, Stores};
+use common::identity::Token;
 use common::model::{Image, Task};
 use common::rpc::{
     DataplaneStatus, Done, EndJob, Examination, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, Job, JobSink, JobSource,
@@ -29,14 +31,16 @@ use common::rpc::{
 };
 use common::{Error, Kind, Result};
 use serde_json::Value;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 pub(crate) use conclude::expiry;
+pub(crate) use discover::Remote;
 pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, Verification, merge_stores, without_stores};
 pub(crate) use rework::planned;
 
 use crate::app::locations::in_order;
+use crate::auth::Authenticator;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
 use crate::limits::Share;
@@ -71,8 +75,20 @@ struct Shared {
     dataplane: DataplaneClient,
     /// Turns to move data.
     turns: Semaphore,
+    /// Of those, how many there are for what comes from other servers, which may be slow.
+    download_turns: Semaphore,
     /// Wakes whoever looks after a job.
     running: Mutex<HashMap<String, Arc<Notify>>>,
+    /// Tells where services are.
+    authenticator: Arc<Authenticator>,
+    /// Tokens that were lent to jobs.
+    tokens: Mutex<HashMap<String, Token>>,
+}
+
+/// A turn to move data, until dropped.
+struct Turn<'a> {
+    _download: Option<SemaphorePermit<'a>>,
+    _turn: Option<SemaphorePermit<'a>>,
 }
 
 /// What is to be done next.
@@ -94,14 +110,16 @@ enum Next {
 
 impl Imports {
     /// Imports into the catalog `db`. Starts nothing.
-    pub(crate) fn new(config: Arc<Config>, db: Db, uploads: Uploads) -> Self {
+    pub(crate) fn new(config: Arc<Config>, db: Db, uploads: Uploads, authenticator: Arc<Authenticator>) -> Self {
         let dataplane = DataplaneClient::new(
             &config.paths.data_dir,
             config.control.rpc_timeout,
             config.control.retry_after_seconds,
         );
         let turns = Semaphore::new(config.api.imports_at_a_time);
-        let shared = Shared { config, db, uploads, dataplane, turns, running: Mutex::default() };
+        let download_turns = Semaphore::new((config.api.imports_at_a_time / 2).max(1));
+        let (running, tokens) = (Mutex::default(), Mutex::default());
+        let shared = Shared { config, db, uploads, dataplane, turns, download_turns, running, authenticator, tokens };
         Imports { shared: Arc::new(shared) }
     }
 
@@ -130,6 +148,14 @@ impl Imports {
         tokio::spawn(self.clone().run(job_id, heard));
     }
 
+    /// The same, for a job that works with the token of whoever asked for it.
+    pub(crate) fn start_as(&self, job_id: String, token: Option<Token>) {
+        if let Some(token) = token {
+            self.tokens().insert(job_id.clone(), token);
+        }
+        self.start(job_id);
+    }
+
     /// A job goes on.
     pub(crate) async fn progress(&self, job_id: String, bytes: u64) -> Result<()> {
         let message = conclude::progress_text(bytes);
@@ -156,9 +182,9 @@ impl Imports {
         let mut blocked: Option<Instant> = None;
         loop {
             let next = match self.step(&job_id).await {
-                Ok(Next::Begin(_)) if turn.is_none() => {
-                    // The semaphore is never closed. Much may have happened meanwhile.
-                    turn = self.shared.turns.acquire().await.ok();
+                Ok(Next::Begin(job)) if turn.is_none() => {
+                    turn = Some(self.turn(&job).await);
+                    // Much may have happened meanwhile.
                     continue;
                 }
                 Ok(Next::Begin(job)) => self.begin(job).await,
@@ -196,7 +222,16 @@ impl Imports {
                 }
             }
         }
+        self.tokens().remove(&job_id);
         self.running().remove(&job_id);
+    }
+
+    /// A turn for a job.
+    async fn turn(&self, job: &JobRecord) -> Turn<'_> {
+        let is_download = Plan::from_record(job).is_ok_and(|plan| plan.method.is_download());
+        // The semaphores are never closed.
+        let download = if is_download { self.shared.download_turns.acquire().await.ok() } else { None };
+        Turn { _download: download, _turn: self.shared.turns.acquire().await.ok() }
     }
 
     async fn step(&self, job_id: &str) -> Result<Next> {
@@ -259,7 +294,7 @@ impl Imports {
     async fn begin(&self, job: JobRecord) -> Result<Next> {
         let config = self.shared.config.clone();
         let plan = match Plan::from_record(&job) {
-            Ok(plan) => plan,
+            Ok(plan) => Plan { token: self.tokens().get(&job.job_id).cloned(), ..plan },
             Err(error) => {
                 tracing::error!(job = job.job_id, "an import cannot begin: {error}");
                 self.shared.db.write(move |catalog| catalog.fail_job(&job.job_id, JOB_INTERNAL_ERROR)).await?;
@@ -268,6 +303,9 @@ impl Imports {
         };
         if plan.method == Method::Location {
             return self.begin_location(job, plan).await;
+        }
+        if let Some(remote) = plan.remote.clone() {
+            return self.discover(job, plan, remote).await;
         }
         if let Some(step) = plan.steps.first().cloned() {
             return self.begin_rework(job, plan, step).await;
@@ -281,18 +319,18 @@ impl Imports {
         let mut places = Vec::with_capacity(plan.stores.len());
         for id in &plan.stores {
             let store = config.stores.list.iter().find(|store| store.id == *id);
-            let directory = match store {
-                Some(store) => self.shared.uploads.directory(store, size).await,
+            let base = match store {
+                Some(store) => self.shared.uploads.base(store, size).await,
                 None => Err(Error::bad_request(format!("Store for identifier {id} not found"))),
             };
-            places.push((id.clone(), directory));
+            places.push((id.clone(), base));
         }
         let status: DataplaneStatus = self.shared.dataplane.call(ToDataplane::Status).await?;
         let instance = status.instance;
         let opened = self.shared.db.write(move |catalog| {
             let opened = places
                 .into_iter()
-                .map(|(store, directory)| Ok((store, place::url(&directory?, &job.image_id)?)))
+                .map(|(store, base)| Ok((store, base?.url(&job.image_id)?)))
                 .collect::<Result<Vec<_>>>()
                 .and_then(|places| open(catalog, &config, &job, &plan, &share, &places, &instance));
             settle(catalog, &config, &job, &plan, opened)
@@ -304,6 +342,10 @@ impl Imports {
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Notify>>> {
         self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<String, Token>> {
+        self.shared.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -365,7 +407,7 @@ fn open(
     let source = source(&image, &config.stores, plan)?;
     let hash_algo = match plan.method {
         Method::CopyImage => image.os_hash_algo.clone(),
-        Method::GlanceDirect | Method::WebDownload | Method::Location => None,
+        _ => None,
     };
     let signed_hash_algo = match &plan.signature {
         None => None,
@@ -430,8 +472,8 @@ fn check_limits(
     match plan.method {
         Method::Location => {}
         Method::GlanceDirect => share.check_data(catalog, Purpose::Store, size)?,
-        Method::CopyImage | Method::WebDownload => {
-            if plan.method == Method::WebDownload && size.is_some() {
+        Method::CopyImage | Method::WebDownload | Method::GlanceDownload => {
+            if plan.method.is_download() && size.is_some() {
                 let all = size.map(|size| size.saturating_mul(u64::try_from(copies).unwrap_or(u64::MAX)));
                 share.check_data(catalog, Purpose::Store, all)?;
             }
@@ -451,7 +493,7 @@ fn source(image: &Image, stores: &Stores, plan: &Plan) -> Result<JobSource> {
     }
     match plan.method {
         Method::GlanceDirect => Err(Error::internal("nothing is staged")),
-        Method::WebDownload => plan.web_source(),
+        Method::WebDownload | Method::GlanceDownload => plan.web_source(),
         Method::Location => Err(Error::internal("a location has its data where it is")),
         Method::CopyImage => {
             let best = *in_order(image, stores)

@@ -1,9 +1,11 @@
 //! Imports against a data plane that does what it is told, and dies when it shall.
 
 use axum::Router;
+use common::authorise::Authority;
 use common::catalog::{IMPORT_LOCK, NewImage, NewTask, NewUpload, Purpose};
 use common::config::Overrides;
 use common::model::{Status, Task, TaskKind, TaskStatus};
+use common::policy::Policy;
 use common::rpc::{self, Findings, JobOutcome};
 use prometheus::Registry;
 use serde_json::{Map, json};
@@ -174,7 +176,9 @@ fn control(config: &Arc<Config>) -> Imports {
     let signatures = Signatures::new(config).expect("nothing to read");
     let uploads = Uploads::new(config.clone(), db.clone(), limits, signatures, &registry);
     tokio::spawn(uploads.clone().reap());
-    Imports::new(config.clone(), db, uploads)
+    let authority = Arc::new(Authority::new(Policy::defaults(), true));
+    let authenticator = Authenticator::new(config, authority).expect("no files");
+    Imports::new(config.clone(), db, uploads, Arc::new(authenticator))
 }
 
 fn uploads_of(job: &Job) -> Vec<String> {
@@ -267,8 +271,7 @@ async fn what_was_staged_is_gone_before_more_can_be_staged() {
 async fn the_place_of_the_image_is_never_filled_again() {
     let world = World::new(true).await;
     let taken = world.config.stores.list[1].clone();
-    let url =
-        place::url(&world.imports.shared.uploads.directory(&taken, None).await.expect("one"), IMAGE).expect("a URI");
+    let url = world.imports.shared.uploads.base(&taken, None).await.expect("one").url(IMAGE).expect("a URI");
     // As it was recorded when there was one store without a name.
     let old = url.replace("file://", "filesystem://");
     world.imports.shared.db.write(move |catalog| catalog.add_location(IMAGE, &old, &Map::new())).await.expect("noted");

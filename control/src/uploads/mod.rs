@@ -11,15 +11,15 @@ pub(crate) mod request;
 mod room;
 mod signed;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use common::authorise::Authority;
 use common::catalog::{Aborted, Changes, Commit, CommitFindings, Committed, NewUpload, Purpose};
-use common::config::{Config, FileStore, StoreConfig, StoreKind};
+use common::config::{Config, StoreConfig};
 use common::identity::Identity;
 use common::model::{Image, Status};
-use common::rpc::{CommitUpload, Examination, Findings, OpenUpload, UploadTarget, UploadTicket};
+use common::rpc::{CommitUpload, Done, Examination, Findings, OpenUpload, ToDataplane, UploadTarget, UploadTicket};
 use common::time::Timestamp;
 use common::{Error, Kind, Result};
 use prometheus::Registry;
@@ -30,6 +30,7 @@ use uuid::Uuid;
 use crate::app::Seen;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
+use crate::kinds::{self, Base};
 use crate::limits::Limits;
 use crate::signature::Signatures;
 use growth::{check_cap, given_up};
@@ -39,6 +40,10 @@ use room::Room;
 
 /// The import method whose data is staged by the client.
 pub(crate) const GLANCE_DIRECT: &str = "glance-direct";
+
+/// Pauses between two times of asking stores what they are.
+const MEET_PAUSE_MIN: Duration = Duration::from_millis(100);
+const MEET_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Uploads under way and bytes to remove. Clones are the same.
 #[derive(Clone)]
@@ -137,8 +142,8 @@ impl Uploads {
             false => place::store(&config.stores, message.store.as_deref()).cloned(),
         };
         // Told only to callers who may upload, so its failure waits for its turn.
-        let directory = match &store {
-            Ok(store) => self.directory(store, wanted.size).await,
+        let base = match &store {
+            Ok(store) => self.base(store, wanted.size).await,
             Err(error) => Err(error.clone()),
         };
         let statement = match staging {
@@ -178,7 +183,7 @@ impl Uploads {
             let ticket = UploadTicket {
                 upload_id: Uuid::new_v4().to_string(),
                 store: store.id.clone(),
-                url: place::url(&directory?, &seen.image.id)?,
+                url: base?.url(&seen.image.id)?,
                 expected_size: wanted.size,
                 size_max: api.image_size_max,
                 // What is known to come is reserved at once.
@@ -282,12 +287,46 @@ impl Uploads {
         self.shared.work.notify_one();
     }
 
-    /// The directory of `store` that takes data of so many bytes, if known.
+    /// Where in `store` data of so many bytes goes, if known.
     ///
     /// # Errors
-    /// 413 when none has room.
-    pub(crate) async fn directory(&self, store: &StoreConfig, size: Option<u64>) -> Result<PathBuf> {
-        place::directory(store, size, &self.shared.room).await
+    /// 413 when there is no room, 503 while nobody knows.
+    pub(crate) async fn base(&self, store: &StoreConfig, size: Option<u64>) -> Result<Base> {
+        place::base(store, size, &self.shared.room, &self.shared.dataplane).await
+    }
+
+    /// Learns what stores are that do not say it in the configuration: until then their locations are told by the rest of their
+    /// URLs. Those that do not answer are asked again.
+    pub(crate) async fn meet_stores(self) {
+        for pause in
+            std::iter::successors(Some(MEET_PAUSE_MIN), |pause| Some(pause.saturating_mul(2).min(MEET_PAUSE_MAX)))
+        {
+            let mut known = true;
+            for store in &self.shared.config.stores.list {
+                known &= place::meet(store, &self.shared.dataplane).await.is_ok();
+            }
+            if known {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Refuses to remove what others need: asks the stores of these locations, as far as they may know of anybody.
+    ///
+    /// # Errors
+    /// 409 for data in use, 503 while a store does not answer.
+    pub(crate) async fn check_removable(&self, locations: &[(StoreConfig, String)]) -> Result<()> {
+        for (store, url) in locations.iter().filter(|(store, _)| kinds::may_be_in_use(&store.kind)) {
+            let check = ToDataplane::CheckRemovable { store: store.id.clone(), url: url.clone() };
+            match self.shared.dataplane.call::<Done>(check).await {
+                Ok(Done {}) => {}
+                // No store has it any more: the removal waits until one does.
+                Err(error) if error.kind == Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn require_greeted(&self, instance: &str) -> Result<()> {
@@ -348,11 +387,7 @@ pub(crate) fn location_metadata(multi: bool, store: &str) -> Map<String, Value> 
 /// # Errors
 /// 400 for an id that cannot be a file's name.
 pub(crate) fn staged_url(staging: &StoreConfig, image_id: &str) -> Result<String> {
-    let StoreKind::File(FileStore { dirs, .. }) = &staging.kind else {
-        return Err(Error::internal("the staging store has no files"));
-    };
-    let Some(dir) = dirs.first() else { return Err(Error::internal("the staging store has no directory")) };
-    place::url(&dir.path, image_id)
+    Base::only(staging)?.ok_or_else(|| Error::internal("the staging store has no directory"))?.url(image_id)
 }
 
 fn commit(catalog: &Changes<'_>, message: &CommitUpload) -> Result<Committed> {

@@ -1,12 +1,15 @@
 //! Where the data of a new image goes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::config::{FileStore, StoreConfig, StoreKind, Stores};
+use common::config::{FileStore, StoreConfig, Stores};
 use common::model::Image;
+use common::rpc::{Described, ToDataplane};
 use common::{Error, Kind, Result};
 
 use super::room::Room;
+use crate::dataplane_client::DataplaneClient;
+use crate::kinds::{self, Base, is_same_place};
 
 /// The store that an upload goes to. `named`: the header `x-image-meta-store`, which counts only with several stores.
 ///
@@ -21,23 +24,44 @@ pub(super) fn store<'c>(stores: &'c Stores, named: Option<&str>) -> Result<&'c S
         .ok_or_else(|| Error::bad_request(format!("Store for identifier {id} not found")))
 }
 
-/// The directory of a store that takes the data of an image of so many bytes, if known. Asks the file systems, so this is
-/// nothing for the catalog's thread.
+/// Where in a store the data of an image of so many bytes goes, if known. May ask file systems and the data plane, so this is nothing
+/// for the catalog's thread.
 ///
 /// # Errors
-/// 413 when no directory has room, 410 for a store that cannot be written to.
-pub(super) async fn directory(store: &StoreConfig, size: Option<u64>, room: &Room) -> Result<PathBuf> {
-    let StoreKind::File(file) = &store.kind else {
-        let text = "Error in store configuration. Adding images to store is disabled.";
-        return Err(Error::new(Kind::Gone, text));
-    };
-    if let [only] = file.dirs.as_slice() {
-        // Nothing to choose: whether it has room shows when the data comes.
-        return Ok(only.path.clone());
+/// 413 when no directory has room, 410 for a store that cannot be written to, 503 while nobody knows.
+pub(super) async fn base(
+    store: &StoreConfig,
+    size: Option<u64>,
+    room: &Room,
+    dataplane: &DataplaneClient,
+) -> Result<Base> {
+    // Where there is nothing to choose, whether there is room shows when the data comes.
+    if let Some(only) = Base::only(store)? {
+        return Ok(only);
     }
+    let Some(file) = kinds::directories(&store.kind) else {
+        meet(store, dataplane).await?;
+        return Base::only(store)?.ok_or_else(|| Error::internal(format!("store {} has no place for data", store.id)));
+    };
     let paths: Vec<&Path> = file.dirs.iter().map(|dir| dir.path.as_path()).collect();
     let free = room.of(&paths).await;
-    best(file, &free, size.unwrap_or(0)).map(Path::to_path_buf).ok_or_else(full)
+    let best = best(file, &free, size.unwrap_or(0)).map(Path::to_path_buf);
+    best.map(Base::Directory).ok_or_else(full)
+}
+
+/// Learns what belongs to the places of a store and is not configured, if there is such a thing and it is not known yet.
+///
+/// # Errors
+/// 503 while the store, or the data plane, does not answer.
+pub(super) async fn meet(store: &StoreConfig, dataplane: &DataplaneClient) -> Result<()> {
+    let Some(identity) = kinds::identity(&store.kind).filter(|identity| identity.get().is_none()) else {
+        return Ok(());
+    };
+    let described: Described = dataplane.call(ToDataplane::Describe { store: store.id.clone() }).await?;
+    let told =
+        described.identity.ok_or_else(|| Error::internal(format!("store {} does not say what it is", store.id)))?;
+    identity.learn(told);
+    Ok(())
 }
 
 /// The directory of highest priority with room; of several such, the one with most room. `free`: bytes of each.
@@ -50,30 +74,9 @@ fn best<'s>(store: &'s FileStore, free: &[Option<u64>], needed: u64) -> Option<&
         .map(|(_, _, dir)| dir.path.as_path())
 }
 
-/// The store URI under which the data of `image_id` will lie in `directory`.
-///
-/// # Errors
-/// 400 for an id that cannot be a file's name.
-pub(crate) fn url(directory: &Path, image_id: &str) -> Result<String> {
-    // Ids that we made are UUIDs; a database that others wrote may hold anything.
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if image_id.is_empty() || image_id.starts_with('.') || !image_id.bytes().all(plain) {
-        return Err(Error::bad_request(format!("The image ID '{image_id}' cannot name stored data.")));
-    }
-    let path = directory.join(image_id);
-    let path = path.to_str().ok_or_else(|| Error::internal(format_args!("{} is not UTF-8", path.display())))?;
-    Ok(format!("file://{path}"))
-}
-
 /// Whether data of the image lies at `url`, in whatever spelling.
 pub(crate) fn is_of(image: &Image, url: &str) -> bool {
-    let place = path_of(url);
-    place.is_some() && image.locations.iter().any(|location| path_of(&location.url) == place)
-}
-
-/// The path in a file store's URI.
-fn path_of(url: &str) -> Option<&Path> {
-    ["file://", "filesystem://"].iter().find_map(|scheme| url.strip_prefix(scheme)).map(Path::new)
+    image.locations.iter().any(|location| is_same_place(&location.url, url))
 }
 
 fn full() -> Error {
@@ -83,7 +86,10 @@ fn full() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use common::config::DataDir;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use common::config::{DataDir, StoreKind};
 
     use super::*;
 
@@ -107,26 +113,19 @@ mod tests {
         assert_eq!(id(&single, Some("nonsense")).as_deref(), Ok("a"));
     }
 
-    #[test]
-    fn the_uri_is_the_path_and_stays_in_the_directory() {
-        let at = |id: &str| url(Path::new("/var/lib/images"), id);
-        assert_eq!(at("3050cc3d-ED3A").as_deref(), Ok("file:///var/lib/images/3050cc3d-ED3A"));
-        for bad in ["", ".", "..", ".hidden", "a/b", "../x", "a\0", "ä", "a b"] {
-            assert!(at(bad).is_err(), "{bad:?}");
-        }
-    }
-
     #[tokio::test]
     async fn priority_then_room_decides_between_directories() {
         let (one, two) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
         let gone = PathBuf::from("/no/such/directory");
         let store = file("a", &[(one.path(), 1), (two.path(), 2), (&gone, 3)]);
         let room = Room::default();
-        assert_eq!(directory(&store, Some(5), &room).await.as_deref(), Ok(two.path()));
-        let error = directory(&store, Some(u64::MAX), &room).await.expect_err("no room for so much");
+        let dataplane = DataplaneClient::new(one.path(), Duration::from_millis(1), 1);
+        let at = async |store: &StoreConfig, size| base(store, Some(size), &room, &dataplane).await;
+        assert_eq!(at(&store, 5).await, Ok(Base::Directory(two.path().to_path_buf())));
+        let error = at(&store, u64::MAX).await.expect_err("no room for so much");
         assert_eq!(error.kind, Kind::TooLarge);
         let only = file("a", &[(&gone, 0)]);
-        assert_eq!(directory(&only, Some(5), &room).await, Ok(gone), "not asked about");
+        assert_eq!(at(&only, 5).await, Ok(Base::Directory(gone)), "not asked about");
     }
 
     #[test]

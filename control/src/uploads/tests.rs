@@ -70,6 +70,10 @@ pub(crate) async fn answer(State(fake): State<FakeState>, body: Bytes) -> (Statu
             fake.cancelled.push(upload_id);
             serde_json::to_string(&Done {})
         }
+        ToDataplane::FetchDocument { .. } => {
+            let error = Error::bad_request("there are no other servers");
+            return (error.status(), serde_json::to_string(&error).expect("serialises"));
+        }
         ToDataplane::StartJob(job) => {
             fake.uploads.extend(job.sinks.iter().map(|sink| sink.upload_id.clone()));
             fake.jobs.push(job);
@@ -80,6 +84,8 @@ pub(crate) async fn answer(State(fake): State<FakeState>, body: Bytes) -> (Statu
             fake.reworks.push(rework);
             serde_json::to_string(&Done {})
         }
+        ToDataplane::Describe { .. } => serde_json::to_string(&rpc::Described { identity: None }),
+        ToDataplane::CheckRemovable { .. } => serde_json::to_string(&Done {}),
         ToDataplane::Probe { .. } => serde_json::to_string(&rpc::Probed { size: 0 }),
     };
     (StatusCode::OK, reply.expect("serialises"))

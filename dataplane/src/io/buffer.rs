@@ -260,13 +260,13 @@ impl Buffer {
     }
 
     /// The unfilled rest.
-    pub(super) fn spare_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
         let len = self.len;
         &mut self.block.as_mut().expect("present until the drop").memory.bytes_mut()[len..]
     }
 
     /// Counts `count` more bytes of the rest as filled.
-    pub(super) fn advance(&mut self, count: usize) {
+    pub(crate) fn advance(&mut self, count: usize) {
         self.len = self.len.saturating_add(count).min(BUFFER_BYTES);
     }
 
@@ -312,6 +312,12 @@ impl Frozen {
     /// Its place in the kernel's table of pinned buffers.
     pub(super) fn place(&self) -> Option<u16> {
         self.0.place()
+    }
+
+    /// Whether all of them are zero. Data mostly is not from its first bytes on, so it mostly costs nothing.
+    pub fn is_zero(&self) -> bool {
+        // By pages: the compiler makes vector code of the inner loop, which the early end of the outer one leaves to it.
+        self.chunks(PAGE_BYTES).all(|page| page.iter().fold(0, |all, byte| all | byte) == 0)
     }
 
     /// The bytes with the zeroes that fill their last page.

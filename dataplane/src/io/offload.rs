@@ -1,4 +1,5 @@
-//! Blocking calls, off the cores: a bounded pool of plain threads that all cores share.
+//! Blocking calls, off the cores: a bounded pool of plain threads that all cores share. What may hang for long, such as calls of a
+//! cluster, has a pool of its own, and so holds up nobody else.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -7,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -22,14 +24,16 @@ const OUTSTANDING_PER_CORE: usize = 256;
 pub struct OffloadConfig {
     /// Threads for short calls: open, fsync, rename, unlink, statvfs.
     pub calls: usize,
-    /// Threads for filling the page cache from a cold file. They are apart, so that many cold downloads cannot hold up the
-    /// commit of an upload.
+    /// Threads for what takes long, such as filling the page cache from a cold file. They are apart, so that many cold downloads
+    /// cannot hold up the commit of an upload.
     pub fills: usize,
+    /// Calls that may wait or run at a time, where somebody else's answer is waited for: see [`Offload::try_run`].
+    pub outstanding_max: usize,
 }
 
 impl Default for OffloadConfig {
     fn default() -> Self {
-        Self { calls: 4, fills: 4 }
+        Self { calls: 4, fills: 4, outstanding_max: usize::MAX }
     }
 }
 
@@ -50,6 +54,21 @@ pub struct Offload(Arc<Lanes>);
 struct Lanes {
     calls: Sender<Job>,
     fills: Sender<Job>,
+    outstanding: AtomicUsize,
+    outstanding_max: usize,
+}
+
+/// A pool has as many calls as it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// Which threads of a pool of its own run a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// It is over in a moment, if nothing hangs.
+    Short,
+    /// It takes its time.
+    Long,
 }
 
 impl fmt::Debug for Offload {
@@ -69,7 +88,40 @@ impl Offload {
     pub fn new(config: OffloadConfig) -> io::Result<Self> {
         let calls = start_threads("call", config.calls)?;
         let fills = start_threads("fill", config.fills)?;
-        Ok(Self(Arc::new(Lanes { calls, fills })))
+        let outstanding = AtomicUsize::new(0);
+        Ok(Self(Arc::new(Lanes { calls, fills, outstanding, outstanding_max: config.outstanding_max })))
+    }
+
+    /// Runs `call` as [`Offload::run`] does, unless as many calls as may are outstanding: then they hang, and one more would hang too.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub async fn try_run<T, F>(&self, length: Length, call: F) -> Result<T, Full>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let lanes = Arc::clone(&self.0);
+        if lanes.outstanding.fetch_add(1, Relaxed) >= lanes.outstanding_max {
+            lanes.outstanding.fetch_sub(1, Relaxed);
+            return Err(Full);
+        }
+        let ended = Ended(lanes);
+        let counted = move || {
+            let _ended = ended;
+            call()
+        };
+        let lane = match length {
+            Length::Short => Lane::Call,
+            Length::Long => Lane::Fill,
+        };
+        Ok(self.start(lane, counted).await.done().await)
+    }
+
+    /// Runs `call` on a thread of the pool, from any thread; nobody waits for it.
+    pub fn detach(&self, call: impl FnOnce() + Send + 'static) {
+        // The threads live as long as this sender.
+        let _ = self.0.calls.send(Box::new(move || drop(catch_unwind(AssertUnwindSafe(call)))));
     }
 
     /// The pool of the core this is called on.
@@ -109,6 +161,15 @@ impl Offload {
         // The threads live as long as this sender, and a panic does not end them.
         let _ = queue.send(job);
         Running { receiver, result: std::marker::PhantomData }
+    }
+}
+
+/// Counts a call out when it is over, or will never run.
+struct Ended(Arc<Lanes>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.outstanding.fetch_sub(1, Relaxed);
     }
 }
 

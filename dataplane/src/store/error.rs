@@ -33,12 +33,22 @@ pub(crate) enum StoreError {
     /// Nothing can be written there.
     #[error("the store cannot be written to")]
     ReadOnly,
-    /// Whoever has the data does not give it.
+    /// The store does not answer, or does not give the data, for the moment.
     #[error("the data cannot be had: {0}")]
     Away(String),
+    /// Something else needs the data, so that it cannot be removed.
+    #[error("in use: {0}")]
+    InUse(String),
     /// Anything else.
     #[error("{0}")]
     Broken(io::Error),
+}
+
+impl StoreError {
+    /// Whether the same may succeed in a moment.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, StoreError::Away(_))
+    }
 }
 
 /// What a client is told for whom there are no descriptors or no memory. It has no cause to be logged: clients ask as often as they
@@ -76,6 +86,7 @@ impl From<StoreError> for Error {
                 Error::new(Kind::Gone, "Error in store configuration. Adding images to store is disabled.")
             }
             StoreError::Away(_) => Error::new(Kind::Unavailable, "The image data cannot be read from its store."),
+            StoreError::InUse(_) => Error::conflict("The image data is in use in its store."),
             StoreError::Broken(_) => Error::new(Kind::Internal, common::error::INTERNAL_TEXT),
         };
         answer.caused_by(error)

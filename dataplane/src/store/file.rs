@@ -10,9 +10,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use common::config::{self, DataDir};
+use common::http::range::ByteRange;
 
-use super::{Placement, Source, StoreError};
-use crate::io::{CreateOptions, File, Frozen, Offload, Writing};
+use super::contract::{Capabilities, Contract, Pending, Placement, Writing};
+use super::{Source, StoreError};
+use crate::io::{self as runtime, CreateOptions, File, Frozen, Offload};
+use crate::metrics;
+use crate::shard::Shard;
 
 /// Schemes of URIs that we read; the first is the one that control writes.
 const SCHEMES: [&str; 2] = ["file://", "filesystem://"];
@@ -65,13 +69,8 @@ impl FileStore {
         self.dirs.iter().map(identity).collect()
     }
 
-    /// Whether `url` is a file right in one of our directories.
-    pub(crate) fn holds(&self, url: &str) -> bool {
-        self.path(url).is_ok()
-    }
-
     /// The path of `url`. Only plain names right in a configured directory exist for us: no URI leads anywhere else.
-    pub(super) fn path(&self, url: &str) -> Result<PathBuf, StoreError> {
+    fn path(&self, url: &str) -> Result<PathBuf, StoreError> {
         let foreign = || StoreError::Foreign(url.to_owned());
         let path = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme)).ok_or_else(foreign)?;
         let path = Path::new(path);
@@ -79,14 +78,37 @@ impl FileStore {
         let ours = self.dirs.iter().find(|dir| dir.path == parent).ok_or_else(foreign)?;
         Ok(ours.path.join(name))
     }
+}
 
-    pub(crate) async fn open(&self, url: &str) -> Result<Source, StoreError> {
+impl Contract for FileStore {
+    type Writer = FileWriter;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::LOCAL
+    }
+
+    /// Whether `url` is a file right in one of our directories.
+    fn has_place(&self, url: &str) -> bool {
+        self.path(url).is_ok()
+    }
+
+    fn local_path(&self, url: &str) -> Result<PathBuf, StoreError> {
+        self.path(url)
+    }
+
+    async fn open(&self, _: &Shard, url: &str, _: Option<ByteRange>) -> Result<Source, StoreError> {
         let file = File::open(self.path(url)?).await?;
         let size = file.opened_len();
         Ok(Source::File { file, size })
     }
 
-    pub(crate) async fn create(&self, placement: Placement<'_>) -> Result<FileWriter, StoreError> {
+    async fn new_place(&self, name: &str) -> Result<String, StoreError> {
+        let first = self.dirs.first().and_then(|dir| dir.path.to_str());
+        let directory = first.ok_or_else(|| StoreError::Foreign(name.to_owned()))?;
+        Ok(format!("{}{directory}/{name}", SCHEMES[0]))
+    }
+
+    async fn create(&self, placement: Placement<'_>) -> Result<FileWriter, StoreError> {
         let finished = self.path(placement.url)?;
         let unfinished = unfinished_name(&finished, placement.upload_id);
         let options = CreateOptions {
@@ -99,7 +121,12 @@ impl FileStore {
         Ok(FileWriter { file, unfinished, finished, file_mode: self.file_mode, thin: self.thin })
     }
 
-    pub(crate) async fn remove(&self, url: &str, upload_id: Option<&str>) -> Result<(), StoreError> {
+    async fn discard(&self, url: &str, upload_id: &str) -> Result<(), StoreError> {
+        let paths = vec![unfinished_name(&self.path(url)?, upload_id)];
+        Ok(Offload::current().run(move || remove_blocking(paths)).await?)
+    }
+
+    async fn remove(&self, url: &str, upload_id: Option<&str>) -> Result<(), StoreError> {
         let finished = self.path(url)?;
         let unfinished = upload_id.map(|id| unfinished_name(&finished, id));
         let work = move || match unfinished {
@@ -110,24 +137,26 @@ impl FileStore {
         Ok(Offload::current().run(work).await?)
     }
 
-    pub(crate) async fn discard(&self, url: &str, upload_id: &str) -> Result<(), StoreError> {
-        let paths = vec![unfinished_name(&self.path(url)?, upload_id)];
-        Ok(Offload::current().run(move || remove_blocking(paths)).await?)
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        let dirs: Vec<PathBuf> = self.dirs.iter().map(|dir| dir.path.clone()).collect();
+        Ok(Some(Offload::current().run(move || free_blocking(&dirs)).await?))
     }
 }
 
-impl FileWriter {
-    pub(super) fn unfinished(&self) -> &Path {
-        &self.unfinished
+impl Writing for FileWriter {
+    type Pending = runtime::Writing;
+
+    fn path(&self) -> metrics::Path {
+        if self.file.is_direct() { metrics::Path::Direct } else { metrics::Path::Buffered }
     }
 
-    pub(crate) fn is_direct(&self) -> bool {
-        self.file.is_direct()
+    fn local_path(&self) -> Option<&Path> {
+        Some(&self.unfinished)
     }
 
     /// `None`: there is nothing to write, the hole says it.
-    pub(crate) async fn start_write(&self, bytes: Frozen, offset: u64) -> Result<Option<Writing>, StoreError> {
-        if self.thin && bytes.iter().all(|byte| *byte == 0) {
+    async fn start_write(&self, bytes: Frozen, offset: u64) -> Result<Option<runtime::Writing>, StoreError> {
+        if self.thin && bytes.is_zero() {
             return Ok(None);
         }
         Ok(Some(self.file.start_write(bytes, offset).await?))
@@ -135,12 +164,33 @@ impl FileWriter {
 
     /// Data first, then the name, then the directory: whatever instant the machine stops at, the name stands for all of
     /// the data or does not exist.
-    pub(crate) async fn commit(&self, size: u64) -> Result<(), StoreError> {
+    async fn commit(&self, size: u64) -> Result<(), StoreError> {
         self.file.finish(size).await?;
         let (unfinished, finished, mode) = (self.unfinished.clone(), self.finished.clone(), self.file_mode);
         Offload::current().run(move || publish_blocking(&unfinished, &finished, mode)).await?;
         Ok(())
     }
+}
+
+impl Pending for runtime::Writing {
+    async fn done(&mut self) -> Result<(), StoreError> {
+        Ok(runtime::Writing::done(self).await?)
+    }
+}
+
+/// Bytes that fit into directories, those of one file system once.
+fn free_blocking(dirs: &[PathBuf]) -> io::Result<u64> {
+    let mut seen = Vec::with_capacity(dirs.len());
+    let mut free = 0u64;
+    for dir in dirs {
+        let device = fs::metadata(dir)?.dev();
+        if !seen.contains(&device) {
+            seen.push(device);
+            let system = rustix::fs::statvfs(dir)?;
+            free = free.saturating_add(system.f_bavail.saturating_mul(system.f_frsize));
+        }
+    }
+    Ok(free)
 }
 
 /// The name of an image while it is being written: a dot keeps it out of sight, and the id of the upload lets a later

@@ -1,31 +1,79 @@
 //! Data that others have, read where it is.
 
-use std::io;
+use std::convert::Infallible;
+use std::path::Path;
 
-use ::http::StatusCode;
 use common::http::range::ByteRange;
 
+use super::contract::{Capabilities, Contract, Pending, Placement, Writing};
 use super::{Source, StoreError};
-use crate::control_client::is_away;
-use crate::fetch::{self, FetchError};
+use crate::fetch::{self, Wanted};
+use crate::io::Frozen;
+use crate::metrics;
 use crate::shard::Shard;
 
-/// Whether `url` can be a place of such a store.
-pub(super) fn holds(url: &str) -> bool {
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    matches!(scheme.as_deref(), Some("http" | "https"))
+/// The driver. Whom we may ask is for control to say.
+#[derive(Debug)]
+pub(super) struct HttpStore;
+
+impl Contract for HttpStore {
+    type Writer = Infallible;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::READ_ONLY
+    }
+
+    fn has_place(&self, url: &str) -> bool {
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        matches!(scheme.as_deref(), Some("http" | "https"))
+    }
+
+    async fn open(&self, shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Source, StoreError> {
+        let answer = fetch::get(shard, Wanted { range, ..Wanted::all(url) }).await?;
+        Ok(Source::Web(Box::new(answer)))
+    }
+
+    async fn new_place(&self, _: &str) -> Result<String, StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
+    async fn create(&self, _: Placement<'_>) -> Result<Infallible, StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
+    async fn discard(&self, _: &str, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// What others have stays theirs.
+    async fn remove(&self, _: &str, _: Option<&str>) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
-/// Asks for what lies at `url`.
-pub(super) async fn open(shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Source, StoreError> {
-    match fetch::get(shard, url, range).await {
-        Ok(answer) => Ok(Source::Web(Box::new(answer))),
-        Err(FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE)) => Err(StoreError::NotFound),
-        Err(FetchError::Refused(error)) if is_away(&error) => Err(StoreError::Exhausted(io::Error::other(error))),
-        Err(FetchError::Broken(error)) => match StoreError::from(error) {
-            StoreError::Exhausted(error) => Err(StoreError::Exhausted(error)),
-            other => Err(StoreError::Away(other.to_string())),
-        },
-        Err(error) => Err(StoreError::Away(error.to_string())),
+/// Nothing is ever written.
+impl Writing for Infallible {
+    type Pending = Infallible;
+
+    fn path(&self) -> metrics::Path {
+        match *self {}
+    }
+
+    fn local_path(&self) -> Option<&Path> {
+        match *self {}
+    }
+
+    async fn start_write(&self, _: Frozen, _: u64) -> Result<Option<Infallible>, StoreError> {
+        match *self {}
+    }
+
+    async fn commit(&self, _: u64) -> Result<(), StoreError> {
+        match *self {}
+    }
+}
+
+impl Pending for Infallible {
+    async fn done(&mut self) -> Result<(), StoreError> {
+        match *self {}
     }
 }

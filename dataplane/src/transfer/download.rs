@@ -107,10 +107,7 @@ async fn decide<'a>(shard: &'a Shard, request: &Request<'_>, image_id: &str) -> 
     let Some((store, source)) = open_first(shard, &image, &preferred, range.copied()).await? else {
         return Ok(Decision::Empty);
     };
-    let stored = match &source {
-        Source::File { size, .. } => Some(*size),
-        Source::Web(answer) => answer.length().map(|length| answer.start().saturating_add(length)),
-    };
+    let stored = source.size();
     let size = image.size.or(stored).unwrap_or(0);
     let needed = range.map_or(size, |range| range.end);
     if stored.is_some_and(|stored| stored < needed) {
@@ -239,7 +236,8 @@ async fn send(
     shard.metrics.first_byte(begun.elapsed());
     let sent = match delivery.source {
         Source::File { file, .. } => send_file(conn, file, span, choice.options, &progress).await,
-        Source::Web(answer) => relay::send(shard, conn, *answer, span, &progress).await,
+        Source::Web(answer) => relay::answer(shard, conn, *answer, span, &progress).await,
+        Source::Blocks(blocks) => relay::blocks(shard, conn, (delivery.store, &blocks), span, &progress).await,
     };
     let path = choice.options.path;
     shard.metrics.bytes(delivery.store.index, Path::Sent(path), progress.get());
@@ -265,7 +263,11 @@ async fn send(
 
 /// The way of the bytes.
 fn choose(shard: &Shard, conn: &Conn, delivery: &Delivery<'_>, span: &Range<u64>) -> Choice {
-    let Source::File { file, .. } = &delivery.source else { return path::relayed() };
+    let file = match &delivery.source {
+        Source::File { file, .. } => file,
+        Source::Web(_) => return path::relayed("from another server"),
+        Source::Blocks(_) => return path::relayed("from another machine's disks"),
+    };
     let facts = Facts {
         image_bytes: delivery.size,
         bytes: span.end - span.start,

@@ -20,7 +20,7 @@ use crate::control_client::is_away;
 use crate::futures::{Either, race};
 use crate::io::{BUFFER_BYTES, BufferPool, Progress, sleep, timeout};
 use crate::shard::{Shard, Shared};
-use crate::store::{Placement, Store, StoreError, Writer};
+use crate::store::{Piece, Placement, Store, StoreError, Writer};
 use crate::uploads::CoreEvent;
 
 /// How often control hears of the progress.
@@ -178,7 +178,7 @@ async fn create<'a>(shard: &'a Shard, job: &'a Job, losses: &mut Losses) -> Resu
             losses.note(sink, StoreError::Foreign(sink.url.clone()))?;
             continue;
         };
-        match store.create(placement, &shard.metrics).await {
+        match store.create(shard, placement).await {
             Ok(writer) => targets.push(Target { sink, store, writer }),
             Err(error) => losses.note(sink, error)?,
         }
@@ -190,19 +190,22 @@ async fn create<'a>(shard: &'a Shard, job: &'a Job, losses: &mut Losses) -> Resu
 async fn copy(
     shard: &Shard,
     job: &Job,
-    (origin, expected): (&mut Origin, Option<u64>),
+    (origin, expected): (&mut Origin<'_>, Option<u64>),
     targets: &[Target<'_>],
     progress: &Progress,
     losses: &mut Losses,
 ) -> Result<(u64, Findings, Vec<String>), Interrupted> {
-    let depth = NonZeroUsize::new(shard.config.dataplane.upload_buffers_count).unwrap_or(NonZeroUsize::MIN);
+    let deepest = targets.iter().map(|target| target.writer.depth()).max().unwrap_or(1);
+    let depth =
+        NonZeroUsize::new(shard.config.dataplane.upload_buffers_count.max(deepest)).unwrap_or(NonZeroUsize::MIN);
     let mut filling: Vec<Filling<'_>> =
         targets.iter().map(|target| (target, Writes::new(&target.writer, depth.get()))).collect();
     let first = running_ids(&job.job_id, &job.sinks).next().unwrap_or_default();
     let limit = shard.config.dataplane.fetch_timeout.filter(|_| matches!(origin, Origin::Web(_)));
-    let reading = origin.read(shard.config.dataplane.body_min_rate_bytes_per_second, progress);
+    let beside = origin.buffers();
+    let reading = origin.read(shard, shard.config.dataplane.body_min_rate_bytes_per_second, progress);
     let filled = async {
-        let filled = fill(shard, job, (reading, expected), &mut filling, losses, depth);
+        let filled = fill(shard, job, (reading, expected), &mut filling, losses, (depth, beside));
         match limit {
             Some(limit) => timeout(limit, filled).await.unwrap_or_else(|_| Err(origin::lost(&"it takes too long"))),
             None => filled.await,
@@ -237,9 +240,9 @@ async fn fill(
     (mut reading, expected): (Reading<'_>, Option<u64>),
     filling: &mut Vec<Filling<'_>>,
     losses: &mut Losses,
-    depth: NonZeroUsize,
+    (depth, beside): (NonZeroUsize, usize),
 ) -> Result<(u64, Findings), Interrupted> {
-    let pool = BufferPool::new(depth.get())?;
+    let pool = BufferPool::new(depth.get().saturating_add(beside))?;
     let mut examiner = Examiner::new(&job.examination, &shard.shared.hashes, depth)?;
     let control = &shard.control;
     let reserved = job.sinks.iter().map(|sink| Reservation::new(control, &sink.upload_id, sink.reserved));
@@ -247,21 +250,26 @@ async fn fill(
     let mut told = Instant::now();
     let mut size = 0;
     loop {
-        let buffer = loop {
+        loop {
             if filling.is_empty() && !job.sinks.is_empty() {
                 return Err(nowhere());
             }
-            match timeout(SHORTAGE_PATIENCE, pool.get()).await {
-                Ok(buffer) => break buffer,
-                // A write that failed keeps its buffer until it is asked about.
+            if reading.is_ready(&pool)? {
+                break;
+            }
+            for_each_place(filling, losses, async |writes| writes.flush().await).await?;
+            // A write that failed keeps its buffer until it is asked about.
+            match timeout(SHORTAGE_PATIENCE, reading.ready(&pool)).await {
+                Ok(ready) => ready?,
                 Err(_) => for_each_place(filling, losses, async |writes| writes.finish().await).await?,
             }
-        };
-        let buffer = reading.next(buffer, size).await?;
-        let count = buffer.len();
-        if count == 0 {
-            break;
         }
+        let buffer = match reading.next(size).await? {
+            Some(Piece::Data(buffer)) => buffer,
+            Some(Piece::Zeros(_)) => return Err(Interrupted::Broken(std::io::Error::other("zeros without a buffer"))),
+            None => break,
+        };
+        let count = buffer.len();
         let offset = size;
         size += count as u64;
         check_size(expected, job.size_max, size)?;
@@ -285,6 +293,7 @@ async fn fill(
         }
     }
     check_complete(expected, size)?;
+    reading.confirm().await?;
     Ok((size, examiner.finish(size, &shard.config.api).await?))
 }
 

@@ -91,9 +91,9 @@ pub(crate) fn choose(facts: &Facts<'_>, settings: &Settings) -> Choice {
     Choice { options: SendOptions { path, depth: settings.direct_depth, zero_copy }, reason }
 }
 
-/// The way of what comes from another server.
-pub(crate) fn relayed() -> Choice {
-    Choice { options: SendOptions { path: SendPath::Copy, depth: 1, zero_copy: false }, reason: "from another server" }
+/// The way of what is no file of this machine.
+pub(crate) fn relayed(reason: &'static str) -> Choice {
+    Choice { options: SendOptions { path: SendPath::Copy, depth: 1, zero_copy: false }, reason }
 }
 
 #[cfg(test)]

@@ -79,7 +79,8 @@ pub(crate) async fn receive(
     let mut size = 0;
     loop {
         // The next buffer arrives while those before it are hashed and written.
-        let buffer = writes.beside(async { fill(pool.get().await, input, body, &mut pace).await }).await?;
+        let buffer = writes.buffer(&pool).await?;
+        let buffer = writes.beside(fill(buffer, input, body, &mut pace)).await?;
         if buffer.is_empty() {
             break;
         }

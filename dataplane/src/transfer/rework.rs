@@ -65,8 +65,8 @@ async fn work(shard: &Shard, rework: &Rework) -> Result<JobOutcome, Interrupted>
     let source = store.local_path(&rework.source)?;
     // Through the page cache: the next step, or the import, reads it at once.
     let placement = Placement { url: &sink.url, upload_id: &sink.upload_id, size: None, direct: false };
-    let writer = store.create(placement, &shard.metrics).await?;
-    let files = Files { source, target: writer.local_path().to_owned(), size_max: rework.size_max };
+    let writer = store.create(shard, placement).await?;
+    let files = Files { source, target: writer.local_path()?.to_owned(), size_max: rework.size_max };
     let stop = Arc::new(Stop::default());
     let made = {
         let mut working = std::pin::pin!(on_own_thread(plugin(shard, rework, files, Arc::clone(&stop))?));

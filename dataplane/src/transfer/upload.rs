@@ -168,7 +168,7 @@ impl<'a> Attempt<'a> {
             size: self.ticket.expected_size,
             direct: config.upload_direct_io,
         };
-        let writer = store.create(placement, metrics).await.map_err(Error::from)?;
+        let writer = store.create(self.shard, placement).await.map_err(Error::from)?;
         if request.head.expects_continue && request.head.body != Framing::None {
             input.conn().send_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(Failed::Lost)?;
         }
@@ -188,7 +188,8 @@ impl<'a> Attempt<'a> {
         progress: &Progress,
     ) -> Result<Received, Failed> {
         let config = &self.shard.config.dataplane;
-        let buffers = NonZeroUsize::new(config.upload_buffers_count).unwrap_or(NonZeroUsize::MIN);
+        let buffers = config.upload_buffers_count.max(writer.depth());
+        let buffers = NonZeroUsize::new(buffers).unwrap_or(NonZeroUsize::MIN);
         let hashes = &self.shard.shared.hashes;
         let pace = Pace::new(config.body_min_rate_bytes_per_second, progress);
         let api = &self.shard.config.api;
@@ -213,10 +214,10 @@ impl<'a> Attempt<'a> {
 
     /// Bytes first, then the record of them.
     async fn undo(&self, store: &Store, why: &Failed) {
-        let (url, upload_id, metrics) = (&self.ticket.url, self.ticket.upload_id.as_str(), &self.shard.metrics);
+        let (url, upload_id, shard) = (&self.ticket.url, self.ticket.upload_id.as_str(), self.shard);
         let removed = match self.published.get() {
-            true => store.remove(url, Some(upload_id), metrics).await,
-            false => store.discard(url, upload_id, metrics).await,
+            true => store.remove(shard, url, Some(upload_id)).await,
+            false => store.discard(shard, url, upload_id).await,
         };
         match removed {
             Ok(()) => {

@@ -6,7 +6,7 @@ use std::pin::pin;
 
 use super::receive::Interrupted;
 use crate::futures::{Either, race};
-use crate::io::Frozen;
+use crate::io::{Buffer, BufferPool, Frozen};
 use crate::store::{Pending, StoreError, Writer};
 
 /// The writes to one place that are on their way, oldest first. There are no more of them than buffers.
@@ -47,6 +47,23 @@ impl<'a> Writes<'a> {
         }
     }
 
+    /// A buffer of `pool` to be filled. What waits for more is written now if it is all that the pool has.
+    ///
+    /// # Errors
+    /// When a write fails meanwhile.
+    pub(crate) async fn buffer(&mut self, pool: &BufferPool) -> Result<Buffer, Interrupted> {
+        if let Some(buffer) = pool.try_get() {
+            return Ok(buffer);
+        }
+        self.writer.flush().await?;
+        self.beside(async { Ok(pool.get().await) }).await
+    }
+
+    /// Starts to write what waits for more.
+    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
+        self.writer.flush().await
+    }
+
     /// Waits for the oldest write, for ever if there is none.
     async fn oldest(&mut self) -> Result<(), StoreError> {
         let Some(oldest) = self.in_flight.front_mut() else { return std::future::pending().await };
@@ -57,6 +74,10 @@ impl<'a> Writes<'a> {
 
     /// Waits until there are fewer than `count`.
     pub(crate) async fn fewer_than(&mut self, count: usize) -> Result<(), StoreError> {
+        if self.in_flight.len() >= count {
+            // Nobody waits for what has not begun.
+            self.writer.flush().await?;
+        }
         while self.in_flight.len() >= count {
             self.oldest().await?;
         }

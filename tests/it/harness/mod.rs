@@ -1,11 +1,13 @@
 //! What the tests share: a server under test, a plain HTTP client, data with known digests.
 
 pub(crate) mod barbican;
+pub(crate) mod ceph;
 pub(crate) mod client;
 pub(crate) mod data;
 pub(crate) mod keystone;
 pub(crate) mod locations;
 pub(crate) mod origin;
+pub(crate) mod packed;
 pub(crate) mod server;
 pub(crate) mod tasks;
 pub(crate) mod tls;

@@ -22,7 +22,6 @@ const DRIVER: &str = "stores of this kind are not there yet";
 const LOG: &str = "Vitrine has its own log format";
 const NETWORK_DATABASE: &str = "it belongs to network databases, which are not there yet";
 const PYTHON: &str = "it belongs to Glance's Python processes";
-const DOWNLOADS: &str = "imports from the network are not there yet";
 const TASK_ENGINE: &str = "tasks run in the data plane, without Glance's engine";
 
 pub(super) const GROUPS: &[IgnoredGroup] = &[
@@ -91,7 +90,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
     ignored("wsgi", PYTHON, &["task_pool_threads", "python_interpreter"]),
     ignored("paste_deploy", "Vitrine has no paste pipeline; the flavor decides", &["config_file"]),
     ignored("image_import_opts", "all stores of an import are filled at once", &["max_parallel_stores"]),
-    ignored("glance_download_properties", DOWNLOADS, &["extra_properties"]),
     ignored("database", "Vitrine always waits until SQLite's data is durable", &["sqlite_synchronous"]),
     ignored(
         "database",
@@ -326,12 +324,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
         super::STORE_GROUP,
         DRIVER,
         &[
-            "rbd_store_pool",
-            "rbd_store_user",
-            "rbd_store_ceph_conf",
-            "rbd_store_chunk_size",
-            "rados_connect_timeout",
-            "rbd_thin_provisioning",
             "s3_store_host",
             "s3_store_region_name",
             "s3_store_access_key",

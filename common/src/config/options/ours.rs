@@ -72,7 +72,7 @@ pub(super) const ROWS: &[Row] = &[
         "fetch_answer_timeout_seconds",
         Kind::Int(1, DAY_SECONDS),
         "seconds from the start of a fetch to the head of the answer, with all redirects; a failure is not told earlier either, so that \
-         its time tells nothing",
+         its time tells nothing; at most half of [control] rpc_timeout_seconds",
     )
     .default("15"),
     Row::new(
@@ -124,6 +124,28 @@ pub(super) const ROWS: &[Row] = &[
         "write image files past the page cache where the file system can",
     )
     .default("true"),
+    Row::new(
+        DATAPLANE,
+        "rbd_in_flight_bytes",
+        Kind::Int(4 * MIB, 1 << 30),
+        "bytes of one image in a Ceph cluster that are on their way at a time, in operations of 4 MiB; a cluster that is far or large \
+         wants more",
+    )
+    .default("16777216"),
+    Row::new(
+        DATAPLANE,
+        "rbd_timeout_seconds",
+        Kind::Int(1, 3600),
+        "seconds after which an operation of a Ceph cluster has failed, unless `rados_connect_timeout` or `ceph.conf` say otherwise",
+    )
+    .default("60"),
+    Row::new(
+        DATAPLANE,
+        "store_faults",
+        Kind::List,
+        "for tests: calls of stores that fail, each `store:operation:every:effect`, such as `ceph:write:5:fail`; the effects are fail, \
+         away, full and hang",
+    ),
     Row::new(
         DATAPLANE,
         "send_path",

@@ -45,6 +45,30 @@ pub(super) const ROWS: &[Row] = &[
     .no_effect_yet("zeros become holes by whole upload buffers; the value is only shown by /v2/info/stores/detail"),
     Row::new(STORE_GROUP, "filesystem_thin_provisioning", Kind::Bool, "leave holes where the data is zero")
         .default("false"),
+    Row::new(STORE_GROUP, "rbd_store_pool", Kind::Str, "pool of the images").default("images"),
+    Row::new(
+        STORE_GROUP,
+        "rbd_store_user",
+        Kind::Str,
+        "user of the Ceph cluster, without `client.`; unset: that of the library, `admin`",
+    ),
+    Row::new(
+        STORE_GROUP,
+        "rbd_store_ceph_conf",
+        Kind::Str,
+        "`ceph.conf` of the cluster; unset: where the library looks for it",
+    ),
+    Row::new(STORE_GROUP, "rbd_store_chunk_size", Kind::Int(1, 32), "MiB of the objects of new images, a power of two")
+        .default("8"),
+    Row::new(
+        STORE_GROUP,
+        "rados_connect_timeout",
+        super::NUMBER,
+        "seconds after which an operation of the cluster has failed; negative: as `ceph.conf` says, else \
+         `[dataplane] rbd_timeout_seconds`",
+    )
+    .default("-1"),
+    Row::new(STORE_GROUP, "rbd_thin_provisioning", Kind::Bool, "do not store what is zero").default("false"),
     Row::new(
         STAGING_GROUP,
         "filesystem_store_datadir",

@@ -92,7 +92,7 @@ fn the_main_future_may_yield_and_return_while_tasks_still_wait() {
 fn a_core_is_pinned_to_its_processor() {
     let cpu = *available_cpus().last().unwrap();
     let pinned = std::thread::spawn(move || {
-        let offload = Offload::new(OffloadConfig { calls: 1, fills: 1 }).unwrap();
+        let offload = Offload::new(OffloadConfig { calls: 1, fills: 1, ..OffloadConfig::default() }).unwrap();
         run_core(
             CoreConfig {
                 driver: Driver::Uring,

@@ -1,0 +1,95 @@
+//! The operations of one open image on one core: begun by a transfer, ended by the library, which rings an eventfd that the core's
+//! own loop waits for.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::cluster::{Held, Opened};
+use super::sys::{Failed, Operation, Operations};
+use crate::futures::race;
+use crate::io::{Notify, PollFd, is_reserved, spawn, yield_now};
+use crate::store::StoreError;
+
+/// An image, shared between its operations and calls that block.
+pub(super) type Shared = Arc<Held<Opened>>;
+
+/// The eventfd of an image that is about to be opened: one end for the core, one for the library.
+pub(super) struct Bell {
+    here: OwnedFd,
+}
+
+impl Bell {
+    /// A new one.
+    pub(super) fn new() -> Result<Self, StoreError> {
+        let here = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(std::io::Error::from)?;
+        if is_reserved(&here) {
+            return Err(StoreError::Exhausted(rustix::io::Errno::MFILE.into()));
+        }
+        Ok(Bell { here })
+    }
+
+    /// The library's end.
+    pub(super) fn end(&self) -> Result<OwnedFd, StoreError> {
+        Ok(self.here.try_clone()?)
+    }
+}
+
+struct Queue {
+    operations: RefCell<Operations<Held<Opened>>>,
+    bell: PollFd,
+    /// Nobody begins operations any more.
+    closed: Cell<bool>,
+    changed: Notify,
+}
+
+/// An open image on its core. When it is dropped, the image is closed as soon as the library has no memory of ours any more.
+pub(super) struct Open(Rc<Queue>);
+
+impl Open {
+    /// Takes an image into use whose library end of `bell` was given to it.
+    pub(super) fn new(image: Shared, bell: Bell) -> Result<Self, StoreError> {
+        let queue = Rc::new(Queue {
+            operations: RefCell::new(Operations::new(image)),
+            bell: PollFd::new(bell.here)?,
+            closed: Cell::new(false),
+            changed: Notify::new(),
+        });
+        drop(spawn(dispatch(Rc::clone(&queue))));
+        Ok(Open(queue))
+    }
+
+    /// The image, for calls that block.
+    pub(super) fn image(&self) -> Shared {
+        Arc::clone(self.0.operations.borrow().image())
+    }
+
+    /// Begins an operation; see [`Operations::start`].
+    pub(super) fn start(&self, operation: &Rc<Operation>, offset: u64, length: usize) -> Result<(), Failed> {
+        self.0.operations.borrow_mut().start(operation, offset, length)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.closed.set(true);
+        self.0.changed.notify();
+    }
+}
+
+/// Hands out what is done, until nothing is left that could be.
+async fn dispatch(queue: Rc<Queue>) {
+    while !(queue.closed.get() && queue.operations.borrow().in_flight() == 0) {
+        race(queue.changed.wait(), async {
+            if queue.bell.readable().await.is_err() {
+                yield_now().await;
+            }
+        })
+        .await;
+        let _ = rustix::io::read(&queue.bell, &mut [0; 8]);
+        while queue.operations.borrow_mut().reap() {}
+    }
+}

@@ -1,0 +1,134 @@
+//! A real Ceph cluster, one for all tests of this program, with a pool for each of them.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use serde_json::Value;
+
+use super::server::free_port;
+
+/// The cluster. It ends with the process, whose end of the script's standard input it holds.
+pub(crate) struct Ceph {
+    directory: PathBuf,
+    _script: Child,
+}
+
+static CEPH: LazyLock<Ceph> = LazyLock::new(Ceph::start);
+
+/// Held by tests while they need the cluster to work, or to be theirs to break.
+static PEACE: RwLock<()> = RwLock::new(());
+
+impl Ceph {
+    /// The cluster, for a test that leaves it as it is.
+    pub(crate) fn shared() -> (&'static Ceph, RwLockReadGuard<'static, ()>) {
+        let peace = PEACE.read().unwrap_or_else(PoisonError::into_inner);
+        (&CEPH, peace)
+    }
+
+    /// The cluster, for a test that breaks it for a while: no other one runs meanwhile.
+    pub(crate) fn alone() -> (&'static Ceph, RwLockWriteGuard<'static, ()>) {
+        let alone = PEACE.write().unwrap_or_else(PoisonError::into_inner);
+        (&CEPH, alone)
+    }
+
+    fn start() -> Ceph {
+        let directory = std::env::temp_dir().join(format!("vitrine-ceph-{}", std::process::id()));
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stores/ceph");
+        let mut script = Command::new(script)
+            .arg(&directory)
+            .arg(free_port().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the script runs");
+        let mut line = String::new();
+        let _ = BufReader::new(script.stdout.take().expect("piped")).read_line(&mut line);
+        assert_eq!(line, "ready\n", "no Ceph cluster");
+        Ceph { directory, _script: script }
+    }
+
+    /// Its `ceph.conf`.
+    pub(crate) fn conf(&self) -> PathBuf {
+        self.directory.join("ceph.conf")
+    }
+
+    /// A file beside it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
+        let output =
+            Command::new(program).arg("-c").arg(self.conf()).args(arguments).output().expect("it is installed");
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout).expect("text")),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// What `rbd` answers.
+    #[track_caller]
+    pub(crate) fn rbd(&self, arguments: &[&str]) -> String {
+        self.run("rbd", arguments).unwrap_or_else(|error| panic!("rbd {arguments:?}: {error}"))
+    }
+
+    /// What `ceph` answers.
+    #[track_caller]
+    pub(crate) fn ceph(&self, arguments: &[&str]) -> String {
+        self.run("ceph", arguments).unwrap_or_else(|error| panic!("ceph {arguments:?}: {error}"))
+    }
+
+    /// What `rados` answers.
+    #[track_caller]
+    pub(crate) fn rados(&self, arguments: &[&str]) -> String {
+        self.run("rados", arguments).unwrap_or_else(|error| panic!("rados {arguments:?}: {error}"))
+    }
+
+    /// A new pool for images.
+    pub(crate) fn pool(&self) -> String {
+        static POOLS: AtomicU32 = AtomicU32::new(0);
+        let name = format!("images-{}", POOLS.fetch_add(1, Ordering::Relaxed));
+        self.ceph(&["osd", "pool", "create", &name, "4"]);
+        self.rbd(&["pool", "init", &name]);
+        name
+    }
+
+    /// The names of the images in a pool.
+    pub(crate) fn images(&self, pool: &str) -> Vec<String> {
+        self.rbd(&["ls", pool]).lines().map(str::to_owned).collect()
+    }
+
+    /// What `rbd … --format json` says.
+    #[track_caller]
+    pub(crate) fn rbd_json(&self, arguments: &[&str]) -> Value {
+        let text = self.rbd(&[arguments, &["--format", "json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// Everything in a pool that is there of images, whole ones and parts.
+    pub(crate) fn objects(&self, pool: &str) -> Vec<String> {
+        const OF_THE_POOL: [&str; 5] = ["rbd_directory", "rbd_children", "rbd_info", "rbd_trash", "rbd_task"];
+        let objects = self.rados(&["-p", pool, "ls"]);
+        let mut objects: Vec<_> =
+            objects.lines().filter(|name| !OF_THE_POOL.contains(name)).map(str::to_owned).collect();
+        objects.extend(self.images(pool).into_iter().map(|name| format!("image {name}")));
+        objects
+    }
+
+    /// Ids of the cluster's processes: the monitor's and the osd's.
+    fn pids(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.file("pids")).expect("written at the start");
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// Lets the cluster hang, or go on.
+    pub(crate) fn signal(&self, signal: &str) {
+        for pid in self.pids() {
+            let done = Command::new("kill").args([signal, &pid]).status().expect("kill(1)");
+            assert!(done.success());
+        }
+    }
+}
