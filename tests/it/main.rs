@@ -26,6 +26,7 @@ mod download;
 mod glance_download;
 mod harness;
 mod http_store;
+mod metadefs;
 mod metrics;
 mod planes;
 mod plugins;

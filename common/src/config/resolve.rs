@@ -102,7 +102,7 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
         health: Health { disable_by_file: settings.text("healthcheck", "disable_by_file_path").map(PathBuf::from) },
         logging: logging(settings),
         dataplane: dataplane(settings),
-        paths: Paths { data_dir, staging_dir },
+        paths: Paths { metadefs_dir: metadefs_dir(settings), data_dir, staging_dir },
         listen,
         control,
         limits: match limits {
@@ -122,6 +122,10 @@ pub(super) fn absolute(settings: &Settings<'_>, path: &Path) -> PathBuf {
         settings.problem(Problem::Unreadable { file: path.to_owned(), reason: error.to_string() });
         path.to_owned()
     })
+}
+
+fn metadefs_dir(settings: &Settings<'_>) -> PathBuf {
+    absolute(settings, Path::new(&settings.text("DEFAULT", "metadata_source_path").unwrap_or_default()))
 }
 
 fn listen_address(settings: &Settings<'_>, host: &str) -> Option<SocketAddr> {

@@ -87,13 +87,15 @@ pub struct Config {
     pub control: Control,
 }
 
-/// Our own directories; all absolute.
+/// Directories; all absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     /// Sockets, the catalog and the images, unless configured elsewhere.
     pub data_dir: PathBuf,
     /// Data of imports before it goes into a store.
     pub staging_dir: PathBuf,
+    /// Files with metadata definitions.
+    pub metadefs_dir: PathBuf,
 }
 
 /// Addresses to listen on.

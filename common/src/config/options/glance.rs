@@ -47,6 +47,8 @@ pub(super) const ROWS: &[Row] = &[
     row("max_request_id_length", Kind::Int(0, 8192), "longest accepted `X-Openstack-Request-ID`").default("64"),
     row("limit_param_default", Kind::Int(1, 1_000_000), "images of a page when `limit` is not given").default("25"),
     row("api_limit_max", Kind::Int(1, 1_000_000), "images of the largest page").default("1000"),
+    row("metadata_source_path", Kind::Str, "directory that `vitrine metadefs load` reads unless it is given one")
+        .default("/etc/glance/metadefs/"),
     row("show_image_direct_url", Kind::Bool, "show `direct_url` of images").default("false"),
     row("show_multiple_locations", Kind::Bool, "show `locations` of images, and let clients change them")
         .default("false"),

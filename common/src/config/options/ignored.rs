@@ -80,7 +80,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
     ignored("DEFAULT", "deleted data is removed at once", &["scrub_time", "scrub_pool_size", "wakeup_time"]),
     ignored("DEFAULT", "staged data is imported by the node that has it", &["worker_self_reference_url"]),
     ignored("DEFAULT", "its place is group [task]", &["task_time_to_live"]),
-    ignored("DEFAULT", "metadata definitions are not there yet", &["metadata_source_path"]),
     ignored(
         "DEFAULT",
         "Glance no longer has it either; policy scopes are always enforced",
