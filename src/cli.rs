@@ -31,6 +31,9 @@ pub(crate) enum Command {
     /// Show the policy in force, and what it decides
     #[command(subcommand)]
     Policy(Policy),
+    /// Load metadata definitions from files, write them to files, or remove them
+    #[command(subcommand)]
+    Metadefs(Metadefs),
     /// Load an Image service, measure it, and compare
     Bench(Box<perf::bench::Bench>),
     /// Become another program, within limits; for the data plane
@@ -71,6 +74,56 @@ pub(crate) enum Policy {
     List(ConfigFiles),
     /// Say whether a rule allows a caller: exit code 0 if so, 1 if not
     Check(Box<Check>),
+}
+
+/// Commands about metadata definitions. They work on the catalog itself, whether or not the service runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Metadefs {
+    /// Load every *.json of a directory, or one file: all of them, or nothing
+    ///
+    /// A namespace that is there already stays as it is, unless --merge says otherwise.
+    Load(Load),
+    /// Remove all metadata definitions, protected ones too
+    Unload(CatalogOptions),
+    /// Write each namespace to a file of a directory, which `load` reads back
+    Export(Export),
+}
+
+/// What is loaded, and what becomes of namespaces that are there already.
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// Directory or file [default: [DEFAULT] metadata_source_path]
+    pub(crate) path: Option<PathBuf>,
+    /// Add to namespaces what they lack
+    #[arg(long)]
+    pub(crate) merge: bool,
+    /// With --merge: what a namespace has becomes as the file says
+    #[arg(long, requires = "merge", conflicts_with = "overwrite", alias = "prefer_new")]
+    pub(crate) prefer_new: bool,
+    /// With --merge: remove the namespace with everything of it first
+    #[arg(long, requires = "merge")]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogOptions,
+}
+
+/// Where namespaces are written to.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Directory; it is made, and files of the same names in it are replaced
+    pub(crate) directory: PathBuf,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogOptions,
+}
+
+/// Which catalog.
+#[derive(Debug, Args)]
+pub(crate) struct CatalogOptions {
+    #[command(flatten)]
+    pub(crate) files: ConfigFiles,
+    /// Directory of the catalog, unless configured elsewhere [default: ./vitrine-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// The configuration alone.
@@ -181,6 +234,16 @@ mod tests {
         assert_eq!(cli.options.data_dir.as_deref(), Some(std::path::Path::new("d")));
         let cli = Cli::try_parse_from(["vitrine", "serve", "--config", "a", "--config", "b"]).expect("parses");
         assert!(matches!(cli.command, Some(Command::Serve(options)) if options.config.len() == 2));
+    }
+
+    #[test]
+    fn ways_to_load_need_each_other() {
+        let parses =
+            |options: &[&str]| Cli::try_parse_from(["vitrine", "metadefs", "load"].iter().chain(options)).is_ok();
+        assert!(parses(&["dir", "--merge", "--prefer-new"]) && parses(&["--merge", "--prefer_new"]));
+        assert!(parses(&["--merge", "--overwrite"]) && parses(&["--merge"]) && parses(&[]));
+        assert!(!parses(&["--prefer-new"]) && !parses(&["--overwrite"]));
+        assert!(!parses(&["--merge", "--overwrite", "--prefer-new"]));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The `vitrine` binary: reads the command line and the configuration, then becomes the launcher, one of the planes, the
-//! load generator or the answer to a question about the policy.
+//! load generator, a tool for metadata definitions or the answer to a question about the policy.
 //!
 //! Exit codes: 0 fine, 1 failed, 2 usage or configuration.
 #![forbid(unsafe_code)]
@@ -8,6 +8,7 @@ mod cli;
 mod confine;
 mod launcher;
 mod log;
+mod metadefs;
 mod plane;
 mod policy;
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Control(options) => configured(&options, |config| plane::control(config, options.supervised)),
         Command::Dataplane(options) => configured(&options, |config| plane::dataplane(config, options.supervised)),
         Command::Policy(policy) => policy::run(&policy),
+        Command::Metadefs(command) => metadefs::run(&command),
         Command::Confine(confine) => confine::run(&confine),
         // A client: it has no configuration and no log.
         Command::Bench(bench) => ExitCode::from(perf::bench::main(&bench)),

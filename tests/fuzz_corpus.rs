@@ -103,6 +103,7 @@ fn change(name: &str) {
 
 /// Images that `qemu-img` makes on the spot (`tests/fuzz/images`): each is judged alike however it is cut, and is what its maker says.
 #[test]
+#[ignore = "needs qemu-img"]
 fn real_images_of_every_format() {
     let directory = tempfile::tempdir().expect("a directory");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/images");

@@ -1,4 +1,5 @@
-//! What a caller may do with an image: the policy's rules, and what a refusal looks like. Called by both planes.
+//! What a caller may do with an image, or with metadata definitions: the policy's rules, and what a refusal looks like.
+//! Called by both planes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::identity::Identity;
 use crate::model::Image;
+use crate::model::metadef::Namespace;
 use crate::policy::{Policy, Target};
 use crate::protect::{Action, Protections};
 use crate::{Error, Result};
@@ -124,6 +126,44 @@ impl Authority {
         let mut image = image.clone();
         image.properties.retain(|(name, _)| is_readable(name));
         Cow::Owned(image)
+    }
+}
+
+/// Metadata definitions.
+impl Authority {
+    /// Whether `rule` holds for `namespace` and what hangs on it; without one for the caller's project.
+    pub fn allows_namespace(&self, rule: &str, caller: &Identity, namespace: Option<&Namespace>) -> bool {
+        allows_namespace(&self.policy(), rule, caller, namespace)
+    }
+
+    /// Refuses unless `rule` holds for `namespace` and what hangs on it; without one for the caller's project. A namespace that
+    /// the caller may not get is not there for it.
+    ///
+    /// # Errors
+    /// 404 if `get_metadef_namespace` fails, else 403.
+    pub fn enforce_namespace(&self, rule: &str, caller: &Identity, namespace: Option<&Namespace>) -> Result<()> {
+        const SEE: &str = "get_metadef_namespace";
+        let policy = self.policy();
+        if allows_namespace(&policy, rule, caller, namespace) {
+            return Ok(());
+        }
+        if rule == SEE || !allows_namespace(&policy, SEE, caller, namespace) {
+            return Err(Error::not_found(NOT_FOUND_TEXT));
+        }
+        Err(not_authorized(rule))
+    }
+}
+
+fn allows_namespace(policy: &Policy, rule: &str, caller: &Identity, namespace: Option<&Namespace>) -> bool {
+    match namespace {
+        Some(namespace) => {
+            let target = [("project_id", namespace.owner.as_str()), ("visibility", namespace.visibility.as_str())];
+            policy.enforce(rule, &caller.credentials(), &target)
+        }
+        None => {
+            let project = caller.project_id.as_deref().unwrap_or("None");
+            policy.enforce(rule, &caller.credentials(), &[("project_id", project)])
+        }
     }
 }
 

@@ -22,6 +22,29 @@ impl std::fmt::Debug for Proof {
     }
 }
 
+/// A caller's token, lent for a task that they asked for. Kept in memory only, and never logged.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(String);
+
+impl Token {
+    /// Takes `text` in.
+    pub fn new(text: impl Into<String>) -> Self {
+        Token(text.into())
+    }
+
+    /// The text itself, for where it is sent.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
 /// An authenticated caller, as Keystone (or the fixed identity of `flavor = none`) describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {

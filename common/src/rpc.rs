@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Identity, Proof};
+use crate::identity::{Identity, Proof, Token};
 
 /// The version of this protocol. Raised whenever a message changes its meaning.
 pub const VERSION: u32 = 6;
@@ -264,6 +264,9 @@ pub enum JobSource {
     Web {
         /// What is asked for, as its owner wrote it.
         url: String,
+        /// What is sent along, to the server of `url` and to no other.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<Token>,
     },
 }
 
@@ -379,6 +382,16 @@ pub enum ToDataplane {
     /// Make something else of staged data. Legal when no upload owns the sink's place. Replied to with [`Done`] once it runs; its
     /// end is told by [`ToControl::EndJob`].
     StartRework(Rework),
+    /// What does this URL say? Legal at any time. Asked for as the data of [`JobSource::Web`] is. Replied to with [`Document`];
+    /// with 400 when there is no answer, or none that is text of such a length: why is in the data plane's log.
+    FetchDocument {
+        /// The URL.
+        url: String,
+        /// As in [`JobSource::Web`].
+        token: Option<Token>,
+        /// Bytes of the longest one.
+        bytes_max: usize,
+    },
     /// What is this store, as far as the configuration does not say it? Legal at any time. Replied to with [`Described`]; with 503
     /// while the store does not answer.
     Describe {
@@ -401,6 +414,13 @@ pub enum ToDataplane {
         /// The place.
         url: String,
     },
+}
+
+/// Reply to [`ToDataplane::FetchDocument`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// All of it.
+    pub text: String,
 }
 
 /// Reply to [`ToDataplane::Describe`].
@@ -454,5 +474,7 @@ mod tests {
         let proof = Proof { token: Some("secret-token".into()), service_token: None };
         let message = ToControl::Authenticate { proof };
         assert!(!format!("{message:?}").contains("secret-token"));
+        let source = JobSource::Web { url: "https://images".into(), token: Some(Token::new("secret-token")) };
+        assert!(!format!("{source:?}").contains("secret-token"));
     }
 }

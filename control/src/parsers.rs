@@ -49,7 +49,7 @@ pub fn list_query(
 
 /// The links of a page of that list: `first`, and `next` when there is a marker for it.
 pub fn list_links(params: &[(String, String)], next_marker: Option<&str>) -> (String, Option<String>) {
-    list_query::links(params, next_marker)
+    list_query::links("/v2/images", params, next_marker)
 }
 
 /// What the body of `POST /v2/images/{id}/import` asks for, as a text: the method, the stores, and whether all must succeed. `header` is

@@ -44,7 +44,7 @@ impl RpcContext {
         tokio::spawn(uploads.clone().reap());
         tokio::spawn(uploads.clone().meet_stores());
         let gate = Gate::new(config.clone());
-        let imports = Imports::new(config, db, uploads.clone());
+        let imports = Imports::new(config, db, uploads.clone(), authority.clone(), authenticator.clone());
         tokio::spawn(imports.clone().resume());
         RpcContext { authority, authenticator, uploads, imports, gate, registry }
     }

@@ -3,6 +3,7 @@
 //! The first core starts alone: it greets control, which clears up after an earlier data plane before it answers. Only
 //! then do the other cores start and clients get in.
 
+mod alone;
 mod core;
 mod listen;
 mod policy;
@@ -22,6 +23,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use uuid::Uuid;
 
+pub(crate) use self::alone::run_alone;
 pub(crate) use self::core::take_over;
 use self::core::{CoreStart, SideDoors};
 use self::listen::Sockets;
@@ -61,12 +63,12 @@ pub struct StartError {
 }
 
 impl StartError {
-    fn new(what: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(what: impl std::fmt::Display) -> Self {
         StartError { what: what.to_string(), misconfigured: false }
     }
 
     /// Something that an option names is not what it has to be.
-    fn misconfigured(what: impl std::fmt::Display) -> Self {
+    pub(crate) fn misconfigured(what: impl std::fmt::Display) -> Self {
         StartError { what: what.to_string(), misconfigured: true }
     }
 

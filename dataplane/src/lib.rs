@@ -7,6 +7,7 @@
 //! Unsafe code stands in `io/raw.rs`, `io/ring.rs` and `hash/simd.rs` alone.
 
 mod admin;
+pub mod bench;
 mod boot;
 mod connection;
 mod control_client;

@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use common::error::Kind;
 use common::http::head::{Head, Limits};
-use common::rpc::{self, DataplaneStatus, Described, Done, Envelope, Probed, ToDataplane};
+use common::rpc::{self, DataplaneStatus, Described, Document, Done, Envelope, Probed, ToDataplane};
 use common::{Error, Result};
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::fetch::{self, Wanted};
 use crate::http::body::{Body, BodyError};
 use crate::http::input::{Input, Patience};
 use crate::http::reply::{self, Sent};
@@ -87,6 +88,10 @@ async fn handle(shard: &Shard, head: &Head, content: &[u8]) -> Result<Vec<u8>> {
             rework::begin(&shard.shared, started)?;
             reply(&Done {})
         }
+        ToDataplane::FetchDocument { url, token, bytes_max } => {
+            let wanted = Wanted { token: token.as_ref(), ..Wanted::all(&url) };
+            reply(&Document { text: document(shard, wanted, bytes_max).await? })
+        }
         ToDataplane::Describe { store } => {
             let Some(store) = shard.shared.stores.by_id(&store) else {
                 return Err(Error::not_found(format!("No store {store} is configured.")));
@@ -119,6 +124,21 @@ async fn remove(shard: &Shard, store: &str, url: &str, upload_id: Option<&str>) 
     match store.remove(shard, url, upload_id).await {
         Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
         removed => Ok(removed?),
+    }
+}
+
+/// What another server says.
+async fn document(shard: &Shard, wanted: Wanted<'_>, bytes_max: usize) -> Result<String> {
+    let refused = |why: &dyn std::fmt::Display| {
+        tracing::warn!("a document cannot be fetched: {why}");
+        Error::bad_request("The document could not be fetched.")
+    };
+    match fetch::document(shard, wanted, bytes_max).await {
+        Ok(text) => String::from_utf8(text).map_err(|error| refused(&error)),
+        Err(error) => match StoreError::from(error) {
+            error @ StoreError::Exhausted(_) => Err(error.into()),
+            error => Err(refused(&error)),
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`args`] is the command line; [`place`] finds the service and who asks; [`stage`] makes there what the load needs and
 //! takes it away again; [`drive`] begins requests when the [`schedule`] says, [`work`] does them, the [`ledger`] counts;
 //! [`result`] is what is kept, [`table`] and [`html`] show it, [`verdict`] says whether two results differ.
+//! [`store`] measures stores without a service.
 
 pub mod api;
 pub mod args;
@@ -25,6 +26,7 @@ pub mod schedule;
 pub mod session;
 pub mod settings;
 pub mod stage;
+mod store;
 mod svg;
 pub mod table;
 pub mod target;
@@ -77,6 +79,7 @@ pub fn main(bench: &Bench) -> u8 {
         Command::Clean { place, run, dry_run } => {
             Stops::listen().and_then(|stops| clean(&stops, &place.wanted(), run.as_deref(), *dry_run))
         }
+        Command::Store(args) => store::main(args),
         load => run::run(load),
     };
     match outcome {

@@ -119,8 +119,14 @@ class Keystone:
         self.call("PUT", f"/system/users/{self.users['glance']}/roles/{roles['reader']}")
         service = self.call("POST", "/services", {"service": {"type": "image", "name": "glance"}})["service"]
         self.image_service = service["id"]
+        self.add_images(REGION, image_url)
+
+    def add_images(self, region: str, url: str) -> None:
+        """Has an Image service at `url` in the catalog, in `region`, which is made if it is another one."""
+        if region != REGION:
+            self.call("POST", "/regions", {"region": {"id": region}})
         for interface in ("public", "internal", "admin"):
-            endpoint = {"service_id": service["id"], "interface": interface, "region_id": REGION, "url": image_url}
+            endpoint = {"service_id": self.image_service, "interface": interface, "region_id": region, "url": url}
             self.call("POST", "/endpoints", {"endpoint": endpoint})
 
     def set_limits(self, registered: dict[str, int], projects: dict[str, dict[str, int]] | None = None) -> None:

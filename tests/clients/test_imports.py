@@ -11,7 +11,8 @@ import pytest
 from glanceclient import exc
 from keystoneauth1 import noauth, session
 
-from conftest import Command, digest, free_port, start_vitrine
+from conftest import KEYSTONE_CONFIG, Command, auth, digest, free_port, start_vitrine
+from identity import PASSWORD
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +140,57 @@ def test_the_glance_command_imports_into_all_stores(stores, keystone, tmp_path):
     command("image-import", "--import-method", "glance-direct", "--stores", "slow", staged)
     assert wait(library(server.url), staged).stores == "slow"
     command("image-delete", staged)
+
+
+def test_the_commands_import_from_another_region(secured, keystone, tmp_path_factory, tmp_path):
+    home = tmp_path_factory.mktemp("elsewhere")
+    port = free_port()
+    config = KEYSTONE_CONFIG.format(url=keystone.url, password=PASSWORD)
+    config += f"""\
+[DEFAULT]
+enabled_import_methods = [glance-direct,glance-download]
+[import_filtering_opts]
+allowed_hosts = [127.0.0.1]
+allowed_ports = [{secured.url.rpartition(":")[2]}]
+"""
+    server = start_vitrine(home, config, port)
+    keystone.add_images("Elsewhere", server.url)
+    settings = keystone.client_environment("demo-member")
+    here, there = (Command("openstack", {**settings, "OS_REGION_NAME": region}) for region in ("RegionOne", "Elsewhere"))
+    data = os.urandom(800_001)
+    source = tmp_path / "source"
+    source.write_bytes(data)
+    made = json.loads(here("image", "create", "--file", source, "--disk-format", "raw", "--property", "hw_disk_bus=scsi",
+                           "--property", "note=mine", "here", "-f", "json"))
+    glance = Command("glance", {**settings, "OS_REGION_NAME": "Elsewhere"})
+    copy = command_id(glance("image-create-via-import", "--import-method", "glance-download", "--remote-region", "RegionOne",
+                             "--remote-image-id", made["id"], "--disk-format", "raw", "--container-format", "bare"))
+    token = keystone.token("demo-member")
+    shown = wait_for(server, copy, token)
+    assert (shown["status"], shown["os_hash_value"], shown["hw_disk_bus"]) == ("active", digest(data), "scsi")
+    assert "note" not in shown
+    queued = server.create(token)
+    # Of a server whose stores have no names the command asks too much, unless it is told.
+    there("image", "import", "--disallow-failure", queued["id"], "--method", "glance-download", "--remote-region", "regionone", "--remote-image",
+          made["id"], "--remote-service-interface", "internal")
+    shown = wait_for(server, queued["id"], token)
+    assert shown["checksum"] == digest(data, "md5")
+    absent = server.create(token)
+    there("image", "import", "--disallow-failure", absent["id"], "--method", "glance-download", "--remote-region", "RegionOne", "--remote-image", copy,
+          "--remote-service-interface", "public")
+    assert wait_for(server, absent["id"], token)["status"] == "queued"
+    [task] = server.get(f"/v2/images/{absent['id']}/tasks", headers=auth(token)).json()["tasks"]
+    assert (task["status"], task["message"]) == ("failure", "The image could not be found in the other region.")
+    server.process.stop()
+    text = server.process.text()
+    assert "panicked" not in text and token not in text, text
+
+
+def wait_for(server, image: str, token: str) -> dict:
+    """The image, once its import is over."""
+    for _ in range(300):
+        shown = server.show(image, token)
+        if shown["status"] != "importing" and "os_glance_import_task" not in shown:
+            return shown
+        time.sleep(0.1)
+    raise AssertionError(f"{image} stays {shown['status']}")

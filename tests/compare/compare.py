@@ -29,14 +29,16 @@ def main() -> int:
     # However it ends, the servers end with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     scripts = [each for each in script.load_all() if not options.only or options.only in each.name]
-    if not scripts:
-        sys.exit(f"no script has {options.only!r} in its name")
+    # A site without a script for it is not started.
+    sites = [site for site in options.sites or servers.SITES if any(site in each.sites for each in scripts)]
+    if not sites:
+        sys.exit(f"no script has {options.only!r} in its name and runs at these sites")
     rules = differences.load()
     results = Results()
     home = pathlib.Path(tempfile.mkdtemp(prefix="vitrine-compare-"))
     kept = options.keep
     try:
-        _run(home, scripts, options.sites or list(servers.SITES), rules, results)
+        _run(home, scripts, sites, rules, results)
     except Exception:
         # What a server wrote may say why; a run that somebody ended leaves nothing.
         kept = True
@@ -66,6 +68,7 @@ def _options() -> argparse.Namespace:
 def _run(home: pathlib.Path, scripts: list[script.Script], sites: list[str], rules, results: Results) -> None:
     report.progress("starting Keystone")
     with servers.keystone(home / "keystone") as identity, origin.serving() as address:
+        identity.add_images("Elsewhere", f"http://{address}/region")
         tokens = {user: identity.token(user) for user in servers.USERS}
         known = {f"project_{name}": value for name, value in identity.projects.items()} | {"origin": address, "sha256": hashlib.sha256(origin.DATA).hexdigest()}
         for each in sites:

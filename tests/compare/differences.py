@@ -53,6 +53,8 @@ class Rule:
     vitrine: re.Pattern | None
     # In every request, not only where a step names it.
     everywhere: bool
+    # At these endpoints alone.
+    at: re.Pattern
     # If the status differs as listed, the rest of the answer follows from that.
     whole: bool
 
@@ -82,24 +84,27 @@ def load(path: pathlib.Path = LISTED) -> dict[str, list[Rule]]:
 
 
 def _rule(name: str, fields: dict[str, Any]) -> Rule:
-    unknown = set(fields) - {"status", "aspect", "glance", "vitrine", "everywhere"}
+    unknown = set(fields) - {"status", "aspect", "glance", "vitrine", "everywhere", "at"}
     assert not unknown, f"{name}: unknown key {unknown}"
-    everywhere = fields.get("everywhere", False)
+    everywhere, at = fields.get("everywhere", False), re.compile(fields.get("at", ".*"))
     if "status" in fields:
         left, right = (re.compile(str(status)) for status in fields["status"])
-        return Rule(name, re.compile("status"), left, right, everywhere, whole=True)
+        return Rule(name, re.compile("status"), left, right, everywhere, at, whole=True)
 
     def pattern(side: str) -> re.Pattern | None:
         if side not in fields:
             return _ANYTHING
         return None if fields[side] is None else re.compile(str(fields[side]), re.DOTALL)
 
-    return Rule(name, re.compile(fields["aspect"]), pattern("glance"), pattern("vitrine"), everywhere, whole=False)
+    return Rule(name, re.compile(fields["aspect"]), pattern("glance"), pattern("vitrine"), everywhere, at, whole=False)
 
 
-def judge(findings: list[Finding], named: list[str], rules: dict[str, list[Rule]]) -> tuple[list[Finding], set[str]]:
+def judge(
+    findings: list[Finding], named: list[str], rules: dict[str, list[Rule]], endpoint: str
+) -> tuple[list[Finding], set[str]]:
     """The findings that nothing allows, and the ids of the differences that were seen."""
-    usable = [rule for name, each in rules.items() for rule in each if rule.everywhere or name in named]
+    asked = [rule for name, each in rules.items() for rule in each if rule.everywhere or name in named]
+    usable = [rule for rule in asked if rule.at.fullmatch(endpoint)]
     seen: set[str] = set()
     left = []
     for finding in findings:

@@ -131,8 +131,9 @@ def _document(value: Any, names: Names, unordered: bool) -> Any:
     match value:
         case dict():
             made = {names.replace(key): _document(each, names, unordered) for key, each in value.items()}
-            if isinstance(made.get("tags"), list):
-                made["tags"] = sorted(made["tags"], key=str)
+            # The tags of an image, whose order says nothing; those of a namespace have one.
+            if isinstance(made.get("tags"), list) and all(isinstance(tag, str) for tag in made["tags"]):
+                made["tags"] = sorted(made["tags"])
             if unordered and isinstance(made.get("images"), list):
                 made["images"] = sorted(made["images"], key=lambda image: json.dumps(image, sort_keys=True))
             return made

@@ -2,10 +2,21 @@
 
 import contextlib
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 
 DATA = b"fetched" * 1000
+
+
+# Images of another region, by the first letter of their ids.
+_SOUND = {"status": "active", "size": len(DATA), "disk_format": "raw", "container_format": "bare", "hw_disk_bus": "scsi",
+          "os_type": "linux", "architecture": "x86_64"}
+IMAGES = {
+    "a": _SOUND,
+    "b": {**_SOUND, "status": "queued", "size": None},
+    "c": {**_SOUND, "size": None},
+}
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -16,8 +27,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        """`/data`, `/chunked`, `/moved` to data, `/away` to where nobody may go; everything else is not there."""
+        """`/data`, `/chunked`, `/moved` to data, `/away` to where nobody may go, `/region/` is an Image service; everything
+        else is not there."""
         match self.path:
+            case path if path.startswith("/region/v2/images/"):
+                self._image(path.removeprefix("/region/v2/images/"))
             case "/data":
                 self._answer(200, {"Content-Length": str(len(DATA))}, DATA)
             case "/chunked":
@@ -28,6 +42,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._answer(302, {"Location": "http://169.254.169.254/data", "Content-Length": "0"})
             case _:
                 self._answer(404, {"Content-Length": "0"})
+
+    def _image(self, path: str) -> None:
+        described = IMAGES.get(path[:1]) if self.headers.get("X-Auth-Token") else None
+        if described is None:
+            self._answer(404, {"Content-Length": "0"})
+            return
+        body = DATA if path.endswith("/file") else json.dumps(described).encode()
+        self._answer(200, {"Content-Length": str(len(body))}, body)
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
         self.send_response(status)

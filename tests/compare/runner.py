@@ -2,9 +2,11 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import re
+import sqlite3
 import time
 from typing import Any
 
@@ -19,7 +21,20 @@ ADMIN = "admin"
 # Seconds: how long work in the background may take, and between two looks at it.
 PATIENCE = 30
 PAUSE = 0.05
-_IMAGE = re.compile(r"/v2/images/(?P<id>[0-9a-fA-F]{8}-[^/?]+)")
+# The tables of metadata definitions, each before those that it refers to.
+METADEFS = (
+    "metadef_namespace_resource_types",
+    "metadef_objects",
+    "metadef_properties",
+    "metadef_tags",
+    "metadef_namespaces",
+    "metadef_resource_types",
+)
+# What a request is about, and the endpoint at which that is looked at.
+_SUBJECTS = {
+    re.compile(r"/v2/images/[0-9a-fA-F]{8}-[^/?]+"): ("image", "GET /v2/images/{image}"),
+    re.compile(r"/v2/metadefs/namespaces/[^/?]+"): ("namespace", "GET /v2/metadefs/namespaces/{namespace}"),
+}
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
@@ -111,9 +126,8 @@ class Runner:
         endpoint = self.endpoints.name(method, requests[BOTH[0]].path)
         self._judge(step.place, f"{who} {method} {path}", endpoint, answers, step.differs, step.unordered)
         self.results.requests += 1
-        found = {name: _IMAGE.match(request.path) for name, request in requests.items()}
-        if method in ("POST", "PUT", "PATCH", "DELETE") and step.look and all(found.values()):
-            self._look(step.place, f"{who} {method} {path}", {name: match["id"] for name, match in found.items()})
+        if method in ("POST", "PUT", "PATCH", "DELETE") and step.look:
+            self._look(step.place, f"{who} {method} {path}", {name: request.path for name, request in requests.items()})
 
     def _wait(self, step: Step, requests: dict[str, Request], answers: dict[str, Response]) -> None:
         """Sends a request again until its answer holds what the step waits for."""
@@ -125,12 +139,15 @@ class Runner:
             for name in waiting:
                 answers[name] = send(self.servers[name].port, requests[name])
 
-    def _look(self, place: str, line: str, images: dict[str, str]) -> None:
-        """An answer may hide that a request changed something: the image must be the same afterwards too."""
+    def _look(self, place: str, line: str, paths: dict[str, str]) -> None:
+        """An answer may hide that a request changed something: the image, or the namespace, must be the same afterwards too."""
         headers = (("X-Auth-Token", self.tokens[ADMIN]),)
-        answers = self._send_both({name: Request("GET", f"/v2/images/{images[name]}", headers) for name in BOTH})
-        self._judge(place, f"the image after {line}", "GET /v2/images/{image}", answers, [], False)
-        self.results.looks += 1
+        for pattern, (subject, endpoint) in _SUBJECTS.items():
+            found = {name: pattern.match(path) for name, path in paths.items()}
+            if all(found.values()):
+                answers = self._send_both({name: Request("GET", match[0], headers) for name, match in found.items()})
+                self._judge(place, f"the {subject} after {line}", endpoint, answers, [], False)
+                self.results.looks += 1
 
     def _judge(
         self,
@@ -145,7 +162,7 @@ class Runner:
         findings = compare(*(views[name] for name in BOTH))
         if unlisted := [name for name in named if name not in self.rules]:
             raise ScriptError(f"{place}: differences.yaml has no {unlisted}")
-        left, seen = judge(findings, named, self.rules)
+        left, seen = judge(findings, named, self.rules, endpoint)
         count = self.results.counts[endpoint]
         count.requests += 1
         count.listed += bool(seen) and not left
@@ -186,8 +203,9 @@ class Runner:
             self.variables[name][variable] = value if value is not None else "/missing"
 
     def clear(self, script: str) -> None:
-        """Removes every image there is, so that the next script finds both servers empty."""
+        """Removes every image and all metadata definitions, so that the next script finds both servers empty."""
         for name in BOTH:
+            self._clear_metadefs(name)
             for hidden in ("false", "true"):
                 last = None
                 # A site may have small pages.
@@ -197,6 +215,12 @@ class Runner:
                     last = images
                     for image in images:
                         self._remove(name, image)
+
+    def _clear_metadefs(self, name: str) -> None:
+        """In the database: not every name of a namespace can stand in Glance's paths, and no request removes resource types."""
+        with contextlib.closing(sqlite3.connect(self.servers[name].database, timeout=PATIENCE)) as database, database:
+            for table in METADEFS:
+                database.execute(f"DELETE FROM {table}")
 
     def _list(self, name: str, hidden: str, script: str) -> list[dict[str, Any]]:
         listed = self._admin(name, "GET", f"/v2/images?visibility=all&limit=1000&os_hidden={hidden}")

@@ -36,6 +36,10 @@ class Site:
     registered_limits: dict[str, int] = dataclasses.field(default_factory=dict)
     project_limits: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     flavor: str = "keystone"
+    # A policy file, where there is one.
+    policy: str = ""
+    # Whether both load the metadata definitions that Glance ships, each with its own command.
+    metadefs: bool = False
 
 
 SITES = {
@@ -47,6 +51,7 @@ SITES = {
     "web": Site(
         {},
         work=False,
+        default="enabled_import_methods = [glance-direct,web-download,copy-image,glance-download]",
         sections="""\
 [import_filtering_opts]
 allowed_hosts = [127.0.0.1, localhost]
@@ -110,6 +115,27 @@ endpoint_interface = public
         sections="[barbican]\nbarbican_endpoint = http://127.0.0.1:1\nauth_endpoint = {keystone}",
         flavor="keystone+cachemanagement",
     ),
+    # Rules of metadata definitions that differ, so that it shows which of them is asked.
+    "rules": Site(
+        {"fast": ""},
+        sections="[oslo_policy]\npolicy_file = {home}/policy.yaml\n",
+        policy="""\
+"add_metadef_namespace": "role:member"
+"modify_metadef_namespace": "role:member and project_id:%(project_id)s"
+"delete_metadef_namespace": "role:reader"
+"add_metadef_object": "!"
+"get_metadef_object": "role:admin"
+"get_metadef_objects": "role:reader"
+"get_metadef_properties": "role:member"
+"get_metadef_property": "role:reader"
+"get_metadef_resource_type": "role:admin"
+"add_metadef_tag": "role:member"
+"modify_metadef_tag": "role:reader"
+"delete_metadef_tags": "role:member"
+""",
+    ),
+    # The metadata definitions that Glance ships. One script alone has them, as what it leaves behind is removed.
+    "catalogue": Site({"fast": ""}, metadefs=True),
     # What is done to staged data. Glance runs Python for the limits of qemu-img, and under uWSGI it does not know which.
     "plugins": Site(
         {"fast": "", "slow": ""},
@@ -199,6 +225,11 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def database(self) -> pathlib.Path:
+        """Where its catalog lies."""
+        return self.home / "glance.sqlite"
+
     def locked(self) -> int:
         """How often it found its database locked, as far as its log tells."""
         return (self.home / "log").read_text(errors="replace").count("database is locked")
@@ -233,7 +264,7 @@ def pair(home: pathlib.Path, identity: Keystone, site: Site) -> Iterator[dict[st
             port = free_port()
             place = home / name
             config = _write_config(place, port, identity, site)
-            servers[name] = Server(name, port, place, start(place, config, port))
+            servers[name] = Server(name, port, place, start(place, config, port, site.metadefs))
         yield servers
     finally:
         for server in servers.values():
@@ -259,10 +290,12 @@ def _write_config(home: pathlib.Path, port: int, identity: Keystone, site: Site)
         paste=_write_paste(home),
         keystone=identity.url,
         password=PASSWORD,
-        sections=site.sections.format(keystone=identity.url, password=PASSWORD),
+        sections=site.sections.format(keystone=identity.url, password=PASSWORD, home=home),
     )
     path = home / "glance-api.conf"
     path.write_text(text)
+    if site.policy:
+        (home / "policy.yaml").write_text(site.policy)
     return path
 
 
@@ -282,11 +315,32 @@ def _default(home: pathlib.Path, stores: list[str]) -> str:
     return f"stores = file,http\ndefault_store = file\nfilesystem_store_datadir = {home}/images"
 
 
-def _start_glance(home: pathlib.Path, config: pathlib.Path, port: int) -> Process:
+# `glance-manage` that takes files in the order of their names, as Vitrine does: the time of making decides the order of lists.
+SORTED_MANAGE = """\
+import os, sys
+found = os.listdir
+os.listdir = lambda *place: sorted(found(*place))
+from glance.cmd.manage import main
+sys.exit(main())
+"""
+
+
+def _run(*command) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def _shipped() -> pathlib.Path:
+    """The metadata definitions that Glance ships."""
+    return setting("VITRINE_TEST_GLANCE") / "etc/glance/metadefs"
+
+
+def _start_glance(home: pathlib.Path, config: pathlib.Path, port: int, metadefs: bool) -> Process:
     programs = setting("VITRINE_TEST_GLANCE") / "bin"
-    migrate = [programs / "glance-manage", "--config-file", config, "db_sync"]
-    done = subprocess.run(migrate, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"glance-manage db_sync: {done.stderr}"
+    manage = [programs / "glance-manage", "--config-file", config]
+    _run(*manage, "db_sync")
+    if metadefs:
+        _run(programs / "python", "-c", SORTED_MANAGE, "--config-file", config, "db", "load_metadefs", "--path", _shipped())
     # Its tasks write while others read: without the log either would find the database locked.
     with contextlib.closing(sqlite3.connect(home / "glance.sqlite")) as database:
         database.execute("PRAGMA journal_mode = WAL")
@@ -302,7 +356,9 @@ def _start_glance(home: pathlib.Path, config: pathlib.Path, port: int) -> Proces
     return process
 
 
-def _start_vitrine(home: pathlib.Path, config: pathlib.Path, port: int) -> Process:
+def _start_vitrine(home: pathlib.Path, config: pathlib.Path, port: int, metadefs: bool) -> Process:
+    if metadefs:
+        _run(setting("VITRINE_BINARY"), "metadefs", "load", _shipped(), "--config", config, "--data-dir", home / "data")
     command = [setting("VITRINE_BINARY"), "serve", "--data-dir", home / "data", "--config", config]
     command += ["--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{free_port()}"]
     process = Process(command, home / "log")

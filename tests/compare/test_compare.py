@@ -78,9 +78,11 @@ def test_an_explanation_is_found_on_every_page(kind, body):
     assert view.aspects["words"] == "No <image>"
 
 
-def rule(aspect: str, glance: str | None, vitrine: str | None, everywhere: bool = False, whole: bool = False) -> Rule:
+def rule(
+    aspect: str, glance: str | None, vitrine: str | None, everywhere: bool = False, whole: bool = False, at: str = ".*"
+) -> Rule:
     patterns = (each if each is None else re.compile(each) for each in (glance, vitrine))
-    return Rule("it", re.compile(aspect), *patterns, everywhere, whole)
+    return Rule("it", re.compile(aspect), *patterns, everywhere, re.compile(at), whole)
 
 
 def test_a_rule_covers_what_it_describes_and_no_more():
@@ -95,11 +97,14 @@ def test_a_rule_covers_what_it_describes_and_no_more():
 def test_a_listed_difference_holds_where_it_is_named_or_everywhere():
     status, words = Finding("status", 500, 400), Finding("words", "a", "b")
     rules = {"it": [rule("status", "500", "400", whole=True)]}
-    assert differences.judge([status, words], ["it"], rules) == ([], {"it"})
-    assert differences.judge([status, words], [], rules) == ([status, words], set())
-    assert differences.judge([words], ["it"], rules) == ([words], set())
+    assert differences.judge([status, words], ["it"], rules, "GET /") == ([], {"it"})
+    assert differences.judge([status, words], [], rules, "GET /") == ([status, words], set())
+    assert differences.judge([words], ["it"], rules, "GET /") == ([words], set())
     everywhere = {"it": [rule("words", ".*", ".*", everywhere=True)]}
-    assert differences.judge([status, words], [], everywhere) == ([status], {"it"})
+    assert differences.judge([status, words], [], everywhere, "GET /") == ([status], {"it"})
+    there = {"it": [rule("words", ".*", ".*", everywhere=True, at="GET /x/.*")]}
+    assert differences.judge([words], [], there, "GET /x/{y}") == ([], {"it"})
+    assert differences.judge([words], [], there, "GET /z") == ([words], set())
 
 
 def load(tmp_path, text: str) -> script.Script:

@@ -148,7 +148,7 @@ fn invisible_locations_stay_as_they_are() {
 /// What the data plane says to control.
 fn ask_dataplane(server: &Server, message: &Value) -> (String, Value) {
     let mut socket = UnixStream::connect(server.data_dir().join("dataplane.sock")).expect("connected");
-    let body = json!({"version": 5, "message": message}).to_string();
+    let body = json!({"version": 6, "message": message}).to_string();
     let head = format!("POST /rpc HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     socket.write_all((head + &body).as_bytes()).expect("sent");
     let mut answer = String::new();

@@ -23,7 +23,7 @@ fn messages_of_the_planes_are_not_taken_from_clients() {
         json!({"type": "open_upload", "instance": "i", "image_id": queued, "proof": {}, "request_id": "r",
                "content_type": "application/octet-stream", "target": "store"}),
     ] {
-        let body = json!({"version": 5, "message": message});
+        let body = json!({"version": 6, "message": message});
         // With the header that marks what was forwarded, and without it.
         for headers in [&[][..], &[("x-vitrine-client", "")][..]] {
             let reply = server.request("POST", "/rpc", headers, Some(body.to_string().as_bytes())).expect(300);

@@ -9,6 +9,8 @@ use crate::harness::barbican::Barbican;
 use crate::harness::client::{Response, head};
 use crate::harness::data::bytes;
 use crate::harness::keystone::Keystone;
+use crate::harness::origin::{Origin, whole};
+use crate::harness::packed::gzip;
 use crate::harness::server::OCTETS;
 use crate::harness::{Server, eventually};
 
@@ -91,6 +93,17 @@ impl Site {
 
     fn upload(&self, id: &str, data: &[u8]) -> Response {
         self.ask("PUT", &format!("/v2/images/{id}/file"), OCTETS, Some(data))
+    }
+
+    /// The task of an image, once it is over.
+    #[track_caller]
+    fn task(&self, id: &str) -> Value {
+        let over = eventually(PATIENCE, || {
+            let tasks = self.ask("GET", &format!("/v2/images/{id}/tasks"), "application/json", None).expect(200).json();
+            let task = tasks["tasks"].get(0)?.clone();
+            ["success", "failure"].map(Value::from).contains(&task["status"]).then_some(task)
+        });
+        over.unwrap_or_else(|| panic!("the task does not end:\n{}", self.server.log()))
     }
 
     #[track_caller]
@@ -182,12 +195,8 @@ fn imports_are_verified_too() {
         site.ask("PUT", &format!("/v2/images/{id}/stage"), OCTETS, Some(&data)).expect(204);
         let body = json!({"method": {"name": "glance-direct"}}).to_string();
         site.ask("POST", &format!("/v2/images/{id}/import"), "application/json", Some(body.as_bytes())).expect(202);
-        let task = eventually(PATIENCE, || {
-            let tasks = site.ask("GET", &format!("/v2/images/{id}/tasks"), "application/json", None).expect(200).json();
-            let task = tasks["tasks"].get(0)?.clone();
-            ["success", "failure"].map(Value::from).contains(&task["status"]).then_some(task)
-        });
-        (id, task.unwrap_or_else(|| panic!("the task does not end:\n{}", site.server.log())))
+        let task = site.task(&id);
+        (id, task)
     };
     let (id, task) = import(&signer.sign(&data, &certificate));
     assert_eq!((&task["status"], &site.show(&id)["status"]), (&json!("success"), &json!("active")));
@@ -206,12 +215,41 @@ fn imports_are_verified_too() {
 }
 
 #[test]
+fn what_is_fetched_is_verified_as_it_is_stored() {
+    let barbican = Barbican::start();
+    let more = format!(
+        "[barbican]\nbarbican_endpoint = http://{}\n[import_filtering_opts]\nallowed_hosts = [127.0.0.1]\n\
+         allowed_ports = []\n[image_import_opts]\nimage_import_plugins = [image_decompression]\n",
+        barbican.address
+    );
+    let site = Site::with(barbican, &Keystone::start(), &more);
+    let signer = Signer::until(2999);
+    let certificate = site.barbican.put("certificate", signer.certificate.as_bytes());
+    let data = bytes(38, 1_500_000);
+    let packed = gzip(&data);
+    let sent = packed.clone();
+    let origin = Origin::start(move |_, wire| whole(wire, &sent));
+    // What is signed is what the image will be, not what comes.
+    for (signed, status) in [(&data, "success"), (&packed, "failure")] {
+        let id = site.queued(&signer.sign(signed, &certificate));
+        let body = json!({"method": {"name": "web-download", "uri": origin.url("/")}}).to_string();
+        site.ask("POST", &format!("/v2/images/{id}/import"), "application/json", Some(body.as_bytes())).expect(202);
+        let task = site.task(&id);
+        assert_eq!(task["status"], json!(status), "{task}\n{}", site.server.log());
+        match status {
+            "success" => assert_eq!(site.show(&id)["size"], json!(data.len())),
+            _ => site.assert_nothing_left(&id),
+        }
+    }
+}
+
+#[test]
 fn barbican_is_found_in_the_catalog() {
     let signer = Signer::until(2999);
     let data = bytes(34, 5000);
     for (region, status) in [("one", 204), ("three", 400)] {
         let barbican = Barbican::start();
-        let keystone = Keystone::with_key_manager(&format!("http://{}/v1", barbican.address));
+        let keystone = Keystone::with_services(&format!("http://{}/v1", barbican.address), "http://127.0.0.1:1");
         // The digest of the signature is that of the image too.
         let more = format!("[barbican]\nbarbican_region_name = {region}\n[DEFAULT]\nhashing_algorithm = sha384\n");
         let site = Site::with(barbican, &keystone, &more);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::harness::client::Response;
 use crate::harness::data::{bytes, md5, sha512};
 use crate::harness::origin::{Bait, Origin, Wire, redirect, whole};
-use crate::harness::server::Options;
+use crate::harness::server::{OCTETS, Options};
 use crate::harness::tasks::{PATIENCE, last_task as task};
 use crate::harness::tls::Authority;
 use crate::harness::{Server, eventually};
@@ -425,6 +425,26 @@ fn a_download_survives_the_death_of_either_plane() {
         assert!(status.is_some(), "{plane}:\n{}", server.log());
         assert!(server.download(&id) == data);
     }
+}
+
+#[test]
+fn slow_servers_leave_turns_to_others() {
+    let server = Server::with_config(&format!("{OPEN}[taskflow_executor]\nmax_workers = 2\n"));
+    let origin = Origin::start(|_, wire| {
+        let _ = wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n").and_then(|()| wire.flush());
+        std::thread::sleep(Duration::from_secs(8));
+    });
+    let slow = [server.queued(), server.queued()];
+    slow.iter().for_each(|id| drop(import(&server, id, &json!(origin.url("/"))).expect(202)));
+    assert!(eventually(PATIENCE, || (!origin.requests().is_empty()).then_some(())).is_some());
+    let id = server.queued();
+    server.request("PUT", &format!("/v2/images/{id}/stage"), &[("Content-Type", OCTETS)], Some(b"data")).expect(204);
+    let begun = Instant::now();
+    let body = json!({"method": {"name": "glance-direct"}});
+    server.send_json("POST", &format!("/v2/images/{id}/import"), &body).expect(202);
+    assert_eq!(task(&server, &id)["status"], json!("success"));
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert_eq!(origin.requests().len(), 1, "one of two turns");
 }
 
 #[test]

@@ -35,8 +35,8 @@ pub struct ImportedData<'a> {
     pub virtual_size: Option<u64>,
     /// MD5, hexadecimal.
     pub checksum: &'a str,
-    /// Name of the other digest.
-    pub hash_algo: &'a str,
+    /// Id of one of the sinks that hold it: its record names the other digest.
+    pub sink: &'a str,
     /// The other digest, hexadecimal.
     pub hash_value: &'a str,
 }
@@ -161,14 +161,15 @@ impl Changes<'_> {
     pub fn activate_imported(&self, image_id: &str, data: &ImportedData<'_>) -> Result<()> {
         self.set_status(image_id, &[Status::Importing], Status::Active)?;
         self.execute(
-            "UPDATE images SET size = ?2, virtual_size = ?3, checksum = ?4, os_hash_algo = ?5, os_hash_value = ?6 \
+            "UPDATE images SET size = ?2, virtual_size = ?3, checksum = ?4, os_hash_value = ?6, \
+                 os_hash_algo = (SELECT hash_algo FROM vitrine_uploads WHERE upload_id = ?5) \
              WHERE id = ?1",
             &[
                 &image_id,
                 &rows::to_column(data.size)?,
                 &data.virtual_size.map(rows::to_column).transpose()?,
                 &data.checksum,
-                &data.hash_algo,
+                &data.sink,
                 &data.hash_value,
             ],
         )

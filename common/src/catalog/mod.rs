@@ -16,6 +16,7 @@ mod list;
 mod locations;
 mod members;
 mod memo;
+mod metadefs;
 mod queries;
 mod quotas;
 mod removals;
@@ -36,6 +37,7 @@ pub use list::{
     TimeColumn, Viewer,
 };
 pub use locations::Located;
+pub use metadefs::{ListedNamespace, LoadMode, Loaded, NamespaceColumn, NamespaceQuery, Order, TagColumn, TagQuery};
 pub use queries::Queries;
 pub use quotas::Awaited;
 pub use removals::Removal;

@@ -102,7 +102,7 @@ pub(super) fn resolve(settings: &Settings<'_>, files: &[PathBuf], overrides: &Ov
         health: Health { disable_by_file: settings.text("healthcheck", "disable_by_file_path").map(PathBuf::from) },
         logging: logging(settings),
         dataplane: dataplane(settings),
-        paths: Paths { data_dir, staging_dir },
+        paths: Paths { metadefs_dir: metadefs_dir(settings), data_dir, staging_dir },
         listen,
         control,
         limits: match limits {
@@ -122,6 +122,10 @@ pub(super) fn absolute(settings: &Settings<'_>, path: &Path) -> PathBuf {
         settings.problem(Problem::Unreadable { file: path.to_owned(), reason: error.to_string() });
         path.to_owned()
     })
+}
+
+fn metadefs_dir(settings: &Settings<'_>) -> PathBuf {
+    absolute(settings, Path::new(&settings.text("DEFAULT", "metadata_source_path").unwrap_or_default()))
 }
 
 fn listen_address(settings: &Settings<'_>, host: &str) -> Option<SocketAddr> {
@@ -157,6 +161,7 @@ fn api(settings: &Settings<'_>) -> Api {
         do_secure_hash: flag("do_secure_hash"),
         hash_retries: settings.count("DEFAULT", "http_retries"),
         enabled_import_methods: import_methods(settings),
+        remote_properties: settings.list("glance_download_properties", "extra_properties"),
         task_time_to_live: Duration::from_secs(
             settings.count::<u64>("task", "task_time_to_live").saturating_mul(SECONDS_OF_AN_HOUR),
         ),
@@ -349,7 +354,9 @@ fn dataplane(settings: &Settings<'_>) -> Dataplane {
         head_timeout: seconds("head_timeout_seconds"),
         idle_timeout: idle.filter(|seconds| *seconds > 0).map(Duration::from_secs),
         body_min_rate_bytes_per_second: settings.count(GROUP, "body_min_rate_bytes_per_second"),
-        fetch_answer_timeout: seconds("fetch_answer_timeout_seconds"),
+        // Control waits for some of what is fetched.
+        fetch_answer_timeout: seconds("fetch_answer_timeout_seconds")
+            .min(Duration::from_secs(settings.count("control", "rpc_timeout_seconds")) / 2),
         fetch_timeout: Some(seconds("fetch_timeout_seconds")).filter(|time| !time.is_zero()),
         send_stall: seconds("send_stall_seconds"),
         send_min_rate_bytes_per_second: settings.count(GROUP, "send_min_rate_bytes_per_second"),

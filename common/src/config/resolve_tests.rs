@@ -87,7 +87,8 @@ fn without_a_file_everything_is_embedded() {
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(config.listen.api.to_string(), "127.0.0.1:9292");
     assert_eq!(config.listen.admin.to_string(), "127.0.0.1:9293");
-    assert_eq!(config.paths, Paths { data_dir: "/data".into(), staging_dir: "/data/staging".into() });
+    let metadefs_dir = "/etc/glance/metadefs/".into();
+    assert_eq!(config.paths, Paths { data_dir: "/data".into(), staging_dir: "/data/staging".into(), metadefs_dir });
     assert_eq!(config.database.sqlite, Path::new("/data/catalog.sqlite"));
     assert_eq!(config.auth, Auth { flavor: Flavor::None, allow_anonymous_access: false, keystone: None });
     assert!(!config.stores.multi);

@@ -87,13 +87,15 @@ pub struct Config {
     pub control: Control,
 }
 
-/// Our own directories; all absolute.
+/// Directories; all absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     /// Sockets, the catalog and the images, unless configured elsewhere.
     pub data_dir: PathBuf,
     /// Data of imports before it goes into a store.
     pub staging_dir: PathBuf,
+    /// Files with metadata definitions.
+    pub metadefs_dir: PathBuf,
 }
 
 /// Addresses to listen on.
@@ -142,6 +144,8 @@ pub struct Api {
     pub hash_retries: u32,
     /// Import methods that clients may use.
     pub enabled_import_methods: Vec<String>,
+    /// How the names of properties begin that come with an image of another region.
+    pub remote_properties: Vec<String>,
     /// How long a task that is over is remembered.
     pub task_time_to_live: Duration,
     /// Imports that move data at a time.

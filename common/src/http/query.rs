@@ -66,23 +66,44 @@ fn hex(byte: u8) -> Option<u8> {
 }
 
 fn encode(query: &mut String, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in text.as_bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' => query.push(char::from(byte)),
             b' ' => query.push('+'),
-            byte => {
-                query.push('%');
-                query.push(char::from(HEX[usize::from(byte >> 4)]));
-                query.push(char::from(HEX[usize::from(byte & 15)]));
-            }
+            byte => write_byte(query, byte, b""),
         }
     }
+}
+
+/// Writes `text` as a path segment that [`decode_segment`] reads back.
+pub fn write_segment(text: &str) -> String {
+    let mut segment = String::new();
+    text.bytes().for_each(|byte| write_byte(&mut segment, byte, b"!$&'()*+,;=:@"));
+    segment
+}
+
+/// Writes a byte as it is where it is one of `plain` or means nothing anywhere, else escaped.
+fn write_byte(target: &mut String, byte: u8, plain: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    if byte.is_ascii_alphanumeric() || b"_.-~".contains(&byte) || plain.contains(&byte) {
+        target.push(char::from(byte));
+        return;
+    }
+    target.push('%');
+    target.push(char::from(HEX[usize::from(byte >> 4)]));
+    target.push(char::from(HEX[usize::from(byte & 15)]));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn segments_are_written_as_they_are_read() {
+        for name in ["OS::Compute", "a b", "50%", "ü/ö?#", ""] {
+            assert_eq!(decode_segment(&write_segment(name)).as_deref(), Some(name));
+        }
+        assert_eq!(write_segment("OS::a b/ü"), "OS::a%20b%2F%C3%BC");
+    }
 
     #[test]
     fn queries_decode() {

@@ -62,6 +62,82 @@ routes! {
     SchemaTask = "GET" "/v2/schemas/task" Control;
     /// JSON schema of a list of tasks.
     SchemaTasks = "GET" "/v2/schemas/tasks" Control;
+    /// JSON schema of a namespace of metadata definitions.
+    SchemaNamespace = "GET" "/v2/schemas/metadefs/namespace" Control;
+    /// JSON schema of a list of namespaces.
+    SchemaNamespaces = "GET" "/v2/schemas/metadefs/namespaces" Control;
+    /// JSON schema of an object of a namespace.
+    SchemaObject = "GET" "/v2/schemas/metadefs/object" Control;
+    /// JSON schema of a list of objects.
+    SchemaObjects = "GET" "/v2/schemas/metadefs/objects" Control;
+    /// JSON schema of a property of a namespace.
+    SchemaProperty = "GET" "/v2/schemas/metadefs/property" Control;
+    /// JSON schema of several properties.
+    SchemaProperties = "GET" "/v2/schemas/metadefs/properties" Control;
+    /// JSON schema of a tag of a namespace.
+    SchemaTag = "GET" "/v2/schemas/metadefs/tag" Control;
+    /// JSON schema of a list of tags.
+    SchemaTags = "GET" "/v2/schemas/metadefs/tags" Control;
+    /// JSON schema of an association with a resource type.
+    SchemaResourceType = "GET" "/v2/schemas/metadefs/resource_type" Control;
+    /// JSON schema of a list of associations.
+    SchemaResourceTypes = "GET" "/v2/schemas/metadefs/resource_types" Control;
+    /// List namespaces of metadata definitions.
+    ListNamespaces = "GET" "/v2/metadefs/namespaces" Control;
+    /// Make a namespace, with all that hangs on it.
+    CreateNamespace = "POST" "/v2/metadefs/namespaces" Control;
+    /// Show a namespace with all that hangs on it.
+    ShowNamespace = "GET" "/v2/metadefs/namespaces/{namespace}" Control;
+    /// Replace a namespace's own fields.
+    UpdateNamespace = "PUT" "/v2/metadefs/namespaces/{namespace}" Control;
+    /// Remove a namespace with all that hangs on it.
+    DeleteNamespace = "DELETE" "/v2/metadefs/namespaces/{namespace}" Control;
+    /// List a namespace's objects.
+    ListObjects = "GET" "/v2/metadefs/namespaces/{namespace}/objects" Control;
+    /// Make an object.
+    CreateObject = "POST" "/v2/metadefs/namespaces/{namespace}/objects" Control;
+    /// Remove all objects.
+    DeleteObjects = "DELETE" "/v2/metadefs/namespaces/{namespace}/objects" Control;
+    /// Show an object.
+    ShowObject = "GET" "/v2/metadefs/namespaces/{namespace}/objects/{object}" Control;
+    /// Replace an object.
+    UpdateObject = "PUT" "/v2/metadefs/namespaces/{namespace}/objects/{object}" Control;
+    /// Remove an object.
+    DeleteObject = "DELETE" "/v2/metadefs/namespaces/{namespace}/objects/{object}" Control;
+    /// List a namespace's properties.
+    ListProperties = "GET" "/v2/metadefs/namespaces/{namespace}/properties" Control;
+    /// Make a property.
+    CreateProperty = "POST" "/v2/metadefs/namespaces/{namespace}/properties" Control;
+    /// Remove all properties.
+    DeleteProperties = "DELETE" "/v2/metadefs/namespaces/{namespace}/properties" Control;
+    /// Show a property.
+    ShowProperty = "GET" "/v2/metadefs/namespaces/{namespace}/properties/{property}" Control;
+    /// Replace a property.
+    UpdateProperty = "PUT" "/v2/metadefs/namespaces/{namespace}/properties/{property}" Control;
+    /// Remove a property.
+    DeleteProperty = "DELETE" "/v2/metadefs/namespaces/{namespace}/properties/{property}" Control;
+    /// List a namespace's tags.
+    ListNamespaceTags = "GET" "/v2/metadefs/namespaces/{namespace}/tags" Control;
+    /// Make several tags, in place of the old ones or beside them.
+    CreateNamespaceTags = "POST" "/v2/metadefs/namespaces/{namespace}/tags" Control;
+    /// Remove all tags.
+    DeleteNamespaceTags = "DELETE" "/v2/metadefs/namespaces/{namespace}/tags" Control;
+    /// Show a tag.
+    ShowNamespaceTag = "GET" "/v2/metadefs/namespaces/{namespace}/tags/{tag}" Control;
+    /// Make a tag.
+    CreateNamespaceTag = "POST" "/v2/metadefs/namespaces/{namespace}/tags/{tag}" Control;
+    /// Rename a tag.
+    UpdateNamespaceTag = "PUT" "/v2/metadefs/namespaces/{namespace}/tags/{tag}" Control;
+    /// Remove a tag.
+    DeleteNamespaceTag = "DELETE" "/v2/metadefs/namespaces/{namespace}/tags/{tag}" Control;
+    /// List the resource types that a namespace is about.
+    ListAssociations = "GET" "/v2/metadefs/namespaces/{namespace}/resource_types" Control;
+    /// Associate a namespace with a resource type.
+    CreateAssociation = "POST" "/v2/metadefs/namespaces/{namespace}/resource_types" Control;
+    /// End an association.
+    DeleteAssociation = "DELETE" "/v2/metadefs/namespaces/{namespace}/resource_types/{resource_type}" Control;
+    /// List all resource types.
+    ListResourceTypes = "GET" "/v2/metadefs/resource_types" Control;
     /// List images.
     ListImages = "GET" "/v2/images" Control;
     /// Create an image without data.

@@ -1,6 +1,7 @@
-//! The image as the program sees it: no SQL, no JSON, no HTTP.
+//! Images, tasks and metadata definitions as the program sees them: no SQL, no HTTP.
 
 pub mod image;
+pub mod metadef;
 pub mod status;
 pub mod task;
 pub mod visibility;

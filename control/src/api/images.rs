@@ -47,7 +47,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Result<Reply> {
     let viewer = Viewer { project: call.caller.project_id.clone(), is_admin: call.caller.is_admin };
     let query = list_query::parse(&params, viewer, Pages { default: api.page_default, max: api.page_max })?;
     let page = call.app().list_images(call.caller, query).await?;
-    let (first, next) = list_query::links(&params, page.next_marker.as_deref());
+    let (first, next) = list_query::links("/v2/images", &params, page.next_marker.as_deref());
     let images = page.images.iter().map(|image| view(call, image)).collect();
     Ok(Reply::json(StatusCode::OK, &List { images, first, schema: "/v2/schemas/images", next }))
 }

@@ -125,21 +125,22 @@ fn refuse_long(key: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// The links of a page: `first`, and `next` when there is a marker for it.
-pub(crate) fn links(params: &Params, next_marker: Option<&str>) -> (String, Option<String>) {
+/// The links of a page of the list at `path`: `first`, and `next` when there is a marker for it.
+pub(crate) fn links(path: &str, params: &Params, next_marker: Option<&str>) -> (String, Option<String>) {
     let kept = || params.iter().filter(|(key, _)| key != "marker").map(|(key, value)| (key.as_str(), value.as_str()));
     let first = match write_query(kept()) {
-        query if query.is_empty() => "/v2/images".to_owned(),
-        query => format!("/v2/images?{query}"),
+        query if query.is_empty() => path.to_owned(),
+        query => format!("{path}?{query}"),
     };
     let next = next_marker.map(|marker| {
         let marked = kept().chain(std::iter::once(("marker", marker)));
-        format!("/v2/images?{}", write_query(marked))
+        format!("{path}?{}", write_query(marked))
     });
     (first, next)
 }
 
-fn last<'a>(params: &'a Params, key: &str) -> Option<&'a str> {
+/// The value that counts of a parameter.
+pub(crate) fn last<'a>(params: &'a Params, key: &str) -> Option<&'a str> {
     params.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
 }
 
@@ -151,7 +152,11 @@ fn find<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
     table.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
 }
 
-fn parse_limit(text: &str) -> Result<usize> {
+/// The size of a page, as the client wants it.
+///
+/// # Errors
+/// 400 for what is no number, or a negative one.
+pub(crate) fn parse_limit(text: &str) -> Result<usize> {
     let text = text.trim();
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -553,9 +558,9 @@ mod tests {
     #[test]
     fn links_keep_every_parameter() {
         let given = params("limit=2&tag=a&marker=m&tag=b+c");
-        let (first, next) = links(&given, Some("n"));
+        let (first, next) = links("/v2/images", &given, Some("n"));
         assert_eq!(first, "/v2/images?limit=2&tag=a&tag=b+c");
         assert_eq!(next.as_deref(), Some("/v2/images?limit=2&tag=a&tag=b+c&marker=n"));
-        assert_eq!(links(&[], None), ("/v2/images".to_owned(), None));
+        assert_eq!(links("/v2/images", &[], None), ("/v2/images".to_owned(), None));
     }
 }

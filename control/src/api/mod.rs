@@ -14,6 +14,7 @@ pub(crate) mod json_patch;
 pub(crate) mod list_query;
 mod locations;
 mod members;
+mod metadefs;
 mod reply;
 mod representation;
 pub(crate) mod schema;
@@ -32,6 +33,7 @@ use axum::body::Body;
 use common::authorise::NOT_FOUND_TEXT;
 use common::http::routes::{self, Resolution, Route};
 use common::identity::{Identity, Proof};
+use common::model::metadef::Kind as Item;
 use common::{Error, Kind, Result};
 use http::header::HeaderName;
 use http::request::Parts;
@@ -139,6 +141,7 @@ impl Api {
         if auth::is_anonymous(call.caller) && call.parts.method != Method::GET {
             return Err(Error::forbidden("Callers without a token may only read."));
         }
+        let metadefs = &self.schemas.metadefs;
         match route {
             Route::ListImages => images::list(call).await,
             Route::CreateImage => images::create(call).await,
@@ -184,6 +187,44 @@ impl Api {
             Route::SchemaMembers => schema_document(call, &self.schemas.members),
             Route::SchemaTask => schema_document(call, &self.schemas.task),
             Route::SchemaTasks => schema_document(call, &self.schemas.tasks),
+            Route::SchemaNamespace => schema_document(call, &metadefs.namespace.to_string()),
+            Route::SchemaNamespaces => schema_document(call, &metadefs.namespaces),
+            Route::SchemaObject => schema_document(call, &metadefs.object.to_string()),
+            Route::SchemaObjects => schema_document(call, &metadefs.objects),
+            Route::SchemaProperty => schema_document(call, &metadefs.property.to_string()),
+            Route::SchemaProperties => schema_document(call, &metadefs.properties),
+            Route::SchemaTag => schema_document(call, &metadefs.tag.to_string()),
+            Route::SchemaTags => schema_document(call, &metadefs.tags),
+            Route::SchemaResourceType => schema_document(call, &metadefs.association.to_string()),
+            Route::SchemaResourceTypes => schema_document(call, &metadefs.associations),
+            Route::ListNamespaces => metadefs::namespaces::list(call).await,
+            Route::CreateNamespace => metadefs::namespaces::create(call).await,
+            Route::ShowNamespace => metadefs::namespaces::show(call).await,
+            Route::UpdateNamespace => metadefs::namespaces::update(call).await,
+            Route::DeleteNamespace => metadefs::namespaces::delete(call).await,
+            Route::ListObjects => metadefs::objects::list(call).await,
+            Route::CreateObject => metadefs::objects::create(call).await,
+            Route::DeleteObjects => metadefs::delete_items(call, Item::Object).await,
+            Route::ShowObject => metadefs::objects::show(call).await,
+            Route::UpdateObject => metadefs::objects::update(call).await,
+            Route::DeleteObject => metadefs::delete_item(call, Item::Object).await,
+            Route::ListProperties => metadefs::properties::list(call).await,
+            Route::CreateProperty => metadefs::properties::create(call).await,
+            Route::DeleteProperties => metadefs::delete_items(call, Item::Property).await,
+            Route::ShowProperty => metadefs::properties::show(call).await,
+            Route::UpdateProperty => metadefs::properties::update(call).await,
+            Route::DeleteProperty => metadefs::delete_item(call, Item::Property).await,
+            Route::ListNamespaceTags => metadefs::tags::list(call).await,
+            Route::CreateNamespaceTags => metadefs::tags::create_several(call).await,
+            Route::DeleteNamespaceTags => metadefs::delete_items(call, Item::Tag).await,
+            Route::ShowNamespaceTag => metadefs::tags::show(call).await,
+            Route::CreateNamespaceTag => metadefs::tags::create(call).await,
+            Route::UpdateNamespaceTag => metadefs::tags::update(call).await,
+            Route::DeleteNamespaceTag => metadefs::delete_item(call, Item::Tag).await,
+            Route::ListAssociations => metadefs::resource_types::of_namespace(call).await,
+            Route::CreateAssociation => metadefs::resource_types::associate(call).await,
+            Route::DeleteAssociation => metadefs::resource_types::dissociate(call).await,
+            Route::ListResourceTypes => metadefs::resource_types::list(call).await,
             Route::UploadImage
             | Route::StageImage
             | Route::DownloadImage

@@ -1,6 +1,7 @@
 //! The API over a real catalog, without a socket.
 
 mod cache;
+mod metadefs;
 
 use super::*;
 use serde_json::{Value, json};

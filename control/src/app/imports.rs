@@ -3,7 +3,7 @@
 use common::authorise::Authority;
 use common::catalog::{Changes, IMPORT_LOCK, NewTask, Purpose};
 use common::config::Config;
-use common::identity::{Identity, Proof};
+use common::identity::{Identity, Proof, Token};
 use common::model::{Image, Status, TaskKind, TaskStatus};
 use common::time::Timestamp;
 use common::{Error, Kind, Result};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::locations::store_of;
 use super::{App, Seen};
 use crate::imports::{
-    FAILED_STORES, IMPORTING_STORES, Method, Plan, Verification, expiry, merge_stores, planned, without_stores,
+    FAILED_STORES, IMPORTING_STORES, Method, Plan, Remote, Verification, expiry, merge_stores, planned, without_stores,
 };
 use crate::signature::Claim;
 
@@ -65,7 +65,7 @@ impl App {
             (Method::WebDownload, Ok(_)) => Some(self.admitted(&wanted.body["method"]["uri"]).await),
             // Who may not is told so in its turn, and no name is looked up for them.
             (Method::WebDownload, Err(error)) => Some(Err(error.clone())),
-            (Method::GlanceDirect | Method::CopyImage | Method::Location, _) => None,
+            _ => None,
         };
         let share = self.limits.of(caller.project_id.as_deref()).await?;
         let signature = match &image {
@@ -73,16 +73,30 @@ impl App {
             // Nor is anybody asked for a certificate.
             Err(_) => Ok(None),
         };
-        let begun = self.db.write(move |catalog| {
-            share.check_data(catalog, Purpose::Store, None)?;
-            let seen = Seen::find(catalog, &caller, &id)?;
-            let found = Found { uri, signature: signature? };
-            decide(catalog, &authority, &config, &caller, &seen, &wanted, found)
+        let lent = wanted.proof.token.clone().filter(|_| wanted.method == Method::GlanceDownload);
+        let token = lent.filter(|token| !token.is_empty()).map(Token::new);
+        let (db, imports, job_id) = (self.db.clone(), self.imports.clone(), Uuid::new_v4().to_string());
+        // Whoever asks may be gone before it is on record, and it goes on all the same, with the token.
+        let begun = tokio::spawn(async move {
+            token.into_iter().for_each(|token| imports.lend(&job_id, token));
+            let id_of_job = job_id.clone();
+            let begun = db.write(move |catalog| {
+                share.check_data(catalog, Purpose::Store, None)?;
+                let seen = Seen::find(catalog, &caller, &id)?;
+                let found = Found { job_id: id_of_job, uri, signature: signature? };
+                decide(catalog, &authority, &config, &caller, &seen, &wanted, found)
+            });
+            match begun.await {
+                Ok(true) => imports.start(job_id),
+                Ok(false) => imports.take_back(&job_id),
+                Err(error) => {
+                    imports.take_back(&job_id);
+                    return Err(error);
+                }
+            }
+            Ok(())
         });
-        if let Some(job_id) = begun.await? {
-            self.imports.start(job_id);
-        }
-        Ok(())
+        begun.await.map_err(Error::internal)?
     }
 
     /// The image, if the caller could import it now.
@@ -130,13 +144,15 @@ fn rule(method: Method) -> &'static str {
 
 /// What was found out before the catalog is changed.
 struct Found {
+    /// Id of the job, if there is to be one.
+    job_id: String,
     /// The URL of a download, or why it may not be fetched.
     uri: Option<Result<String>>,
     /// How the data of a signed image will be verified.
     signature: Option<Verification>,
 }
 
-/// The id of the job, or nothing when nothing is left to be copied.
+/// Whether there is a job now: there is none when nothing is left to be copied.
 fn decide(
     catalog: &Changes<'_>,
     authority: &Authority,
@@ -145,9 +161,13 @@ fn decide(
     seen: &Seen,
     wanted: &Wanted,
     found: Found,
-) -> Result<Option<String>> {
+) -> Result<bool> {
     let image = &seen.image;
     check_image(image, wanted.method)?;
+    let remote = match wanted.method {
+        Method::GlanceDownload => Some(remote(&wanted.body["method"], caller)?),
+        _ => None,
+    };
     seen.require(authority, rule(wanted.method), caller)?;
     let is_current = match &found.signature {
         None => Claim::of(image).is_none(),
@@ -163,7 +183,7 @@ fn decide(
     };
     let stores = choose_stores(config, image, wanted)?;
     if stores.is_empty() {
-        return Ok(None);
+        return Ok(false);
     }
     if !wanted.all_must_succeed && !config.stores.multi {
         let uri = wanted.body["method"]["uri"].as_str().unwrap_or("None");
@@ -171,7 +191,7 @@ fn decide(
         return Err(Error::bad_request(text));
     }
     let uri = found.uri.transpose()?;
-    let job_id = Uuid::new_v4().to_string();
+    let job_id = found.job_id;
     if !catalog.lock_for_import(&image.id, &job_id)? {
         return Err(Error::conflict(format!(
             "New operation on image '{}' is not permitted as prior operation is still in progress",
@@ -179,6 +199,10 @@ fn decide(
         )));
     }
     let named: Vec<Option<&str>> = stores.iter().map(|store| config.stores.multi.then_some(store.as_str())).collect();
+    let mut body = wanted.body.clone();
+    if let Some(remote) = &remote {
+        body["method"]["glance_service_interface"] = remote.interface.clone().into();
+    }
     catalog.create_task(&NewTask {
         id: job_id.clone(),
         kind: TaskKind::ApiImageImport,
@@ -186,7 +210,7 @@ fn decide(
         image_id: Some(image.id.clone()),
         request_id: wanted.request_id.clone(),
         user_id: Some(caller.user_id.clone()).filter(|user| !user.is_empty()),
-        input: json!({"image_id": image.id, "import_req": wanted.body, "backend": named}),
+        input: json!({"image_id": image.id, "import_req": body, "backend": named}),
     })?;
     if wanted.method != Method::CopyImage {
         catalog.set_status(&image.id, &[image.status], Status::Importing)?;
@@ -194,9 +218,10 @@ fn decide(
     note_stores(catalog, config, image, stolen.as_deref(), &stores)?;
     let (steps, inject) = match wanted.method {
         Method::CopyImage | Method::Location => (Vec::new(), Vec::new()),
-        Method::GlanceDirect | Method::WebDownload => planned(config, caller, image, wanted.method),
+        method => planned(config, caller, image, method),
     };
     let plan = Plan {
+        remote,
         uri,
         signature: found.signature,
         steps,
@@ -205,14 +230,38 @@ fn decide(
         ..Plan::new(wanted.method, stores, wanted.all_must_succeed)
     };
     catalog.create_job(&job_id, &image.id, &plan.to_record()?)?;
-    Ok(Some(job_id))
+    Ok(true)
+}
+
+/// The image of another region that a client names.
+///
+/// # Errors
+/// 400 for what is missing, or no id.
+fn remote(method: &Value, caller: &Identity) -> Result<Remote> {
+    let word = |name: &str| match &method[name] {
+        Value::Null => {
+            let text = format!("'{name}' needs to be set for glance-download import method");
+            Err(Error::bad_request(text))
+        }
+        Value::String(word) => Ok(word.clone()),
+        other => Err(Error::bad_request(format!("'{name}' must be a string: {other}"))),
+    };
+    let (region, image_id) = (word("glance_region")?, word("glance_image_id")?);
+    let Ok(id) = Uuid::try_parse(&image_id) else {
+        return Err(Error::bad_request(format!("Remote image id does not look like a UUID: {image_id}")));
+    };
+    let interface = match method.get("glance_service_interface") {
+        None => "public".to_owned(),
+        Some(_) => word("glance_service_interface")?,
+    };
+    Ok(Remote { region, interface, image_id: id.to_string(), caller: caller.clone() })
 }
 
 fn check_image(image: &Image, method: Method) -> Result<()> {
     match (method, image.status) {
         (Method::CopyImage, Status::Active)
         | (Method::GlanceDirect, Status::Uploading)
-        | (Method::WebDownload, Status::Queued) => {}
+        | (Method::WebDownload | Method::GlanceDownload, Status::Queued) => {}
         (Method::CopyImage, _) => {
             return Err(Error::conflict("Only images with status active can be targeted for copying"));
         }
@@ -220,7 +269,7 @@ fn check_image(image: &Image, method: Method) -> Result<()> {
             return Err(Error::conflict("Image with status active cannot be target for import"));
         }
         (Method::Location, _) => return Err(Error::internal("locations are not imported")),
-        (Method::WebDownload, _) => {
+        (Method::WebDownload | Method::GlanceDownload, _) => {
             let text = format!("Image needs to be in 'queued' state to use '{}' method", method.as_str());
             return Err(Error::conflict(text));
         }

@@ -9,6 +9,7 @@ pub(crate) mod imports;
 pub(crate) mod info;
 pub(crate) mod locations;
 pub(crate) mod members;
+pub(crate) mod metadefs;
 pub(crate) mod patch;
 pub(crate) mod patch_locations;
 pub(crate) mod protected;

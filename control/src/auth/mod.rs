@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use common::authorise::Authority;
 use common::config::Config;
-use common::identity::{Identity, Proof};
+use common::identity::{Identity, Proof, Token};
 use common::{Error, Kind, Result};
 
 use keystone::Keystone;
+
+use crate::keystone::Catalog;
 
 /// What a caller without a valid token reads.
 const UNAUTHENTICATED_TEXT: &str = "This server could not verify that you are authorized to access the document you \
@@ -54,6 +56,17 @@ impl Authenticator {
     /// 401 without a valid token, 403 for a token whose scope is not a project, 503 while Keystone does not answer.
     pub async fn identify(&self, proof: &Proof) -> Result<Identity> {
         self.know(proof).await.map(|known| known.identity)
+    }
+
+    /// The services that the catalog of a token tells of; `None` where there is no Keystone.
+    ///
+    /// # Errors
+    /// 401 for a token that is not valid any more, 400 for one without a catalog, 503 while Keystone does not answer.
+    pub(crate) async fn catalog(&self, token: &Token) -> Result<Option<Catalog>> {
+        match &self.source {
+            Source::None => Ok(None),
+            Source::Keystone(keystone) => keystone.catalog(token.expose()).await.map(Some),
+        }
     }
 
     /// As [`Authenticator::identify`], with how long that holds.

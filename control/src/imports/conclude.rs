@@ -90,7 +90,7 @@ pub(super) fn end(
                         size: *size,
                         virtual_size: findings.virtual_size,
                         checksum: &findings.checksum,
-                        hash_algo: &config.api.hashing_algorithm,
+                        sink: sinks.first().map_or("", String::as_str),
                         hash_value: &findings.hash_value,
                     },
                 )?;

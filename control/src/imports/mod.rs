@@ -11,6 +11,7 @@
 //! - it failed: once the last of its uploads is undone, its task ends and the image is what it was.
 
 mod conclude;
+mod discover;
 mod location;
 mod plan;
 mod rework;
@@ -20,8 +21,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::authorise::Authority;
 use common::catalog::{Changes, JobRecord, NewUpload, Purpose};
 use common::config::{Config, STAGING_STORE, Stores};
+use common::identity::Token;
 use common::model::{Image, Task};
 use common::rpc::{
     DataplaneStatus, Done, EndJob, Examination, JOB_IMAGE_GONE, JOB_INTERNAL_ERROR, Job, JobSink, JobSource,
@@ -29,16 +32,19 @@ use common::rpc::{
 };
 use common::{Error, Kind, Result};
 use serde_json::Value;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 pub(crate) use conclude::expiry;
+pub(crate) use discover::Remote;
 pub(crate) use plan::{FAILED_STORES, IMPORTING_STORES, Method, Plan, Verification, merge_stores, without_stores};
 pub(crate) use rework::planned;
 
 use crate::app::locations::in_order;
+use crate::auth::Authenticator;
 use crate::dataplane_client::DataplaneClient;
 use crate::db::Db;
+use crate::kinds::is_web;
 use crate::limits::Share;
 use crate::uploads::{Uploads, examination, location_metadata, place};
 
@@ -71,8 +77,22 @@ struct Shared {
     dataplane: DataplaneClient,
     /// Turns to move data.
     turns: Semaphore,
+    /// Of those, how many there are for what comes from other servers, which may be slow.
+    download_turns: Semaphore,
     /// Wakes whoever looks after a job.
     running: Mutex<HashMap<String, Arc<Notify>>>,
+    /// Decides who may set which property.
+    authority: Arc<Authority>,
+    /// Tells where services are.
+    authenticator: Arc<Authenticator>,
+    /// Tokens that were lent to jobs.
+    tokens: Mutex<HashMap<String, Token>>,
+}
+
+/// A turn to move data, until dropped.
+struct Turn<'a> {
+    _download: Option<SemaphorePermit<'a>>,
+    _turn: Option<SemaphorePermit<'a>>,
 }
 
 /// What is to be done next.
@@ -94,14 +114,23 @@ enum Next {
 
 impl Imports {
     /// Imports into the catalog `db`. Starts nothing.
-    pub(crate) fn new(config: Arc<Config>, db: Db, uploads: Uploads) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        db: Db,
+        uploads: Uploads,
+        authority: Arc<Authority>,
+        authenticator: Arc<Authenticator>,
+    ) -> Self {
         let dataplane = DataplaneClient::new(
             &config.paths.data_dir,
             config.control.rpc_timeout,
             config.control.retry_after_seconds,
         );
         let turns = Semaphore::new(config.api.imports_at_a_time);
-        let shared = Shared { config, db, uploads, dataplane, turns, running: Mutex::default() };
+        let download_turns = Semaphore::new((config.api.imports_at_a_time / 2).max(1));
+        let (running, tokens) = (Mutex::default(), Mutex::default());
+        let shared =
+            Shared { config, db, uploads, dataplane, turns, download_turns, running, authority, authenticator, tokens };
         Imports { shared: Arc::new(shared) }
     }
 
@@ -130,6 +159,16 @@ impl Imports {
         tokio::spawn(self.clone().run(job_id, heard));
     }
 
+    /// Lends a token to a job, before that is on record, until its end.
+    pub(crate) fn lend(&self, job_id: &str, token: Token) {
+        self.tokens().insert(job_id.to_owned(), token);
+    }
+
+    /// Forgets the token of a job that did not come to be.
+    pub(crate) fn take_back(&self, job_id: &str) {
+        self.tokens().remove(job_id);
+    }
+
     /// A job goes on.
     pub(crate) async fn progress(&self, job_id: String, bytes: u64) -> Result<()> {
         let message = conclude::progress_text(bytes);
@@ -156,9 +195,9 @@ impl Imports {
         let mut blocked: Option<Instant> = None;
         loop {
             let next = match self.step(&job_id).await {
-                Ok(Next::Begin(_)) if turn.is_none() => {
-                    // The semaphore is never closed. Much may have happened meanwhile.
-                    turn = self.shared.turns.acquire().await.ok();
+                Ok(Next::Begin(job)) if turn.is_none() => {
+                    turn = Some(self.turn(&job).await);
+                    // Much may have happened meanwhile.
                     continue;
                 }
                 Ok(Next::Begin(job)) => self.begin(job).await,
@@ -197,6 +236,27 @@ impl Imports {
             }
         }
         self.running().remove(&job_id);
+        self.take_back(&job_id);
+    }
+
+    /// A turn for a job.
+    async fn turn(&self, job: &JobRecord) -> Turn<'_> {
+        let is_from_others = self.is_from_others(job).await;
+        // The semaphores are never closed.
+        let download = if is_from_others { self.shared.download_turns.acquire().await.ok() } else { None };
+        Turn { _download: download, _turn: self.shared.turns.acquire().await.ok() }
+    }
+
+    /// Whether the data of a job comes from a server of somebody else's.
+    async fn is_from_others(&self, job: &JobRecord) -> bool {
+        let Ok(plan) = Plan::from_record(job) else { return false };
+        if plan.method.is_download() || plan.uri.as_deref().is_some_and(is_web) {
+            return true;
+        }
+        let (image_id, stores) = (job.image_id.clone(), self.shared.config.clone());
+        let image = self.shared.db.read(move |catalog| catalog.image(&image_id)).await;
+        let best = |image: &Image| in_order(image, &stores.stores).first().is_some_and(|best| is_web(&best.url));
+        plan.method == Method::CopyImage && image.ok().flatten().as_ref().is_some_and(best)
     }
 
     async fn step(&self, job_id: &str) -> Result<Next> {
@@ -259,7 +319,7 @@ impl Imports {
     async fn begin(&self, job: JobRecord) -> Result<Next> {
         let config = self.shared.config.clone();
         let plan = match Plan::from_record(&job) {
-            Ok(plan) => plan,
+            Ok(plan) => Plan { token: self.tokens().get(&job.job_id).cloned(), ..plan },
             Err(error) => {
                 tracing::error!(job = job.job_id, "an import cannot begin: {error}");
                 self.shared.db.write(move |catalog| catalog.fail_job(&job.job_id, JOB_INTERNAL_ERROR)).await?;
@@ -268,6 +328,9 @@ impl Imports {
         };
         if plan.method == Method::Location {
             return self.begin_location(job, plan).await;
+        }
+        if let Some(remote) = plan.remote.clone() {
+            return self.discover(job, plan, remote).await;
         }
         if let Some(step) = plan.steps.first().cloned() {
             return self.begin_rework(job, plan, step).await;
@@ -305,6 +368,10 @@ impl Imports {
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Notify>>> {
         self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<String, Token>> {
+        self.shared.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What was opened, or nothing where that is the end of the job.
@@ -335,9 +402,9 @@ fn settle<T>(
 ///
 /// # Errors
 /// 500 when there were too many.
-fn count_attempt(catalog: &Changes<'_>, job: &JobRecord) -> Result<()> {
-    if catalog.count_attempt(&job.job_id)? > ATTEMPTS_MAX {
-        return Err(Error::internal(format!("job {} was begun {ATTEMPTS_MAX} times in vain", job.job_id)));
+fn count_attempt(catalog: &Changes<'_>, job: &JobRecord, attempts_max: i64) -> Result<()> {
+    if catalog.count_attempt(&job.job_id)? > attempts_max {
+        return Err(Error::internal(format!("job {} was begun {attempts_max} times in vain", job.job_id)));
     }
     Ok(())
 }
@@ -357,7 +424,7 @@ fn open(
 ) -> Result<Option<Job>> {
     let mut image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
     plan.apply(&mut image);
-    count_attempt(catalog, job)?;
+    count_attempt(catalog, job, ATTEMPTS_MAX)?;
     // Else what goes wrong with the copy would be undone at the very place of the image's data.
     if let Some((store, _)) = places.iter().find(|(_, url)| place::is_of(&image, url)) {
         return Err(Error::bad_request(format!("Image is already present at store '{store}'")));
@@ -365,7 +432,7 @@ fn open(
     let source = source(&image, &config.stores, plan)?;
     let hash_algo = match plan.method {
         Method::CopyImage => image.os_hash_algo.clone(),
-        Method::GlanceDirect | Method::WebDownload | Method::Location => None,
+        _ => None,
     };
     let signed_hash_algo = match &plan.signature {
         None => None,
@@ -410,7 +477,8 @@ fn open(
     Ok(Some(Job {
         job_id: job.job_id.clone(),
         source,
-        expected_size: image.size.filter(|size| *size > 0),
+        // Of an image without data 0 says nothing.
+        expected_size: image.size.filter(|size| *size > 0 || plan.method == Method::GlanceDownload),
         size_max: config.api.image_size_max,
         examination,
         sinks,
@@ -430,8 +498,8 @@ fn check_limits(
     match plan.method {
         Method::Location => {}
         Method::GlanceDirect => share.check_data(catalog, Purpose::Store, size)?,
-        Method::CopyImage | Method::WebDownload => {
-            if plan.method == Method::WebDownload && size.is_some() {
+        Method::CopyImage | Method::WebDownload | Method::GlanceDownload => {
+            if plan.method.is_download() && size.is_some() {
                 let all = size.map(|size| size.saturating_mul(u64::try_from(copies).unwrap_or(u64::MAX)));
                 share.check_data(catalog, Purpose::Store, all)?;
             }
@@ -451,7 +519,7 @@ fn source(image: &Image, stores: &Stores, plan: &Plan) -> Result<JobSource> {
     }
     match plan.method {
         Method::GlanceDirect => Err(Error::internal("nothing is staged")),
-        Method::WebDownload => plan.web_source(),
+        Method::WebDownload | Method::GlanceDownload => plan.web_source(),
         Method::Location => Err(Error::internal("a location has its data where it is")),
         Method::CopyImage => {
             let best = *in_order(image, stores)

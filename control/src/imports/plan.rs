@@ -1,12 +1,14 @@
 //! What an import is to do, as its record keeps it.
 
 use common::catalog::JobRecord;
+use common::identity::Token;
 use common::model::Image;
 use common::rpc::JobSource;
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::discover::Remote;
 use super::rework::{Made, Step};
 use crate::signature::Statement;
 
@@ -16,6 +18,9 @@ pub(crate) const IMPORTING_STORES: &str = "os_glance_importing_to_stores";
 /// The property that lists the stores that failed.
 pub(crate) const FAILED_STORES: &str = "os_glance_failed_import";
 
+/// What users are told whose import went on in another process than the one that had their token.
+const TOKEN_GONE: &str = "The token that the import was asked for with is not there any more. Import the image again.";
+
 /// How data is imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -24,6 +29,8 @@ pub(crate) enum Method {
     GlanceDirect,
     /// From another server.
     WebDownload,
+    /// From the Image service of another region.
+    GlanceDownload,
     /// From a store that has it into others.
     CopyImage,
     /// Nothing is moved: the image gets a location whose data is somewhere, and its digests. No method of the API's import.
@@ -32,13 +39,15 @@ pub(crate) enum Method {
 
 impl Method {
     /// Those that there are.
-    pub(crate) const ALL: [Method; 3] = [Method::GlanceDirect, Method::WebDownload, Method::CopyImage];
+    pub(crate) const ALL: [Method; 4] =
+        [Method::GlanceDirect, Method::WebDownload, Method::GlanceDownload, Method::CopyImage];
 
     /// The name in the API.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Method::GlanceDirect => crate::uploads::GLANCE_DIRECT,
             Method::WebDownload => "web-download",
+            Method::GlanceDownload => "glance-download",
             Method::CopyImage => "copy-image",
             Method::Location => "location",
         }
@@ -46,7 +55,12 @@ impl Method {
 
     /// Whether it brings the first data of an image into stores.
     pub(crate) fn is_first(self) -> bool {
-        matches!(self, Method::GlanceDirect | Method::WebDownload)
+        self == Method::GlanceDirect || self.is_download()
+    }
+
+    /// Whether the data comes from another server.
+    pub(crate) fn is_download(self) -> bool {
+        matches!(self, Method::WebDownload | Method::GlanceDownload)
     }
 }
 
@@ -59,7 +73,10 @@ pub(crate) struct Plan {
     pub(crate) stores: Vec<String>,
     /// Whether the failure of one is that of all.
     pub(crate) all_must_succeed: bool,
-    /// Where the data is, for [`Method::WebDownload`] and [`Method::Location`].
+    /// Which image of another region it is of, until it is known where that is and what is said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) remote: Option<Remote>,
+    /// Where the data is, for downloads and [`Method::Location`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) uri: Option<String>,
     /// Whether the image was made for this import: without its data there is none.
@@ -83,6 +100,9 @@ pub(crate) struct Plan {
     /// Properties that the image gets with its data.
     #[serde(default)]
     pub(crate) inject: Vec<(String, String)>,
+    /// The token of whoever asked for it. Never on record: it is theirs, and ends with the process.
+    #[serde(skip)]
+    pub(crate) token: Option<Token>,
 }
 
 /// How the data of a signed image is verified.
@@ -102,6 +122,7 @@ impl Plan {
             method,
             stores,
             all_must_succeed,
+            remote: None,
             uri: None,
             makes_image: false,
             digest: None,
@@ -110,6 +131,7 @@ impl Plan {
             steps: Vec::new(),
             made: Made::default(),
             inject: Vec::new(),
+            token: None,
         }
     }
 
@@ -129,10 +151,22 @@ impl Plan {
     /// The server that has the data.
     ///
     /// # Errors
-    /// 500 for a plan without a URL.
+    /// 500 for a plan without a URL; 400 as [`Plan::lent_token`].
     pub(super) fn web_source(&self) -> Result<JobSource> {
         let url = self.uri.clone().ok_or_else(|| Error::internal("a download without a URL"))?;
-        Ok(JobSource::Web { url })
+        let token = match self.method {
+            Method::GlanceDownload => Some(self.lent_token()?.clone()),
+            _ => None,
+        };
+        Ok(JobSource::Web { url, token })
+    }
+
+    /// The token of whoever asked for the import.
+    ///
+    /// # Errors
+    /// 400 where there is none, or no longer.
+    pub(super) fn lent_token(&self) -> Result<&Token> {
+        self.token.as_ref().ok_or_else(|| Error::bad_request(TOKEN_GONE))
     }
 
     /// The plan of a job on record.

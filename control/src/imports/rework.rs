@@ -47,8 +47,8 @@ pub(crate) struct Made {
     count: u32,
     /// Which of them made what is staged now; 0: none, it is what was staged first.
     serial: u32,
-    /// Bytes of that.
-    size: Option<u64>,
+    /// Bytes of that; before any step, those that must come, where that is known.
+    pub(super) size: Option<u64>,
     /// Its disk format, where a step has changed it.
     disk_format: Option<String>,
 }
@@ -101,7 +101,6 @@ pub(crate) fn planned(
     let (mut steps, mut inject) = (Vec::new(), Vec::new());
     for plugin in &config.plugins.steps {
         match plugin {
-            Plugin::Decompress if image.container_format.as_deref() == Some(COMPRESSED) => {}
             Plugin::Decompress => steps.push(Step::Decompress),
             Plugin::Convert => {
                 steps.push(Step::Convert { output_format: config.plugins.output_format.clone() });
@@ -109,10 +108,22 @@ pub(crate) fn planned(
             Plugin::InjectMetadata => inject = injected(config, caller),
         }
     }
-    if method == Method::WebDownload && !steps.is_empty() {
-        steps.insert(0, Step::Fetch);
+    match method {
+        // Of the image in the other region less is known yet.
+        Method::GlanceDownload => {}
+        _ => fit(&mut steps, method, image.container_format.as_deref()),
     }
     (steps, inject)
+}
+
+/// Fits the steps to an image with such a container: one that shall stay packed does; and what comes from elsewhere is fetched first.
+pub(super) fn fit(steps: &mut Vec<Step>, method: Method, container_format: Option<&str>) {
+    if container_format == Some(COMPRESSED) {
+        steps.retain(|step| *step != Step::Decompress);
+    }
+    if method.is_download() && !steps.is_empty() {
+        steps.insert(0, Step::Fetch);
+    }
 }
 
 fn injected(config: &Config, caller: &Identity) -> Vec<(String, String)> {
@@ -122,16 +133,21 @@ fn injected(config: &Config, caller: &Identity) -> Vec<(String, String)> {
     }
     let mut properties = config.plugins.inject.clone();
     properties.retain(|(name, _)| {
-        let usable = !patch::is_base(name)
-            && fields::refuse_read_only(name).is_ok()
-            && fields::refuse_reserved(name).is_ok()
-            && fields::refuse_long_property(name).is_ok();
+        let usable = is_property(name);
         if !usable {
             tracing::warn!("[inject_metadata_properties] inject: no property of images can be named {name}");
         }
         usable
     });
     properties
+}
+
+/// Whether images can have a property of that name.
+pub(super) fn is_property(name: &str) -> bool {
+    !patch::is_base(name)
+        && fields::refuse_read_only(name).is_ok()
+        && fields::refuse_reserved(name).is_ok()
+        && fields::refuse_long_property(name).is_ok()
 }
 
 impl Imports {
@@ -165,17 +181,17 @@ fn open(
     instance: &str,
 ) -> Result<ToDataplane> {
     let mut image = catalog.image(&job.image_id)?.ok_or_else(|| Error::not_found(JOB_IMAGE_GONE))?;
-    count_attempt(catalog, job)?;
+    count_attempt(catalog, job, super::ATTEMPTS_MAX)?;
     plan.apply(&mut image);
     // What is known to fail is not fetched and worked on first.
     if let Some(Verification::Refused(reason)) = &plan.signature {
         return Err(Error::bad_request(reason));
     }
     if *step == Step::Fetch {
-        share.check_data(catalog, Purpose::Staging, None)?;
+        share.check_data(catalog, Purpose::Staging, image.size)?;
     }
     let reserved = match step {
-        Step::Fetch => share.reserve(catalog, None)?,
+        Step::Fetch => share.reserve(catalog, image.size)?,
         _ => None,
     };
     let size_max = share.left(catalog)?.min(config.api.image_size_max);
@@ -184,7 +200,8 @@ fn open(
         upload_id: Uuid::new_v4().to_string(),
         store: STAGING_STORE.to_owned(),
         url: plan.made.next(&config.stores.staging, &image.id)?,
-        reserved,
+        // What is known to come is reserved at once.
+        reserved: reserved.filter(|_| image.size.is_none()),
     };
     catalog.open_sink(
         &job.job_id,
@@ -206,7 +223,7 @@ fn open(
             return Ok(ToDataplane::StartJob(Job {
                 job_id: job.job_id.clone(),
                 source: plan.web_source()?,
-                expected_size: None,
+                expected_size: image.size,
                 size_max,
                 // It is looked at when it goes into stores.
                 examination: Examination {

@@ -1,9 +1,11 @@
 //! Imports against a data plane that does what it is told, and dies when it shall.
 
 use axum::Router;
+use common::authorise::Authority;
 use common::catalog::{IMPORT_LOCK, NewImage, NewTask, NewUpload, Purpose};
 use common::config::Overrides;
 use common::model::{Status, Task, TaskKind, TaskStatus};
+use common::policy::Policy;
 use common::rpc::{self, Findings, JobOutcome};
 use prometheus::Registry;
 use serde_json::{Map, json};
@@ -174,7 +176,9 @@ fn control(config: &Arc<Config>) -> Imports {
     let signatures = Signatures::new(config).expect("nothing to read");
     let uploads = Uploads::new(config.clone(), db.clone(), limits, signatures, &registry);
     tokio::spawn(uploads.clone().reap());
-    Imports::new(config.clone(), db, uploads)
+    let authority = Arc::new(Authority::new(Policy::defaults(), true));
+    let authenticator = Authenticator::new(config, authority.clone()).expect("no files");
+    Imports::new(config.clone(), db, uploads, authority, Arc::new(authenticator))
 }
 
 fn uploads_of(job: &Job) -> Vec<String> {

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::keystone::tls::{self, Trust};
+use crate::keystone::{CATALOG_PATH, Catalog};
 
 /// Bytes of the largest secret that is read. Barbican's own limit is 20,000 unless it was raised.
 const SECRET_BYTES_MAX: usize = 64 << 10;
@@ -60,27 +61,6 @@ struct Metadata {
     secret_type: Option<String>,
     #[serde(default)]
     content_types: Option<Value>,
-}
-
-/// Keystone's catalog.
-#[derive(Deserialize)]
-struct Catalog {
-    catalog: Vec<Service>,
-}
-
-#[derive(Deserialize)]
-struct Service {
-    r#type: String,
-    #[serde(default)]
-    endpoints: Vec<Endpoint>,
-}
-
-#[derive(Deserialize)]
-struct Endpoint {
-    interface: String,
-    region: Option<String>,
-    region_id: Option<String>,
-    url: String,
 }
 
 impl Barbican {
@@ -150,17 +130,14 @@ impl Barbican {
     async fn endpoint(&self, token: &HeaderValue) -> Result<String, Failure> {
         let keystone =
             self.options.keystone.as_deref().ok_or_else(|| away("neither its address nor Keystone's is known"))?;
-        let catalog = self.get(&format!("{keystone}/v3/auth/catalog"), token, JSON, CATALOG_BYTES_MAX).await;
+        let catalog = self.get(&format!("{keystone}{CATALOG_PATH}"), token, JSON, CATALOG_BYTES_MAX).await;
         let catalog = catalog.map_err(|failure| away(format!("Keystone's catalog: {failure:?}")))?;
-        let catalog: Catalog = serde_json::from_slice(&catalog).map_err(away)?;
+        let catalog = Catalog::parse(&catalog).map_err(away)?;
         let BarbicanOptions { interface, region, .. } = &self.options;
-        let endpoints = catalog.catalog.into_iter().filter(|service| service.r#type == "key-manager");
-        let mut endpoints = endpoints.flat_map(|service| service.endpoints);
-        let found = endpoints.find(|endpoint| {
-            let is_there = |wanted: &String| [&endpoint.region, &endpoint.region_id].contains(&&Some(wanted.clone()));
-            endpoint.interface == *interface && region.as_ref().is_none_or(is_there)
+        let found = catalog.find("key-manager", interface, |endpoint| {
+            region.as_ref().is_none_or(|wanted| endpoint.is_in(|region| region == wanted))
         });
-        found.map(|endpoint| endpoint.url).ok_or_else(|| away("the catalog has no such endpoint of a key manager"))
+        found.map(str::to_owned).ok_or_else(|| away("the catalog has no such endpoint of a key manager"))
     }
 
     async fn get(

@@ -109,6 +109,15 @@ impl Session {
         Err(away("our own token is not accepted"))
     }
 
+    /// Asks for `path` with the token of somebody else.
+    ///
+    /// # Errors
+    /// 503 while Keystone does not answer.
+    pub(crate) async fn get_as(&self, path: &str, token: &str) -> Result<Answer> {
+        let headers = [(AUTH_TOKEN, secret_header(token)?)];
+        self.request(Method::GET, path, &headers, Bytes::new()).await
+    }
+
     /// Our own token, another one than `rejected`. Whoever finds that it must be renewed does it for all who wait.
     async fn own_token(&self, rejected: Option<&HeaderValue>) -> Result<HeaderValue> {
         if let ServiceCredentials::Token(token) = &self.access.credentials {
@@ -206,7 +215,7 @@ pub(crate) fn away(cause: impl std::fmt::Display) -> Error {
 }
 
 fn secret_header(text: &str) -> Result<HeaderValue> {
-    let mut value = HeaderValue::try_from(text).map_err(|_| away("our own token cannot stand in a header"))?;
+    let mut value = HeaderValue::try_from(text).map_err(|_| away("a token cannot stand in a header"))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -27,6 +27,11 @@ pub(crate) struct Claim {
     pub(super) certificate: String,
 }
 
+/// Whether an image claims by this property that it is signed.
+pub(crate) fn is_claim(name: &str) -> bool {
+    [SIGNATURE, HASH_METHOD, KEY_TYPE, CERTIFICATE].contains(&name)
+}
+
 impl Claim {
     /// The claim of `image`. Without any of the four properties it is not signed, as Glance has it.
     pub(crate) fn of(image: &Image) -> Option<Claim> {

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::key_manager::{KeyManager, NoCertificate};
 use certificate::Authorities;
-pub(crate) use claim::{Claim, SIGNATURE};
+pub(crate) use claim::{Claim, SIGNATURE, is_claim};
 use claim::{Hash, KeyType};
 
 /// Why data is not taken for what was signed, for the client.

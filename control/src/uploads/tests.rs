@@ -70,6 +70,10 @@ pub(crate) async fn answer(State(fake): State<FakeState>, body: Bytes) -> (Statu
             fake.cancelled.push(upload_id);
             serde_json::to_string(&Done {})
         }
+        ToDataplane::FetchDocument { .. } => {
+            let error = Error::bad_request("there are no other servers");
+            return (error.status(), serde_json::to_string(&error).expect("serialises"));
+        }
         ToDataplane::StartJob(job) => {
             fake.uploads.extend(job.sinks.iter().map(|sink| sink.upload_id.clone()));
             fake.jobs.push(job);

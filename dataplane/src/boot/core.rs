@@ -32,6 +32,10 @@ const HELLO_PAUSE: Duration = Duration::from_millis(5);
 /// The pause after descriptors or memory ran out, before connections are accepted again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often, and how long apart, a descriptor is looked for that another connection is about to give back.
+const EXCHANGE_TRIES: u32 = 50;
+const EXCHANGE_PAUSE: Duration = Duration::from_millis(2);
+
 /// How long a listener that cannot accept says so once only.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -265,8 +269,8 @@ pub(crate) fn take_over(shard: &Rc<Shard>, moving: Moving) {
 }
 
 /// Serves a client here, if there is a place and a descriptor for it. Else it is closed at once: its own retry is the queue.
-fn settle(shard: &Rc<Shard>, conn: Conn, claim: Claim, begun: Option<Box<Begun>>) {
-    if is_reserved(&conn) {
+fn settle(shard: &Rc<Shard>, mut conn: Conn, claim: Claim, begun: Option<Box<Begun>>) {
+    if is_reserved(&conn) && !conn.renumber().unwrap_or(false) {
         // One of the last descriptors is taken only in exchange for another, and only until that one is free.
         match shard.places.evict() {
             true => drop(spawn(exchange(Rc::clone(shard), conn, claim, begun))),
@@ -279,11 +283,15 @@ fn settle(shard: &Rc<Shard>, conn: Conn, claim: Claim, begun: Option<Box<Begun>>
 }
 
 /// Serves a client once somebody else has given its descriptor back.
-async fn exchange(shard: Rc<Shard>, conn: Conn, claim: Claim, begun: Option<Box<Begun>>) {
-    match conn.renumbered().await {
-        Ok(conn) => sit(&shard, conn, claim, begun),
-        Err(_) => shard.metrics.refused(),
+async fn exchange(shard: Rc<Shard>, mut conn: Conn, claim: Claim, begun: Option<Box<Begun>>) {
+    for _ in 0..EXCHANGE_TRIES {
+        if conn.renumber().unwrap_or(false) {
+            sit(&shard, conn, claim, begun);
+            return shard.metrics.evicted(shard.places.evicted());
+        }
+        sleep(EXCHANGE_PAUSE).await;
     }
+    shard.metrics.refused();
 }
 
 fn sit(shard: &Rc<Shard>, conn: Conn, claim: Claim, begun: Option<Box<Begun>>) {

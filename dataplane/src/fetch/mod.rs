@@ -1,7 +1,7 @@
 //! Image data of other servers, over HTTP and HTTPS.
 //!
 //! Users say from where, so nothing here is believed: control tells for each URL, redirects too, which addresses may be connected to;
-//! nothing that is ours is sent along; and a failure says nothing of why, neither by its text nor by its time. Operators find why in
+//! nothing that is ours is sent along, and a user's token to the server only that it is meant for; and a failure says nothing of why, neither by its text nor by its time. Operators find why in
 //! the log.
 
 mod answer;
@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use common::http::range::ByteRange;
+use common::identity::Token;
 use common::outbound::{Scheme, Target};
 use common::rpc::{Located, ToControl};
 use http::StatusCode;
@@ -19,9 +20,12 @@ use rustix::io::Errno;
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::tls::TlsClient;
+use crate::control_client::is_away;
+use crate::http::body::BodyError;
 use crate::http::response::{self, Fields};
 use crate::io::{Conn, are_descriptors_scarce, sleep, timeout};
 use crate::shard::Shard;
+use crate::store::StoreError;
 
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
@@ -70,24 +74,81 @@ pub(crate) enum FetchError {
     TimedOut,
 }
 
-/// Asks for `url`, or for a range of what lies there, and reads the head of the answer.
+impl From<FetchError> for StoreError {
+    /// What a store is to its image that has no other answer.
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE) => StoreError::NotFound,
+            FetchError::Refused(error) if is_away(&error) => StoreError::Exhausted(io::Error::other(error)),
+            FetchError::Broken(error) => match StoreError::from(error) {
+                StoreError::Exhausted(error) => StoreError::Exhausted(error),
+                other => StoreError::Away(other.to_string()),
+            },
+            error => StoreError::Away(error.to_string()),
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// Where it lies.
+    pub(crate) url: &'a str,
+    /// A range of it; `None`: all.
+    pub(crate) range: Option<ByteRange>,
+    /// Sent along as `X-Auth-Token`, to the server of `url` and to none that it sends us on to.
+    pub(crate) token: Option<&'a Token>,
+}
+
+impl<'a> Wanted<'a> {
+    /// All of what lies at `url`, for anybody.
+    pub(crate) fn all(url: &'a str) -> Self {
+        Wanted { url, range: None, token: None }
+    }
+}
+
+/// Asks for what is wanted, and reads the head of the answer.
 ///
 /// # Errors
 /// [`FetchError`], after the same time whatever the reason.
-pub(crate) async fn get(shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Answer, FetchError> {
+pub(crate) async fn get(shard: &Shard, wanted: Wanted<'_>) -> Result<Answer, FetchError> {
+    same_time(shard, follow(shard, wanted)).await
+}
+
+/// Asks for a document of at most `bytes_max` bytes, and reads it.
+///
+/// # Errors
+/// [`FetchError`], as [`get`].
+pub(crate) async fn document(shard: &Shard, wanted: Wanted<'_>, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
+    let read = async {
+        let mut answer = follow(shard, wanted).await?;
+        let rest = answer.take_rest();
+        let (mut input, mut body) = answer.read(rest);
+        body.collect(&mut input, bytes_max, &shard.large_bodies).await.map_err(|error| match error {
+            BodyError::Malformed(error) => response::malformed(&error.message).into(),
+            BodyError::Lost(error) => FetchError::Broken(error),
+        })
+    };
+    same_time(shard, read).await
+}
+
+/// What `work` comes to; a failure comes after the same time whatever the reason.
+async fn same_time<T>(shard: &Shard, work: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
     let begun = Instant::now();
     if are_descriptors_scarce() {
         return Err(io::Error::from(Errno::MFILE).into());
     }
     let limit = shard.config.dataplane.fetch_answer_timeout;
-    let answer = timeout(limit, follow(shard, url, range)).await.unwrap_or(Err(FetchError::TimedOut));
+    let answer = timeout(limit, work).await.unwrap_or(Err(FetchError::TimedOut));
     if answer.is_err() {
         sleep(limit.saturating_sub(begun.elapsed())).await;
     }
     answer
 }
 
-async fn follow(shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Answer, FetchError> {
+async fn follow(shard: &Shard, wanted: Wanted<'_>) -> Result<Answer, FetchError> {
+    let Wanted { url, range, mut token } = wanted;
+    let meant_for = Target::parse(url)?;
     let mut url = url.to_owned();
     let mut secure = false;
     for _ in 0..=REDIRECTS_MAX {
@@ -98,7 +159,9 @@ async fn follow(shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<An
         secure |= target.scheme == Scheme::Https;
         let Located { addresses } = shard.control.call(ToControl::Locate { url }).await?;
         let conn = connect(shard, &target, &addresses).await?;
-        conn.send_all(request_head(&target, range).as_bytes()).await?;
+        // Whoever sends us back to where it was meant for gets nothing by that.
+        token = token.filter(|_| target.is_same_origin(&meant_for));
+        conn.send_all(request_head(&target, range, token)?.as_bytes()).await?;
         let (status, fields, rest) = read_head(&conn).await?;
         match status {
             StatusCode::OK => {
@@ -148,15 +211,23 @@ async fn connect_to(shard: &Shard, target: &Target, address: SocketAddr) -> Resu
 }
 
 /// As little as will do. The data is wanted as it is, on a connection of its own.
-fn request_head(target: &Target, range: Option<ByteRange>) -> String {
+///
+/// # Errors
+/// A token that cannot stand in a head.
+fn request_head(target: &Target, range: Option<ByteRange>, token: Option<&Token>) -> Result<String, FetchError> {
+    let token = match token.map(Token::expose) {
+        None => String::new(),
+        Some(token) if token.bytes().all(|byte| byte.is_ascii_graphic()) => format!("X-Auth-Token: {token}\r\n"),
+        Some(_) => return Err(response::malformed("a token that cannot be sent").into()),
+    };
     let range = range.map_or_else(String::new, |range| format!("Range: bytes={}-{}\r\n", range.start, range.end - 1));
-    format!(
+    Ok(format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: vitrine/{}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n\
-         {range}Connection: close\r\n\r\n",
+         {token}{range}Connection: close\r\n\r\n",
         target.path,
         target.authority(),
         env!("CARGO_PKG_VERSION")
-    )
+    ))
 }
 
 async fn read_head(conn: &Conn) -> io::Result<(StatusCode, Fields, Vec<u8>)> {

@@ -41,10 +41,6 @@ const TLS_WEIGHT: u64 = 4;
 const CONNECT_ATTEMPTS: u32 = 200;
 const CONNECT_PAUSE: Duration = Duration::from_millis(5);
 
-/// How often, and how long apart, a descriptor is looked for that another connection is about to give back.
-const RENUMBER_TRIES: u32 = 50;
-const RENUMBER_PAUSE: Duration = Duration::from_millis(2);
-
 /// Parts per call of [`Conn::send_parts`].
 const PARTS_PER_CALL: usize = 64;
 
@@ -248,22 +244,17 @@ impl Conn {
         Ok(Detached { fd, peer: self.peer, tls: self.tls.take(), patience: self.patience.get() })
     }
 
-    /// The connection under one of the numbers that are not kept back ([`is_reserved`](super::is_reserved)), as soon as one is
-    /// free. No operation may be in flight.
+    /// Moves the connection to one of the numbers that are not kept back ([`is_reserved`](super::is_reserved)), if one is free;
+    /// whether it was. No operation may be in flight.
     ///
     /// # Errors
-    /// `EMFILE` when none becomes free; the connection is closed.
-    pub async fn renumbered(mut self) -> io::Result<Conn> {
-        for _ in 0..RENUMBER_TRIES {
-            let fd = self.socket.as_fd().try_clone_to_owned()?;
-            if !is_reserved(&fd) {
-                let (tls, patience) = (self.tls.take(), self.patience.get());
-                return Detached { fd, peer: self.peer, tls, patience }.attach();
-            }
-            drop(fd);
-            sleep(RENUMBER_PAUSE).await;
+    /// When the driver refuses the descriptor.
+    pub fn renumber(&mut self) -> io::Result<bool> {
+        match self.socket.as_fd().try_clone_to_owned() {
+            Ok(fd) if !is_reserved(&fd) => self.socket = Socket::new(fd)?,
+            _ => return Ok(false),
         }
-        Err(Errno::MFILE.into())
+        Ok(true)
     }
 
     /// The address of a TCP peer; `None` on a Unix socket.

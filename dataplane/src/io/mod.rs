@@ -26,6 +26,7 @@ mod local;
 mod mailbox;
 mod offload;
 mod raw;
+mod reader;
 mod ring;
 mod send;
 mod time;
@@ -45,6 +46,7 @@ pub use local::{Notify, OneshotReceiver, OneshotSender, Permit, Semaphore, onesh
 pub use mailbox::{MailSender, Mailbox, MailboxSeed, mailbox};
 pub use offload::{Full, Length, Offload, OffloadConfig};
 pub use raw::RecvBuf;
+pub use reader::FileReader;
 pub use send::{Progress, SendOptions, SendPath, send_file};
 pub use time::{Elapsed, sleep, timeout};
 pub use tls::{HandshakeError, TlsFacts, TlsSettings, TlsVersion, has_kernel_tls};

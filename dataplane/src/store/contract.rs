@@ -70,6 +70,9 @@ pub(super) trait Contract {
     /// Opens the image at `url` for reading. `range`: what will be read of it, if not all.
     async fn open(&self, shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Source, StoreError>;
 
+    /// The URI of a new image of that name.
+    async fn new_place(&self, name: &str) -> Result<String, StoreError>;
+
     /// Begins to write an image, under a name that only this upload has: nothing lies at the place before the commit.
     async fn create(&self, placement: Placement<'_>) -> Result<Self::Writer, StoreError>;
 

@@ -104,6 +104,10 @@ impl Contract for Driver {
         each!(self, driver => driver.open(shard, url, range).await)
     }
 
+    async fn new_place(&self, name: &str) -> Result<String, StoreError> {
+        each!(self, driver => driver.new_place(name).await)
+    }
+
     async fn create(&self, placement: Placement<'_>) -> Result<AnyWriter, StoreError> {
         match self {
             Driver::File(driver) => driver.create(placement).await.map(AnyWriter::File),

@@ -102,6 +102,12 @@ impl Contract for FileStore {
         Ok(Source::File { file, size })
     }
 
+    async fn new_place(&self, name: &str) -> Result<String, StoreError> {
+        let first = self.dirs.first().and_then(|dir| dir.path.to_str());
+        let directory = first.ok_or_else(|| StoreError::Foreign(name.to_owned()))?;
+        Ok(format!("{}{directory}/{name}", SCHEMES[0]))
+    }
+
     async fn create(&self, placement: Placement<'_>) -> Result<FileWriter, StoreError> {
         let finished = self.path(placement.url)?;
         let unfinished = unfinished_name(&finished, placement.upload_id);

@@ -1,16 +1,13 @@
 //! Data that others have, read where it is.
 
 use std::convert::Infallible;
-use std::io;
 use std::path::Path;
 
-use ::http::StatusCode;
 use common::http::range::ByteRange;
 
 use super::contract::{Capabilities, Contract, Pending, Placement, Writing};
 use super::{Source, StoreError};
-use crate::control_client::is_away;
-use crate::fetch::{self, FetchError};
+use crate::fetch::{self, Wanted};
 use crate::io::Frozen;
 use crate::metrics;
 use crate::shard::Shard;
@@ -32,16 +29,12 @@ impl Contract for HttpStore {
     }
 
     async fn open(&self, shard: &Shard, url: &str, range: Option<ByteRange>) -> Result<Source, StoreError> {
-        match fetch::get(shard, url, range).await {
-            Ok(answer) => Ok(Source::Web(Box::new(answer))),
-            Err(FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE)) => Err(StoreError::NotFound),
-            Err(FetchError::Refused(error)) if is_away(&error) => Err(StoreError::Exhausted(io::Error::other(error))),
-            Err(FetchError::Broken(error)) => match StoreError::from(error) {
-                StoreError::Exhausted(error) => Err(StoreError::Exhausted(error)),
-                other => Err(StoreError::Away(other.to_string())),
-            },
-            Err(error) => Err(StoreError::Away(error.to_string())),
-        }
+        let answer = fetch::get(shard, Wanted { range, ..Wanted::all(url) }).await?;
+        Ok(Source::Web(Box::new(answer)))
+    }
+
+    async fn new_place(&self, _: &str) -> Result<String, StoreError> {
+        Err(StoreError::ReadOnly)
     }
 
     async fn create(&self, _: Placement<'_>) -> Result<Infallible, StoreError> {

@@ -196,6 +196,21 @@ impl Store {
         self.call_again(shard, StoreWork::Open, || self.driver.open(shard, url, range)).await
     }
 
+    /// The id in the API and in locations.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether images can be put there.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.capabilities.writable
+    }
+
+    /// The URI of a new image of that name.
+    pub(crate) async fn new_place(&self, shard: &Shard, name: &str) -> Result<String, StoreError> {
+        self.call_again(shard, StoreWork::Ask, || self.driver.new_place(name)).await
+    }
+
     /// Begins to read `span` of `blocks`, an image of this store. `fill_holes`: zeros are wanted in buffers too.
     pub(crate) fn read<'a>(
         &'a self,

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use common::rpc::{Done, EndJob, Findings, Job, JobOutcome, JobSink, ToControl};
+use common::rpc::{Done, EndJob, Findings, Job, JobOutcome, JobSink, JobSource, ToControl};
 use common::{Error, Kind};
 
 use super::examine::Examiner;
@@ -171,7 +171,7 @@ async fn create<'a>(shard: &'a Shard, job: &'a Job, losses: &mut Losses) -> Resu
             url: &sink.url,
             upload_id: &sink.upload_id,
             // What a server of somebody else's says takes no room before it comes.
-            size: job.expected_size,
+            size: job.expected_size.filter(|_| matches!(job.source, JobSource::Place { .. })),
             direct: shard.config.dataplane.upload_direct_io,
         };
         let Some(store) = shard.shared.stores.by_id(&sink.store) else {

@@ -4,8 +4,7 @@ use common::Error;
 use common::rpc::JobSource;
 
 use super::receive::{Interrupted, Pace, fill};
-use crate::control_client::is_away;
-use crate::fetch::{self, Answer, FetchError};
+use crate::fetch::{self, Answer, Wanted};
 use crate::http::body::Body;
 use crate::http::input::Input;
 use crate::io::{Buffer, BufferPool, File, Progress};
@@ -42,17 +41,14 @@ impl<'s> Origin<'s> {
                     Source::Blocks(blocks) => Origin::Blocks(store, blocks),
                 })
             }
-            JobSource::Web { url } => match fetch::get(shard, url, None).await {
-                Ok(answer) => Ok(Origin::Web(Box::new(answer))),
-                Err(FetchError::Refused(error)) if is_away(&error) => {
-                    Err(StoreError::Exhausted(std::io::Error::other(error)).into())
+            JobSource::Web { url, token } => {
+                let wanted = Wanted { token: token.as_ref(), ..Wanted::all(url) };
+                match fetch::get(shard, wanted).await.map_err(StoreError::from) {
+                    Ok(answer) => Ok(Origin::Web(Box::new(answer))),
+                    Err(error @ StoreError::Exhausted(_)) => Err(error.into()),
+                    Err(error) => Err(lost(&error)),
                 }
-                Err(FetchError::Broken(error)) => match StoreError::from(error) {
-                    StoreError::Exhausted(error) => Err(StoreError::Exhausted(error).into()),
-                    other => Err(lost(&other)),
-                },
-                Err(error) => Err(lost(&error)),
-            },
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::mix::{self, Mix};
 use super::place::Wanted;
 use super::schedule::{self, Arrival};
+use super::store::StoreArgs;
 use super::url::Url;
 use crate::size;
 
@@ -66,6 +67,8 @@ pub(super) enum Command {
         #[command(flatten)]
         run: Run,
     },
+    /// Measure the stores of a configuration, without the service
+    Store(Box<StoreArgs>),
     /// Compare two reports written by --json, and say whether they differ
     Compare {
         /// Report of the first run

@@ -9,7 +9,7 @@ use super::table::{number, time};
 use super::verdict::mib;
 
 /// Readable in light and in dark, on paper too.
-const STYLE: &str = "\
+pub(super) const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1d2530;--soft:#5b6675;--paper:#fff;--card:#f5f7fa;--rule:#d9dfe7;\
 --c0:#1f6feb;--c1:#c2410c;--c2:#15803d;--c3:#7c3aed;--c4:#b45309;--c5:#0e7490;--good:#15803d;--bad:#b91c1c}\
 @media(prefers-color-scheme:dark){:root{--ink:#e6ebf2;--soft:#9aa7b8;--paper:#10151c;--card:#182029;--rule:#2c3744;\
@@ -38,7 +38,7 @@ line.c0,.line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1)}.line.c2{stroke:var(
 i.c0{border-color:var(--c0)}i.c1{border-color:var(--c1)}i.c2{border-color:var(--c2)}i.c3{border-color:var(--c3)}\
 i.c4{border-color:var(--c4)}i.c5{border-color:var(--c5)}";
 /// Colours of the style.
-const COLOURS: usize = 6;
+pub(super) const COLOURS: usize = 6;
 
 /// The whole page.
 pub(super) fn page(report: &Report) -> String {
@@ -156,11 +156,11 @@ fn over_time(report: &Report) -> String {
     out
 }
 
-fn plot(title: &str, legend: &str, svg: &str) -> String {
+pub(super) fn plot(title: &str, legend: &str, svg: &str) -> String {
     format!("<div class=\"plot\"><h3>{}</h3>{legend}{svg}</div>", escape(title))
 }
 
-fn legend(lines: &[Line]) -> String {
+pub(super) fn legend(lines: &[Line]) -> String {
     let items: Vec<String> = lines
         .iter()
         .map(|line| {
@@ -302,12 +302,12 @@ fn histogram(prefix: &str, operation: &Operation, colour: usize) -> String {
     plot(&title, "", &svg::bars(&title, &x, &y, colour, &bars))
 }
 
-fn percent(value: f64) -> String {
+pub(super) fn percent(value: f64) -> String {
     format!("{value}")
 }
 
 /// A number of an axis.
-fn number_short(value: f64) -> String {
+pub(super) fn number_short(value: f64) -> String {
     if value >= 10_000.0 {
         return format!("{}k", value / 1_000.0);
     }

@@ -62,6 +62,25 @@ impl Display {
         }
     }
 
+    /// The beginning of a phase that moves so many bytes; 0: it is not known.
+    pub(super) fn begin_bytes(&mut self, name: &str, all: u64) {
+        self.begin(name, Duration::ZERO);
+        if let Some(bar) = &self.bar {
+            bar.set_length(all.max(1));
+        }
+    }
+
+    /// The phase as it stands.
+    pub(super) fn show_bytes(&mut self, bytes: u64, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(bytes);
+            bar.set_message(text.to_owned());
+        } else if self.plain && self.last.elapsed() >= PLAIN {
+            self.last = Instant::now();
+            eprintln!("vitrine bench: {text}");
+        }
+    }
+
     pub(super) fn end(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

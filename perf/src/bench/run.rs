@@ -53,7 +53,9 @@ impl<'a> Wish<'a> {
             Command::Push { sizes, run } => ("push", Mix::only(Action::Push), Some(sizes), None, run),
             Command::Mixed { mix, sizes, source, run } => ("mixed", mix.clone(), Some(sizes), Some(source), run),
             Command::Metadata { mix, run } => ("metadata", mix.clone(), None, None, run),
-            Command::Compare { .. } | Command::Clean { .. } => return Err(End::Usage("no load".into())),
+            Command::Store(_) | Command::Compare { .. } | Command::Clean { .. } => {
+                return Err(End::Usage("no load".into()));
+            }
         };
         if name == "metadata" && (mix.has(Action::Pull) || mix.has(Action::Push)) {
             return Err(End::Usage("metadata moves no data: `vitrine bench mixed` does".into()));
@@ -362,7 +364,7 @@ fn told(left: &[(String, String)]) -> String {
 }
 
 /// A size as people write it.
-fn human(bytes: u64) -> String {
+pub(super) fn human(bytes: u64) -> String {
     for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if bytes >= 1 << shift {
             let value = mib(bytes) * f64::from(1 << 20) / (1_u64 << shift) as f64;
@@ -373,7 +375,7 @@ fn human(bytes: u64) -> String {
 }
 
 /// The machine of the client, in words.
-fn client() -> String {
+pub(super) fn client() -> String {
     let uname = rustix::system::uname();
     format!(
         "{}, {} cores, Linux {}",

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 /// Limits by resource.
 type Limits = Arc<Mutex<Vec<(String, i64)>>>;
 
+/// Where no server is.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
 /// It runs until the process ends.
 pub(crate) struct Keystone {
     address: SocketAddr,
@@ -20,14 +23,14 @@ impl Keystone {
     /// Starts one. The token `right` is a member's of the project `p1`, as is `roles=a,b` with these roles instead;
     /// everything else is unknown. No limit is registered.
     pub(crate) fn start() -> Keystone {
-        Keystone::with_key_manager("http://127.0.0.1:1")
+        Keystone::with_services(NOWHERE, NOWHERE)
     }
 
-    /// The same, whose catalog has a key manager at `url`.
-    pub(crate) fn with_key_manager(url: &str) -> Keystone {
+    /// The same, whose catalog has a key manager in the region `one`, and in the region `Two` an Image service.
+    pub(crate) fn with_services(key_manager: &str, images: &str) -> Keystone {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
-        let catalog = catalog(url);
+        let catalog = catalog(key_manager, images);
         let limits = Limits::default();
         let known = limits.clone();
         answer_all(listener, move |request| {
@@ -143,14 +146,18 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&Request) -> (&'static str, Vec<u8>)
 }
 
 /// A catalog with a key manager, whose public address in the region `one` alone is right.
-fn catalog(url: &str) -> String {
+fn catalog(key_manager: &str, images: &str) -> String {
     let endpoint = |interface: &str, region: &str, url: &str| serde_json::json!({"interface": interface, "region": region, "region_id": region, "url": url});
-    let wrong = "http://127.0.0.1:1";
-    let endpoints =
-        [endpoint("internal", "one", wrong), endpoint("public", "two", wrong), endpoint("public", "one", url)];
+    let key_managers = [
+        endpoint("internal", "one", NOWHERE),
+        endpoint("public", "two", NOWHERE),
+        endpoint("public", "one", key_manager),
+    ];
+    let images =
+        [endpoint("public", "one", NOWHERE), endpoint("internal", "Two", NOWHERE), endpoint("public", "Two", images)];
     serde_json::json!({"catalog": [
-        {"type": "image", "name": "glance", "endpoints": [endpoint("public", "one", wrong)]},
-        {"type": "key-manager", "name": "barbican", "endpoints": endpoints},
+        {"type": "image", "name": "glance", "endpoints": images},
+        {"type": "key-manager", "name": "barbican", "endpoints": key_managers},
     ]})
     .to_string()
 }

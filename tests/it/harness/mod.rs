@@ -7,6 +7,7 @@ pub(crate) mod data;
 pub(crate) mod keystone;
 pub(crate) mod locations;
 pub(crate) mod origin;
+pub(crate) mod packed;
 pub(crate) mod server;
 pub(crate) mod tasks;
 pub(crate) mod tls;

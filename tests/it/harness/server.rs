@@ -49,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) bare: bool,
     /// How clients speak TLS to it, if the configuration says so.
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+    /// The token of every request.
+    pub(crate) token: Option<&'static str>,
 }
 
 /// The binary under test.
@@ -278,7 +280,9 @@ impl Server {
     /// One request on a connection of its own.
     #[track_caller]
     pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Response {
-        match self.connect().request(method, path, headers, body) {
+        let token = self.options.token.map(|token| ("X-Auth-Token", token));
+        let headers: Vec<_> = headers.iter().copied().chain(token).collect();
+        match self.connect().request(method, path, &headers, body) {
             Ok(reply) => reply,
             Err(error) => panic!("{method} {path}: {error}\n{}", self.log()),
         }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::packed::gzip;
 use super::{assert_refused, config, converted, import, imported, qemu_img, with_plugins, with_script, write_script};
 use crate::harness::data::{bytes, sha512};
+use crate::harness::packed::gzip;
 use crate::harness::server::run_program_to_end;
 
 /// A disk with a hole.
@@ -26,6 +26,7 @@ fn iso() -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs qemu-img"]
 fn images_become_raw() {
     let home = tempfile::tempdir().expect("a directory");
     let server = with_plugins("image_conversion", "");
@@ -52,6 +53,7 @@ fn images_become_raw() {
 }
 
 #[test]
+#[ignore = "needs qemu-img"]
 fn packed_images_become_qcow2_with_properties() {
     let home = tempfile::tempdir().expect("a directory");
     let more = "[image_conversion]\noutput_format = qcow2\n[inject_metadata_properties]\ninject = origin:import\n\
@@ -72,6 +74,7 @@ fn packed_images_become_qcow2_with_properties() {
 }
 
 #[test]
+#[ignore = "needs qemu-img"]
 fn hostile_images_are_refused_and_leave_nothing() {
     let home = tempfile::tempdir().expect("a directory");
     let dir = home.path();
@@ -116,6 +119,7 @@ fn hostile_images_are_refused_and_leave_nothing() {
 }
 
 #[test]
+#[ignore = "needs qemu-img"]
 fn create_types_of_vmdk_are_those_that_are_allowed() {
     let home = tempfile::tempdir().expect("a directory");
     let server = with_plugins("image_conversion", "[image_format]\nvmdk_allowed_types = streamOptimized\n");
@@ -135,6 +139,7 @@ fn refused_with(script: &str, more: &str, told: &str) -> Duration {
 }
 
 #[test]
+#[ignore = "needs qemu-img"]
 fn a_conversion_may_not_take_all_there_is() {
     const NOT: &str = "cannot be converted";
     let late = "took too long";
@@ -150,6 +155,7 @@ fn a_conversion_may_not_take_all_there_is() {
 }
 
 #[test]
+#[ignore = "needs qemu-img"]
 fn the_converter_reaches_its_files_and_nothing_else() {
     let home = tempfile::tempdir().expect("a directory");
     fs::write(home.path().join("secret"), "topsecret").expect("written");

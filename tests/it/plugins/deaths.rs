@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::packed::gzip;
 use super::{PATIENCE, converted, import, with_script};
 use crate::harness::data::{bytes, sha512};
+use crate::harness::packed::gzip;
 use crate::harness::{Connection, Server, eventually};
 
 /// Converts slowly enough to be met at it.
@@ -23,6 +23,7 @@ fn has(server: &Server, id: &str, what: &str) -> bool {
 }
 
 #[test]
+#[ignore = "needs qemu-img"]
 fn an_import_with_plug_ins_survives_the_death_of_either_plane_at_each_step() {
     let home = tempfile::tempdir().expect("a directory");
     let server = with_script(home.path(), SLOW, "");
@@ -58,6 +59,7 @@ fn an_import_with_plug_ins_survives_the_death_of_either_plane_at_each_step() {
 }
 
 #[test]
+#[ignore = "needs qemu-img"]
 fn the_converter_ends_with_the_data_plane_and_with_the_image() {
     let home = tempfile::tempdir().expect("a directory");
     // A number of seconds that nobody else sleeps.

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::packed::{self, gzip};
 use super::{assert_refused, import, imported, stage_and_import, with_plugins};
 use crate::harness::data::{bytes, md5, sha512};
+use crate::harness::packed::{self, gzip};
 
 #[test]
 fn packed_data_becomes_what_it_was() {

@@ -3,7 +3,7 @@
 mod conversion;
 mod deaths;
 mod decompression;
-mod packed;
+mod web;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -3,6 +3,7 @@
 mod images;
 mod lists;
 mod locations;
+mod metadefs;
 mod plans;
 mod quotas;
 mod schema;

@@ -13,10 +13,12 @@ use crate::model::Visibility;
 use crate::time::Timestamp;
 
 thread_local! {
-    static STATEMENTS: Cell<usize> = const { Cell::new(0) };
+    /// Statements that were begun on this thread.
+    pub(super) static STATEMENTS: Cell<usize> = const { Cell::new(0) };
 }
 
-fn count(event: TraceEvent<'_>) {
+/// Counts a statement.
+pub(super) fn count(event: TraceEvent<'_>) {
     // Only statements of ours: the engine reports those inside triggers and virtual tables with a leading comment.
     if let TraceEvent::Stmt(_, sql) = event
         && !sql.starts_with("--")

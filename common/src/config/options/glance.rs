@@ -47,6 +47,8 @@ pub(super) const ROWS: &[Row] = &[
     row("max_request_id_length", Kind::Int(0, 8192), "longest accepted `X-Openstack-Request-ID`").default("64"),
     row("limit_param_default", Kind::Int(1, 1_000_000), "images of a page when `limit` is not given").default("25"),
     row("api_limit_max", Kind::Int(1, 1_000_000), "images of the largest page").default("1000"),
+    row("metadata_source_path", Kind::Str, "directory that `vitrine metadefs load` reads unless it is given one")
+        .default("/etc/glance/metadefs/"),
     row("show_image_direct_url", Kind::Bool, "show `direct_url` of images").default("false"),
     row("show_multiple_locations", Kind::Bool, "show `locations` of images, and let clients change them")
         .default("false"),
@@ -99,7 +101,7 @@ pub(super) const ROWS: &[Row] = &[
     filter("allowed_ports", "ports that they may have asked; also where the scheme implies the port").default("[80,443]"),
     filter("disallowed_ports", "ports that they may not; counts where no port is listed as allowed").default("[]"),
     row("node_staging_uri", Kind::Str, "`file://` URL of the staging directory; unset: `<data directory>/staging`"),
-    Row::new("taskflow_executor", "max_workers", Kind::Int(1, 1024), "imports that move data at a time").default("10"),
+    Row::new("taskflow_executor", "max_workers", Kind::Int(1, 1024), "imports that move data at a time, no more than half of them (or one) from other servers").default("10"),
     Row::new("task", "task_time_to_live", from(1), "hours for which a task that is over can be asked about")
         .default("48"),
     row("image_cache_dir", Kind::Str, "set: the cache's API is served; nothing is cached while all stores are on this server"),
@@ -151,6 +153,13 @@ pub(super) const ROWS: &[Row] = &[
         "disk format that `image_conversion` makes of images, by qemu-img, which must be installed",
     )
     .default("raw"),
+    Row::new(
+        "glance_download_properties",
+        "extra_properties",
+        Kind::List,
+        "how the names of properties begin that come with an image of another region",
+    )
+    .default("hw_,trait:,os_distro,os_secure_boot,os_type"),
     Row::new("inject_metadata_properties", "inject", Kind::Dict, "properties that `inject_image_metadata` gives to images"),
     Row::new(
         "inject_metadata_properties",

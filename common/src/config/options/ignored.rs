@@ -22,7 +22,6 @@ const DRIVER: &str = "stores of this kind are not there yet";
 const LOG: &str = "Vitrine has its own log format";
 const NETWORK_DATABASE: &str = "it belongs to network databases, which are not there yet";
 const PYTHON: &str = "it belongs to Glance's Python processes";
-const DOWNLOADS: &str = "imports from the network are not there yet";
 const TASK_ENGINE: &str = "tasks run in the data plane, without Glance's engine";
 
 pub(super) const GROUPS: &[IgnoredGroup] = &[
@@ -81,7 +80,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
     ignored("DEFAULT", "deleted data is removed at once", &["scrub_time", "scrub_pool_size", "wakeup_time"]),
     ignored("DEFAULT", "staged data is imported by the node that has it", &["worker_self_reference_url"]),
     ignored("DEFAULT", "its place is group [task]", &["task_time_to_live"]),
-    ignored("DEFAULT", "metadata definitions are not there yet", &["metadata_source_path"]),
     ignored(
         "DEFAULT",
         "Glance no longer has it either; policy scopes are always enforced",
@@ -92,7 +90,6 @@ pub(super) const GROUPS: &[IgnoredGroup] = &[
     ignored("wsgi", PYTHON, &["task_pool_threads", "python_interpreter"]),
     ignored("paste_deploy", "Vitrine has no paste pipeline; the flavor decides", &["config_file"]),
     ignored("image_import_opts", "all stores of an import are filled at once", &["max_parallel_stores"]),
-    ignored("glance_download_properties", DOWNLOADS, &["extra_properties"]),
     ignored("database", "Vitrine always waits until SQLite's data is durable", &["sqlite_synchronous"]),
     ignored(
         "database",

@@ -72,7 +72,7 @@ pub(super) const ROWS: &[Row] = &[
         "fetch_answer_timeout_seconds",
         Kind::Int(1, DAY_SECONDS),
         "seconds from the start of a fetch to the head of the answer, with all redirects; a failure is not told earlier either, so that \
-         its time tells nothing",
+         its time tells nothing; at most half of [control] rpc_timeout_seconds",
     )
     .default("15"),
     Row::new(

@@ -324,7 +324,7 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// JSON schema counts `1.0` among the integers.
-fn is_integer(value: &Value) -> bool {
+pub(super) fn is_integer(value: &Value) -> bool {
     match value {
         Value::Number(number) if number.is_f64() => number.as_f64().is_some_and(|number| number.fract() == 0.0),
         Value::Number(_) => true,
@@ -332,7 +332,8 @@ fn is_integer(value: &Value) -> bool {
     }
 }
 
-fn shorten(text: &str) -> String {
+/// A text cut to the length that messages repeat.
+pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ImageSchema;
 use super::check::UUID_PATTERN;
+use super::{ImageSchema, MetadefSchemas};
 
 /// Every schema document, written once at start.
 pub(crate) struct Documents {
@@ -19,6 +19,8 @@ pub(crate) struct Documents {
     pub(crate) task: String,
     /// Of a list of tasks.
     pub(crate) tasks: String,
+    /// Of metadata definitions.
+    pub(crate) metadefs: MetadefSchemas,
 }
 
 impl Documents {
@@ -33,6 +35,7 @@ impl Documents {
             task: task(false).to_string(),
             member: member.to_string(),
             image: image.to_string(),
+            metadefs: MetadefSchemas::new(),
         }
     }
 }

@@ -17,7 +17,7 @@ use common::{Error, Result};
 use http::{HeaderValue, StatusCode};
 
 use super::{Known, unauthenticated};
-use crate::keystone::{Health, SUBJECT_TOKEN, Session, Waiters, away};
+use crate::keystone::{CATALOG_PATH, Catalog, Health, SUBJECT_TOKEN, Session, Waiters, away};
 use cache::{Answer, Cache, key};
 use wire::Token;
 
@@ -62,6 +62,26 @@ impl Keystone {
             self.health.failed();
             Err(self.told(away(format_args!("no answer within {:?}", self.timeout))))
         })
+    }
+
+    /// The catalog of a token.
+    ///
+    /// # Errors
+    /// 401 for a token that is not valid, 400 for one without a catalog, 503 while Keystone does not answer.
+    pub(super) async fn catalog(&self, token: &str) -> Result<Catalog> {
+        let asked = self.session.get_as(CATALOG_PATH, token);
+        let waited = tokio::time::timeout(self.timeout, asked).await;
+        let answer = waited.unwrap_or_else(|_| Err(away(format_args!("no answer within {:?}", self.timeout))))?;
+        match answer.status {
+            StatusCode::OK => Catalog::parse(&answer.body),
+            StatusCode::UNAUTHORIZED => Err(unauthenticated(&self.options.www_authenticate_uri)),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(away("its catalog is asked too often")),
+            status if status.is_client_error() => {
+                let error = Error::bad_request("The token does not tell where the services are.");
+                Err(error.caused_by(format_args!("its catalog answered {status}")))
+            }
+            status => Err(away(format_args!("the catalog of a token answered {status}"))),
+        }
     }
 
     async fn holder(&self, proof: &Proof) -> Result<Known> {

@@ -2,20 +2,14 @@
 //!
 //! For images that would push everything else out of the page cache, and for machines where nothing else is allowed.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
-use super::{Progress, SendOptions, shrank};
-use crate::io::buffer::{BUFFER_BYTES, BufferPool, Claim, Frozen, PAGE_BYTES};
+use super::{Progress, SendOptions};
+use crate::io::buffer::{BufferPool, Claim, Frozen};
 use crate::io::conn::Conn;
-use crate::io::file::{File, Reading};
-
-/// A read of one buffer, from a page's start.
-struct Ahead {
-    reading: Reading,
-    offset: u64,
-}
+use crate::io::file::File;
+use crate::io::reader::FileReader;
 
 /// Returns where the next byte to send is: before the end of `range` if so many others are sent this way, or keep what they were
 /// sent unacknowledged, that no memory is left for it.
@@ -27,40 +21,20 @@ pub(super) async fn send(
     progress: &Progress,
 ) -> io::Result<u64> {
     let pool = BufferPool::with_claim(options.depth, Claim::Half)?;
-    let mut ahead: VecDeque<Ahead> = VecDeque::with_capacity(options.depth);
-    let mut next = range.start - range.start % PAGE_BYTES as u64;
-    let mut sent = range.start;
-    while sent < range.end {
-        while next < range.end {
-            // If none is free it is the client who has them, until it acknowledges what was sent from them without a copy.
-            let buffer = match pool.try_get() {
-                Some(buffer) => buffer,
-                None if sent == range.start && ahead.is_empty() => return Ok(sent),
-                None if ahead.is_empty() => conn.wait_for_peer(pool.get()).await?,
-                None => break,
-            };
-            ahead.push_back(Ahead { reading: file.start_read(buffer, next).await, offset: next });
-            next += BUFFER_BYTES as u64;
+    let mut reader = FileReader::new(file, range.clone(), options.depth);
+    while reader.position() < range.end {
+        if !reader.begin(&pool).await {
+            if reader.position() == range.start {
+                return Ok(range.start);
+            }
+            // It is the client who has them, until it acknowledges what was sent from them without a copy.
+            reader.begin_with(conn.wait_for_peer(pool.get()).await?).await;
         }
-        let Some(Ahead { reading, offset }) = ahead.pop_front() else { return Err(shrank(sent, range.end)) };
-        let (_, mut buffer) = reading.finish().await?;
-        let wanted = usize::try_from(range.end - offset).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
-        if buffer.len() < wanted {
-            // A short read that is none at the end of the file is as good as unheard of, and costs one more.
-            let at = offset + (buffer.len() - buffer.len() % PAGE_BYTES) as u64;
-            buffer.truncate(buffer.len() - buffer.len() % PAGE_BYTES);
-            (_, buffer) = file.read_at(buffer, at).await?;
-        }
-        if buffer.len() < wanted {
-            return Err(shrank(offset + buffer.len() as u64, range.end));
-        }
-        let skipped = usize::try_from(sent - offset).unwrap_or(BUFFER_BYTES);
-        let bytes = buffer.freeze();
+        let (bytes, part) = reader.next().await?;
         conn.turn().await;
-        send_bytes(conn, bytes, skipped..wanted, options.zero_copy, progress).await?;
-        sent = offset + wanted as u64;
+        send_bytes(conn, bytes, part, options.zero_copy, progress).await?;
     }
-    Ok(sent)
+    Ok(range.end)
 }
 
 async fn send_bytes(

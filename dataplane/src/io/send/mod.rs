@@ -147,7 +147,8 @@ async fn past_the_cache(
     }
 }
 
-fn shrank(offset: u64, end: u64) -> io::Error {
+/// The error for a file that ends at `offset` instead of `end`.
+pub(super) fn shrank(offset: u64, end: u64) -> io::Error {
     io::Error::new(
         io::ErrorKind::UnexpectedEof,
         format!("the file shrank: it ends at byte {offset}, {end} were promised"),

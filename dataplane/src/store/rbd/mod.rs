@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use common::config;
 use common::http::range::ByteRange;
-use common::rbd::Place;
+use common::rbd::{self, Place};
 
 use self::claims::Claims;
 use self::cluster::{Cluster, Connection, Held, Opened};
@@ -179,6 +179,11 @@ impl Contract for RbdStore {
         let open = Open::new(image, bell)?;
         let cluster = Arc::clone(&self.cluster);
         Ok(Source::Blocks(Box::new(Blocks { open, cluster, pool, place, id, size, data, depth: self.depth })))
+    }
+
+    async fn new_place(&self, name: &str) -> Result<String, StoreError> {
+        let fsid = self.identity().await?.unwrap_or_default();
+        Ok(rbd::url(&rbd::prefix(&fsid, &self.config.pool), name))
     }
 
     async fn create(&self, placement: Placement<'_>) -> Result<RbdWriter, StoreError> {

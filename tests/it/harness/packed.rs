@@ -6,12 +6,12 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 
-pub(super) fn gzip(data: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(data).and_then(|()| encoder.finish()).expect("packs")
 }
 
-pub(super) fn zip(data: &[u8]) -> Vec<u8> {
+pub(crate) fn zip(data: &[u8]) -> Vec<u8> {
     let mut packed = Vec::new();
     let mut archive = ZipArchiveWriter::new(&mut packed);
     let file = archive.new_file("disk.img").compression_method(CompressionMethod::DEFLATE);
@@ -36,7 +36,7 @@ fn bzip2(data: &[u8]) -> Vec<u8> {
 }
 
 /// `data` packed in each way.
-pub(super) fn all(data: &[u8]) -> [(&'static str, Vec<u8>); 5] {
+pub(crate) fn all(data: &[u8]) -> [(&'static str, Vec<u8>); 5] {
     let zstd = ::zstd::encode_all(data, 1).expect("packs");
     [("gzip", gzip(data)), ("zip", zip(data)), ("xz", xz(data)), ("zstd", zstd), ("bzip2", bzip2(data))]
 }
