@@ -97,7 +97,7 @@ impl Writing for RbdWriter {
             Rc::clone(&current.operation)
         };
         // An operation ends where its part of the image does: then none touches two objects.
-        if end % OPERATION_BYTES == 0 {
+        if end.is_multiple_of(OPERATION_BYTES) {
             self.flush().await?;
         }
         Ok(Some(RbdPending { operation, cluster: Arc::clone(&self.cluster) }))

@@ -25,6 +25,11 @@ pub(in super::super) const PIECES: usize = 16;
 /// Completions that are fetched at a time.
 const FETCHED: usize = 16;
 
+/// The same for the library.
+const FETCHED_MAX: i32 = 16;
+
+const _: () = assert!(FETCHED_MAX.unsigned_abs() as usize == FETCHED);
+
 /// What an operation has of ours.
 enum Lent {
     Nothing,
@@ -251,7 +256,7 @@ impl<I: AsRef<Image>> Operations<I> {
         let rbd = &image.library().rbd;
         let mut fetched: [Completion; FETCHED] = [ptr::null_mut(); FETCHED];
         // SAFETY: the image is open, and there is room for as many as are told.
-        let count = unsafe { (rbd.rbd_poll_io_events)(image.handle(), fetched.as_mut_ptr(), FETCHED as i32) };
+        let count = unsafe { (rbd.rbd_poll_io_events)(image.handle(), fetched.as_mut_ptr(), FETCHED_MAX) };
         let count = usize::try_from(count).unwrap_or(0).min(FETCHED);
         for completion in &fetched[..count] {
             // SAFETY: the library has just given it back; it is looked at before it is released, once.
