@@ -121,11 +121,25 @@ impl Ceph {
         text.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Lets the cluster hang, or go on.
-    pub(crate) fn signal(&self, signal: &str) {
+    /// Lets the cluster hang until the guard is dropped.
+    pub(crate) fn hang(&self) -> Hanging<'_> {
+        self.signal("-STOP");
+        Hanging(self)
+    }
+
+    fn signal(&self, signal: &str) {
         for pid in self.pids() {
             let done = Command::new("kill").args([signal, &pid]).status().expect("kill(1)");
             assert!(done.success());
         }
+    }
+}
+
+/// A cluster that hangs; dropped, it goes on.
+pub(crate) struct Hanging<'a>(&'a Ceph);
+
+impl Drop for Hanging<'_> {
+    fn drop(&mut self) {
+        self.0.signal("-CONT");
     }
 }

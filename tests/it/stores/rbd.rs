@@ -266,7 +266,7 @@ fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
     let queued = server.queued();
     upload.send(&head("PUT", &format!("/v2/images/{queued}/file"), &headers[..1], Some(64 << 20))).expect("sending");
     upload.send(&data).expect("sending");
-    ceph.signal("-STOP");
+    let hanging = ceph.hang();
     let file = format!("/v2/images/{slow}/file");
     let waiting: Vec<_> = (0..40)
         .map(|_| {
@@ -292,7 +292,7 @@ fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
     let reply = upload.response("PUT");
     assert!(reply.as_ref().map_or(true, |reply| reply.status == 503), "{reply:?}");
     assert_eq!(server.show(&slow)["status"], json!("active"));
-    ceph.signal("-CONT");
+    drop(hanging);
     let back = eventually(PATIENCE, || (server.get(&file).status == 200).then_some(()));
     assert!(back.is_some(), "{}", server.log());
     assert!(server.download(&slow) == data);
