@@ -68,6 +68,18 @@ pub fn url(prefix: &str, image: &str) -> String {
     format!("{prefix}{}/{SNAPSHOT}", quote(image))
 }
 
+/// Whether `url` is written as we, and the original, write it: there is one such text for each image, so that two are of the same image
+/// only if they are alike.
+pub fn is_canonical(url: &str) -> bool {
+    let Some(Place { within: Some(within), image }) = Place::parse(url) else { return false };
+    within.snapshot == SNAPSHOT && url == self::url(&prefix(&within.fsid, &within.pool), &image)
+}
+
+/// The URI in the old form of the image that `url` leads to, if that is one in a cluster.
+pub fn old_form(url: &str) -> Option<String> {
+    Place::parse(url).map(|place| format!("rbd://{}", place.image))
+}
+
 /// Letters, digits and `_.-~` stay.
 fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
@@ -94,6 +106,22 @@ fn valid(name: String) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_has_one_canonical_uri() {
+        assert!(is_canonical("rbd://f/images/3050cc3d/snap") && is_canonical("rbd://f/a%20b/3050cc3d/snap"));
+        for other in [
+            "rbd://3050cc3d",
+            "rbd://f/images/3050cc3d/other",
+            "rbd://f/images/3050cc3d/%73nap",
+            "rbd://f/%69mages/3050cc3d/snap",
+            "rbd://f/images/3050cc3d%2d/snap",
+            "file:///3050cc3d",
+        ] {
+            assert!(!is_canonical(other), "{other}");
+        }
+        assert_eq!(old_form("rbd://f/images/a%20b/%73nap").as_deref(), Some("rbd://a b"));
+    }
 
     #[test]
     fn both_forms_are_read() {

@@ -47,6 +47,11 @@ pub(crate) fn holds(kind: &StoreKind, url: &str) -> bool {
     }
 }
 
+/// Whether `url` is the only spelling of its place, where there are several.
+pub(crate) fn is_canonical(url: &str) -> bool {
+    !scheme(url).is_some_and(|scheme| RBD_SCHEMES.contains(&scheme.as_str())) || rbd::is_canonical(url)
+}
+
 /// The path in a file store's URI.
 fn path_of(url: &str) -> Option<&Path> {
     let after = |scheme: &&str| url.strip_prefix(*scheme).and_then(|rest| rest.strip_prefix("://"));

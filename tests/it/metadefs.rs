@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::server::run_to_end;
+use crate::harness::server::{Options, run_to_end};
 use crate::harness::{Connection, Server, eventually};
 
 const NAMESPACES: &str = "/v2/metadefs/namespaces";
@@ -58,7 +58,7 @@ fn shown(server: &Server, name: &str) -> Value {
 
 #[test]
 fn namespaces_are_loaded_written_and_removed_beside_the_service() {
-    let server = Server::ours(crate::harness::server::Options::default());
+    let server = Server::ours(Options::default());
     let home = tempfile::tempdir().expect("a directory");
     let at = |name: &str| home.path().join(name).to_str().expect("UTF-8").to_owned();
     write(home.path().join("first").as_path(), "one", &file("One"));
@@ -122,7 +122,7 @@ fn without_times(value: Value) -> Value {
 
 #[test]
 fn a_thousand_are_loaded_while_images_are_made_and_listed_at_once() {
-    let server = Server::ours(crate::harness::server::Options::default());
+    let server = Server::ours(Options::default());
     let home = tempfile::tempdir().expect("a directory");
     (0..1000).for_each(|number| write(home.path(), &format!("{number:04}"), &file(&format!("N{number:04}"))));
     let end = AtomicBool::new(false);
@@ -170,7 +170,7 @@ fn a_thousand_are_loaded_while_images_are_made_and_listed_at_once() {
 
 #[test]
 fn after_a_crash_a_namespace_is_whole_or_not_there() {
-    let server = Server::ours(crate::harness::server::Options::default());
+    let server = Server::ours(Options::default());
     let numbers: Vec<Value> = (0..PARTS).map(|number| json!({"name": number.to_string()})).collect();
     let new = |name: &str| json!({"namespace": name, "tags": numbers, "objects": numbers});
     let mut acknowledged = Vec::new();

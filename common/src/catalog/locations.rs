@@ -7,11 +7,12 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::fault::no_image;
+use super::fault::{failed, no_image};
 use super::rows::{self, to_column};
 use super::{Changes, Queries};
 use crate::Result;
 use crate::model::{Location, Status};
+use crate::rbd;
 use crate::time::Timestamp;
 
 /// What is known of data that lies somewhere already.
@@ -36,15 +37,27 @@ impl Queries<'_> {
         if path.is_some() {
             return Ok(false);
         }
-        let located = "SELECT 1 FROM image_locations WHERE value = ?1 AND image_id <> ?2 AND +deleted = 0 LIMIT 1";
+        let located =
+            "SELECT 1 FROM image_locations WHERE value IN (?1, ?3) AND image_id <> ?2 AND +deleted = 0 LIMIT 1";
         let written = "SELECT 1 FROM vitrine_uploads \
-                       WHERE url = ?1 AND image_id <> ?2 AND committed_at IS NULL LIMIT 1";
+                       WHERE url IN (?1, ?3) AND image_id <> ?2 AND committed_at IS NULL LIMIT 1";
+        // Of an image in a cluster there may be locations of old, which say less.
+        let old = rbd::old_form(url).unwrap_or_else(|| url.to_owned());
         for sql in [located, written] {
-            if self.one(sql, [url, image_id], |_| Ok(()))?.is_some() {
+            if self.one(sql, [url, image_id, &old], |_| Ok(()))?.is_some() {
                 return Ok(true);
             }
         }
-        Ok(false)
+        // And the other way round.
+        if old != url {
+            return Ok(false);
+        }
+        let sql = "SELECT value FROM image_locations WHERE value LIKE 'rbd://%' AND image_id <> ?1 AND +deleted = 0";
+        let others: Vec<String> = match rbd::Place::parse(url) {
+            Some(_) => self.all(sql, [image_id], |row| row.get(0).map_err(failed))?,
+            None => Vec::new(),
+        };
+        Ok(others.iter().any(|other| rbd::old_form(other).as_deref() == Some(url)))
     }
 }
 

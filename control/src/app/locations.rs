@@ -43,6 +43,10 @@ pub(crate) fn store_for_clients<'c>(stores: &'c Stores, url: &str) -> Option<&'c
     if RESTRICTED_SCHEMES.contains(&scheme.as_str()) {
         return None;
     }
+    // Another spelling would not be recognised as the place of the image that has it.
+    if !kinds::is_canonical(url) {
+        return None;
+    }
     let by_scheme = || stores.list.iter().find(|store| schemes(&store.kind).contains(&scheme.as_str()));
     store_by_url(stores, url).or_else(by_scheme)
 }

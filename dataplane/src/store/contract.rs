@@ -4,7 +4,7 @@
 //! [`Store`](super::Store), the same for all.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::http::range::ByteRange;
 
@@ -132,6 +132,9 @@ pub(super) trait Writing {
 
 /// A piece that is being written. Dropping it lets the write run on.
 pub(super) trait Pending {
+    /// When the store was given it; `None` while it waits for more.
+    fn started(&self) -> Option<Instant>;
+
     /// Waits until it is written. May be dropped at any time and called again.
     async fn done(&mut self) -> Result<(), StoreError>;
 }

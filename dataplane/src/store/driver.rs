@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::time::Instant;
 
 use common::config::{Dataplane, STAGING_STORE, StoreConfig, StoreKind};
 use common::http::range::ByteRange;
@@ -198,6 +199,13 @@ impl Writing for AnyWriter {
 }
 
 impl Pending for AnyPending {
+    fn started(&self) -> Option<Instant> {
+        match self {
+            AnyPending::File(writing) => writing.started(),
+            AnyPending::Rbd(writing) => writing.started(),
+        }
+    }
+
     async fn done(&mut self) -> Result<(), StoreError> {
         match self {
             AnyPending::File(writing) => Pending::done(writing).await,

@@ -8,6 +8,7 @@ use std::fs::{self, File as StdFile, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use common::config::{self, DataDir};
 use common::http::range::ByteRange;
@@ -173,6 +174,11 @@ impl Writing for FileWriter {
 }
 
 impl Pending for runtime::Writing {
+    /// Nobody asks: a file system answers or never will.
+    fn started(&self) -> Option<Instant> {
+        None
+    }
+
     async fn done(&mut self) -> Result<(), StoreError> {
         Ok(runtime::Writing::done(self).await?)
     }

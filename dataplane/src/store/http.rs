@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::path::Path;
+use std::time::Instant;
 
 use common::http::range::ByteRange;
 
@@ -73,6 +74,10 @@ impl Writing for Infallible {
 }
 
 impl Pending for Infallible {
+    fn started(&self) -> Option<Instant> {
+        match *self {}
+    }
+
     async fn done(&mut self) -> Result<(), StoreError> {
         match *self {}
     }

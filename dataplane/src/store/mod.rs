@@ -152,12 +152,25 @@ impl Store {
             self.faults.strike(work).await?;
             call.await
         };
-        let outcome = match self.capabilities.patience {
-            Some(limit) => timeout(limit, in_turn).await.unwrap_or_else(|_| Err(no_answer(work))),
-            None => in_turn.await,
+        // A large image goes slowly; whoever gave up on its removal would only ask for another one.
+        let outcome = match work {
+            StoreWork::Remove => in_turn.await,
+            _ => self.within_patience(work, in_turn).await,
         };
         shard.metrics.store_work(self.index, work, begun.elapsed());
         outcome
+    }
+
+    /// What `call` comes to, if it does so within the store's time.
+    async fn within_patience<T>(
+        &self,
+        work: StoreWork,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match self.capabilities.patience {
+            Some(limit) => timeout(limit, call).await.unwrap_or_else(|_| Err(no_answer(work))),
+            None => call.await,
+        }
     }
 
     /// The same for what may be done twice: tried again while the store is away for the moment.
@@ -287,11 +300,11 @@ impl Reader<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, StoreError> {
         let Reader { store, shard, ahead, .. } = self;
         let begun = Instant::now();
-        store.faults.strike(StoreWork::Read).await?;
-        let piece = match store.capabilities.patience {
-            Some(limit) => timeout(limit, ahead.next()).await.unwrap_or_else(|_| Err(no_answer(StoreWork::Read))),
-            None => ahead.next().await,
-        };
+        let read = store.within_patience(StoreWork::Read, async {
+            store.faults.strike(StoreWork::Read).await?;
+            ahead.next().await
+        });
+        let piece = read.await;
         shard.metrics.store_work(store.index, StoreWork::Read, begun.elapsed());
         piece
     }
@@ -336,14 +349,16 @@ impl Writer<'_> {
     /// are there, or [`Writer::flush`] is called. All pieces but the last are whole buffers.
     pub(crate) async fn start_write(&self, bytes: Frozen, offset: u64) -> Result<Pending<'_>, StoreError> {
         let begun = Instant::now();
-        self.store.faults.strike(StoreWork::Write).await?;
-        let writing = self.writer.start_write(bytes, offset).await?;
-        Ok(Pending { writer: self, writing, begun })
+        let writing = self.store.within_patience(StoreWork::Write, async {
+            self.store.faults.strike(StoreWork::Write).await?;
+            self.writer.start_write(bytes, offset).await
+        });
+        Ok(Pending { writer: self, writing: writing.await?, begun })
     }
 
     /// Starts to write what waits for more.
     pub(crate) async fn flush(&self) -> Result<(), StoreError> {
-        self.writer.flush().await
+        self.store.within_patience(StoreWork::Write, self.writer.flush()).await
     }
 
     /// Makes the `size` bytes that were written durable and visible. They stay invisible on an error.
@@ -367,10 +382,15 @@ impl Pending<'_> {
         let written = match (&mut self.writing, store.capabilities.patience) {
             (None, _) => Ok(()),
             (Some(writing), None) => writing.done().await,
-            (Some(writing), Some(limit)) => {
-                let left = limit.saturating_sub(self.begun.elapsed());
-                timeout(left, writing.done()).await.unwrap_or_else(|_| Err(no_answer(StoreWork::Write)))
-            }
+            (Some(writing), Some(limit)) => loop {
+                // What only waits for more is no matter of the store yet.
+                let left = writing.started().map_or(limit, |started| limit.saturating_sub(started.elapsed()));
+                match timeout(left, writing.done()).await {
+                    Ok(written) => break written,
+                    Err(_) if writing.started().is_none_or(|started| started.elapsed() < limit) => {}
+                    Err(_) => break Err(no_answer(StoreWork::Write)),
+                }
+            },
         };
         shard.metrics.store_work(store.index, StoreWork::Write, self.begun.elapsed());
         written

@@ -150,11 +150,12 @@ impl Loader<'_> {
         for object in &defined.objects {
             let schema = json_column(&object.properties)?;
             let required = required_column(&object.required);
-            self.put(
-                "metadef_objects",
-                vec![("namespace_id", &id), ("name", &object.name)],
-                vec![("description", &object.description), ("required", &required), ("json_schema", &schema)],
-            )?;
+            let mut values: Columns<'_> = vec![("description", &object.description), ("json_schema", &schema)];
+            // The original's files do not say it: what clients have said stays.
+            if required.is_some() {
+                values.push(("required", &required));
+            }
+            self.put("metadef_objects", vec![("namespace_id", &id), ("name", &object.name)], values)?;
         }
         for tag in &defined.tags {
             self.put("metadef_tags", vec![("namespace_id", &id), ("name", tag)], Vec::new())?;

@@ -71,6 +71,9 @@ pub enum Refused {
     Form(&'static str),
 }
 
+/// Characters of a name that a refusal repeats.
+const NAME_CHARS_SHOWN: usize = 80;
+
 /// A client's definition as the catalog keeps it.
 ///
 /// # Errors
@@ -85,7 +88,7 @@ fn accept_members(
     needed: &[&'static str],
 ) -> Result<Map<String, Value>, Refused> {
     if let Some(name) = sent.keys().find(|name| !members.iter().any(|(member, _)| member == name)) {
-        return Err(Refused::Unknown(name.clone()));
+        return Err(Refused::Unknown(name.chars().take(NAME_CHARS_SHOWN).collect()));
     }
     if let Some(name) = needed.iter().find(|name| !sent.contains_key(**name)) {
         return Err(Refused::Missing(name));

@@ -7,7 +7,7 @@ use common::{Error, Result};
 use serde_json::{Map, Value};
 
 use crate::api::call::Call;
-use crate::api::schema::Rules;
+use crate::api::schema::{Rules, shorten};
 use crate::app::fields;
 use crate::app::metadefs::Parts;
 
@@ -201,7 +201,7 @@ fn only_members(object: &Map<String, Value>, known: &[&str], read_only: &[&str])
     match object.iter().find(|(name, value)| !is_known(name, value)) {
         None => Ok(()),
         Some((name, _)) => {
-            let text = format!("Additional properties are not allowed ('{name}' was unexpected)");
+            let text = format!("Additional properties are not allowed ('{}' was unexpected)", shorten(name));
             Err(Error::bad_request(text))
         }
     }

@@ -333,7 +333,7 @@ pub(super) fn is_integer(value: &Value) -> bool {
 }
 
 /// A text cut to the length that messages repeat.
-pub(super) fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

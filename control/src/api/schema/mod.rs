@@ -10,7 +10,7 @@ mod image;
 mod metadefs;
 mod rules;
 
-pub(crate) use check::validate_new_location;
+pub(crate) use check::{shorten, validate_new_location};
 pub(crate) use documents::Documents;
 pub(crate) use image::ImageSchema;
 pub(crate) use metadefs::MetadefSchemas;

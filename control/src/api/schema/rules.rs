@@ -103,7 +103,9 @@ impl<'v> Walk<'_, 'v> {
                     }
                 }
                 "items" => {
-                    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                    // From the end: the last fault of many is told, and telling costs more than finding.
+                    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+                    for (index, item) in items.iter().enumerate().rev() {
                         self.within(Step::Index(index), ["items".to_owned()], |walk| walk.look(argument, item));
                     }
                 }
@@ -139,13 +141,13 @@ impl<'v> Walk<'_, 'v> {
         let known = schema.get("properties").and_then(Value::as_object);
         let mut others: Vec<(&String, &Value)> =
             object.iter().filter(|(name, _)| !known.is_some_and(|known| known.contains_key(*name))).collect();
+        others.sort_unstable_by_key(|(name, _)| *name);
         if argument.is_object() {
-            for (name, member) in others {
+            for (name, member) in others.into_iter().rev() {
                 let place = ["additionalProperties".to_owned()];
                 self.within(Step::Key(name), place, |walk| walk.look(argument, member));
             }
         } else if *argument == false && !others.is_empty() {
-            others.sort_unstable_by_key(|(name, _)| *name);
             self.find("additionalProperties", schema, value, || {
                 let names: Vec<String> =
                     others.iter().take(NAMES_SHOWN_MAX).map(|(name, _)| format!("'{}'", shorten(name))).collect();

@@ -217,6 +217,16 @@ impl Cluster {
         store_error(failed)
     }
 
+    /// The connection, for whoever asks for an image: that there is none says nothing of the image.
+    pub(super) fn reach(&self) -> Result<Arc<Connection>, StoreError> {
+        self.connect().map_err(|error| match error {
+            StoreError::NotFound => {
+                StoreError::Away("the cluster, its configuration or the key is not there".to_owned())
+            }
+            other => other,
+        })
+    }
+
     /// Why a store of this cluster cannot be used: one line for the operator; `None`: it can, or the cluster does not answer now.
     /// Blocks.
     pub(super) fn problem(&self, pool: &str) -> Option<String> {
@@ -254,7 +264,10 @@ impl Cluster {
     /// Whether the pool is there and may be looked into.
     fn usable(&self, connection: &Connection, pool: &str) -> Result<(), StoreError> {
         let missing = |_| StoreError::Foreign(pool.to_owned());
-        let opened = connection.pool(pool).map_err(missing)?;
+        let opened = connection.pool(pool).map_err(|failed| match failed.errno {
+            libc::ENOENT | libc::EPERM | libc::EACCES => missing(failed),
+            _ => self.lost(failed),
+        })?;
         match Image::open_read_only(&opened, ".vitrine-is-not-there", None) {
             Err(failed) if matches!(failed.errno, libc::EPERM | libc::EACCES) => Err(missing(failed)),
             Err(failed) if failed.errno == libc::ENOENT => Ok(()),

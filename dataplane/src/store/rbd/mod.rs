@@ -120,7 +120,7 @@ impl RbdStore {
     ) -> Result<T, StoreError> {
         let learnt = self.config.fsid.clone();
         let work = move |cluster: &Arc<Cluster>| {
-            let connection = cluster.connect()?;
+            let connection = cluster.reach()?;
             learnt.learn(connection.fsid().to_owned());
             if place.within.as_ref().is_some_and(|within| within.fsid != connection.fsid()) {
                 return Err(StoreError::Foreign("an image of another cluster".to_owned()));
@@ -141,7 +141,9 @@ fn data_of(image: &Image, span: &Range<u64>) -> Option<Vec<Range<u64>>> {
     if span.end.saturating_sub(span.start) < SPARSE_BYTES_MIN || image.features().ok()? & FEATURE_FAST_DIFF == 0 {
         return None;
     }
-    image.extents(span.clone(), EXTENTS_MAX).ok().map(read::by_buffers)
+    // From the beginning: librbd before 16.2.8 tells places that are wrong if the first one is not where an object begins.
+    let extents = image.extents(span.end, EXTENTS_MAX).ok()??;
+    Some(read::by_buffers(extents.into_iter().filter(|extent| extent.end > span.start).collect()))
 }
 
 impl Contract for RbdStore {
@@ -243,7 +245,7 @@ impl Contract for RbdStore {
     async fn identity(&self) -> Result<Option<String>, StoreError> {
         let learnt = self.config.fsid.clone();
         let fsid = self.cluster.run(Length::Short, move |cluster| {
-            let connection = cluster.connect()?;
+            let connection = cluster.reach()?;
             learnt.learn(connection.fsid().to_owned());
             Ok(connection.fsid().to_owned())
         });
@@ -253,7 +255,7 @@ impl Contract for RbdStore {
     async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
         let free = self
             .cluster
-            .run(Length::Short, |cluster| cluster.connect()?.free_bytes().map_err(|failed| cluster.lost(failed)));
+            .run(Length::Short, |cluster| cluster.reach()?.free_bytes().map_err(|failed| cluster.lost(failed)));
         free.await.map(Some)
     }
 }

@@ -57,6 +57,7 @@ impl Blocks {
             fill_holes,
             extent: 0,
             ahead: VecDeque::with_capacity(self.depth + 1),
+            wanted: 1,
             pieces: VecDeque::with_capacity(PIECES),
         }
     }
@@ -101,6 +102,8 @@ pub(crate) struct ReadAhead<'a> {
     /// The first extent of the data that does not lie before `next`.
     extent: usize,
     ahead: VecDeque<Ahead>,
+    /// How many of them there may be: more as long as they come too late, so that slow clients do not hold memory.
+    wanted: usize,
     /// What the oldest operation has read.
     pieces: VecDeque<Buffer>,
 }
@@ -108,7 +111,7 @@ pub(crate) struct ReadAhead<'a> {
 impl ReadAhead<'_> {
     /// Begins as many reads as there is memory for in `pool`; whether a piece is there or on its way, or none is left.
     pub(crate) fn is_ready(&mut self, pool: &BufferPool) -> Result<bool, StoreError> {
-        while self.next < self.end && self.ahead.len() < self.blocks.depth {
+        while self.next < self.end && self.ahead.len() < self.wanted {
             let Some(buffer) = self.memory_of_next(pool) else { break };
             self.begin(buffer, pool)?;
         }
@@ -202,6 +205,9 @@ impl ReadAhead<'_> {
                     }
                 }
                 Some(Ahead::Read(operation)) => {
+                    if !operation.is_over() {
+                        self.wanted = self.wanted.saturating_mul(2).min(self.blocks.depth);
+                    }
                     operation.done().await.map_err(|failed| self.blocks.cluster.lost(failed))?;
                     self.pieces.extend(operation.take_filled());
                     self.ahead.pop_front();

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use common::rbd::SNAPSHOT;
 
@@ -62,6 +63,10 @@ pub(crate) struct RbdPending {
 }
 
 impl Pending for RbdPending {
+    fn started(&self) -> Option<Instant> {
+        self.operation.started()
+    }
+
     async fn done(&mut self) -> Result<(), StoreError> {
         self.operation.done().await.map_err(|failed| self.cluster.lost(failed))
     }

@@ -12,6 +12,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use libc::iovec;
 
@@ -40,6 +41,8 @@ enum Lent {
 /// One operation: pieces that wait for more of them, that are on their way, or that are done.
 pub(in super::super) struct Operation {
     lent: RefCell<Lent>,
+    /// `Some` once the library has it.
+    started: Cell<Option<Instant>>,
     /// `Some` once it is over: 0, or `errno`.
     outcome: Cell<Option<i32>>,
     waker: RefCell<Option<Waker>>,
@@ -47,7 +50,18 @@ pub(in super::super) struct Operation {
 
 impl Operation {
     fn new(lent: Lent) -> Rc<Self> {
-        Rc::new(Operation { lent: RefCell::new(lent), outcome: Cell::new(None), waker: RefCell::new(None) })
+        let (lent, started, outcome) = (RefCell::new(lent), Cell::new(None), Cell::new(None));
+        Rc::new(Operation { lent, started, outcome, waker: RefCell::new(None) })
+    }
+
+    /// When it began; `None`: it has not.
+    pub(in super::super) fn started(&self) -> Option<Instant> {
+        self.started.get()
+    }
+
+    /// Whether it is over.
+    pub(in super::super) fn is_over(&self) -> bool {
+        self.outcome.get().is_some()
     }
 
     /// A write that has no pieces yet.
@@ -194,6 +208,16 @@ impl<I: AsRef<Image>> Operations<I> {
         length: usize,
     ) -> Result<(), Failed> {
         let Some(shared) = self.image.as_ref() else { return Err(Failed::new(libc::ESHUTDOWN)) };
+        // A second time its memory would be lent twice; more pieces than places would be lost.
+        let pieces = match &*operation.lent.borrow() {
+            Lent::Nothing => 0,
+            Lent::Written(pieces) => pieces.len(),
+            Lent::Filled(buffers) => buffers.len(),
+        };
+        if operation.started().is_some() || pieces > PIECES {
+            return Err(Failed::new(libc::EINVAL));
+        }
+        operation.started.set(Some(Instant::now()));
         let image: &Image = (**shared).as_ref();
         let index = self.free.pop().unwrap_or_else(|| {
             let empty = iovec { iov_base: ptr::null_mut(), iov_len: 0 };

@@ -379,23 +379,24 @@ impl Image {
         Ok(protected != 0)
     }
 
-    /// Where in `range` there is data, by whole objects, in order; at most `count_max` extents, what comes behind them counts as data.
-    pub(in super::super) fn extents(&self, range: Range<u64>, count_max: usize) -> Result<Vec<Range<u64>>> {
-        let mut found = Extents { list: Vec::new(), count_max, end: range.end };
+    /// Where before `end` there is data, by whole objects, in order; at most `count_max` extents, what comes behind them counts as
+    /// data. `None`: the library tells them out of order, as before 16.2.8, and maybe not all.
+    pub(in super::super) fn extents(&self, end: u64, count_max: usize) -> Result<Option<Vec<Range<u64>>>> {
+        let mut found = Extents { list: Vec::new(), count_max, end, in_order: true };
         // SAFETY: the image is open; the callback gets the pointer to `found`, which nobody else uses until the call is over.
         check(unsafe {
             (self.library().rbd.rbd_diff_iterate2)(
                 self.handle,
                 ptr::null(),
-                range.start,
-                range.end.saturating_sub(range.start),
+                0,
+                end,
                 1,
                 1,
                 note_extent,
                 (&raw mut found).cast(),
             )
         })?;
-        Ok(found.list)
+        Ok(found.in_order.then_some(found.list))
     }
 }
 
@@ -410,6 +411,7 @@ struct Extents {
     list: Vec<Range<u64>>,
     count_max: usize,
     end: u64,
+    in_order: bool,
 }
 
 /// Takes down one extent. It must not unwind into the library, and has nothing that could.
@@ -422,6 +424,7 @@ extern "C" fn note_extent(offset: u64, length: usize, exists: c_int, found: *mut
     let end = offset.saturating_add(length as u64);
     let is_full = found.list.len() >= found.count_max;
     match found.list.last_mut() {
+        Some(last) if offset < last.start => found.in_order = false,
         Some(last) if last.end >= offset => last.end = last.end.max(end),
         Some(last) if is_full => last.end = found.end,
         _ => found.list.push(offset..end),
