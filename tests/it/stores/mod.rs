@@ -285,10 +285,11 @@ fn crashes_leave_nothing(backend: &Backend) {
 }
 
 macro_rules! suite {
-    ($($kind:ident: $make:expr => [$($case:ident),* $(,)?];)*) => {
+    ($($kind:ident $needs:tt: $make:expr => [$($case:ident),* $(,)?];)*) => {
         $(mod $kind {
             use super::Backend;
             $(#[test]
+            #$needs
             fn $case() {
                 super::$case(&$make);
             })*
@@ -297,11 +298,11 @@ macro_rules! suite {
 }
 
 suite! {
-    on_files: Backend::file() => [
+    on_files [cfg(all())]: Backend::file() => [
         data_comes_back, zeros_come_back, bad_uploads_leave_nothing, what_is_there_stays, faults_leave_nothing,
         deletion_breaks_no_download, crashes_leave_nothing,
     ];
-    on_rbd: Backend::rbd() => [
+    on_rbd [ignore = "needs Ceph"]: Backend::rbd() => [
         data_comes_back, zeros_come_back, bad_uploads_leave_nothing, what_is_there_stays, faults_leave_nothing,
         deletion_breaks_no_download, crashes_leave_nothing,
     ];

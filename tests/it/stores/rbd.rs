@@ -26,6 +26,7 @@ fn two_stores(ceph: &Ceph, pool: &str, more: &str) -> Server {
 }
 
 #[test]
+#[ignore = "needs Ceph"]
 fn an_image_lies_where_the_originals_would() {
     let (ceph, _peace) = Ceph::shared();
     let pool = ceph.pool();
@@ -74,6 +75,7 @@ fn an_image_lies_where_the_originals_would() {
 }
 
 #[test]
+#[ignore = "needs Ceph"]
 fn zeros_take_no_room_where_that_is_wanted() {
     let (ceph, _peace) = Ceph::shared();
     let pool = ceph.pool();
@@ -104,6 +106,7 @@ fn zeros_take_no_room_where_that_is_wanted() {
 }
 
 #[test]
+#[ignore = "needs Ceph"]
 fn stores_side_by_side() {
     let (ceph, _peace) = Ceph::shared();
     let pool = ceph.pool();
@@ -139,6 +142,7 @@ fn stores_side_by_side() {
 }
 
 #[test]
+#[ignore = "needs Ceph"]
 fn clones_keep_an_image() {
     let (ceph, _peace) = Ceph::shared();
     let pool = ceph.pool();
@@ -186,6 +190,7 @@ fn remove(server: &Server, url: &str, upload_id: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs Ceph"]
 fn what_an_interrupted_publication_leaves_goes() {
     let backend = Backend::rbd();
     let Backend::Rbd { ceph, pool, .. } = &backend else { panic!("made above") };
@@ -254,6 +259,7 @@ fn what_an_interrupted_publication_leaves_goes() {
 }
 
 #[test]
+#[ignore = "needs Ceph"]
 fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
     let (ceph, _alone) = Ceph::alone();
     let pool = ceph.pool();
@@ -334,6 +340,7 @@ fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
 }
 
 #[test]
+#[ignore = "needs Ceph"]
 fn what_is_wrong_with_the_configuration_is_told_in_one_line() {
     let (ceph, _peace) = Ceph::shared();
     let pool = ceph.pool();
@@ -388,6 +395,7 @@ fn what_is_wrong_with_the_configuration_is_told_in_one_line() {
 
 /// The real Glance's driver and ours read what the other wrote, and remove it.
 #[test]
+#[ignore = "needs Ceph"]
 fn the_originals_driver_and_ours_take_each_other_s_images() {
     let backend = Backend::rbd();
     let Backend::Rbd { ceph, pool, .. } = &backend else { panic!("made above") };
