@@ -6,8 +6,10 @@
 pub mod targets;
 
 use std::path::{Path, PathBuf};
+#[cfg(feature = "installed")]
 use std::process::Command;
 
+#[cfg(feature = "installed")]
 use dataplane::inspect::Format;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -103,7 +105,7 @@ fn change(name: &str) {
 
 /// Images that `qemu-img` makes on the spot (`tests/fuzz/images`): each is judged alike however it is cut, and is what its maker says.
 #[test]
-#[ignore = "needs qemu-img"]
+#[cfg(feature = "installed")]
 fn real_images_of_every_format() {
     let directory = tempfile::tempdir().expect("a directory");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/images");

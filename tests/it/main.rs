@@ -1,6 +1,6 @@
 //! Black-box tests of the built `vitrine` binary: every test starts its own server on free ports with a data
 //! directory of its own, and talks to it over plain sockets. No code of the product is linked, and nothing needs to be
-//! installed.
+//! installed, but for the tests of the feature `installed`, with which `tests/run` builds: qemu-img and Ceph.
 //!
 //! `VITRINE_TEST_ENDPOINT=HOST:PORT` points the tests of modules `api_*`, `upload` and `download` at a server that
 //! already runs (for example another implementation of the same API), with the headers of `VITRINE_TEST_HEADERS`
@@ -8,6 +8,9 @@
 //!
 //! `VITRINE_TEST_CONFIG=FILE` is read by every server under test, before the settings of its test: the suite passes with each
 //! of the ways in which bytes can go (`[dataplane] driver`, `send_path`).
+
+// What only tests of the feature use.
+#![cfg_attr(not(feature = "installed"), allow(dead_code, unused_imports))]
 
 mod api_create;
 mod api_delete;

@@ -26,7 +26,7 @@ fn iso() -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "needs qemu-img"]
+#[cfg(feature = "installed")]
 fn images_become_raw() {
     let home = tempfile::tempdir().expect("a directory");
     let server = with_plugins("image_conversion", "");
@@ -53,7 +53,7 @@ fn images_become_raw() {
 }
 
 #[test]
-#[ignore = "needs qemu-img"]
+#[cfg(feature = "installed")]
 fn packed_images_become_qcow2_with_properties() {
     let home = tempfile::tempdir().expect("a directory");
     let more = "[image_conversion]\noutput_format = qcow2\n[inject_metadata_properties]\ninject = origin:import\n\
@@ -74,7 +74,7 @@ fn packed_images_become_qcow2_with_properties() {
 }
 
 #[test]
-#[ignore = "needs qemu-img"]
+#[cfg(feature = "installed")]
 fn hostile_images_are_refused_and_leave_nothing() {
     let home = tempfile::tempdir().expect("a directory");
     let dir = home.path();
@@ -119,7 +119,7 @@ fn hostile_images_are_refused_and_leave_nothing() {
 }
 
 #[test]
-#[ignore = "needs qemu-img"]
+#[cfg(feature = "installed")]
 fn create_types_of_vmdk_are_those_that_are_allowed() {
     let home = tempfile::tempdir().expect("a directory");
     let server = with_plugins("image_conversion", "[image_format]\nvmdk_allowed_types = streamOptimized\n");
@@ -139,7 +139,7 @@ fn refused_with(script: &str, more: &str, told: &str) -> Duration {
 }
 
 #[test]
-#[ignore = "needs qemu-img"]
+#[cfg(feature = "installed")]
 fn a_conversion_may_not_take_all_there_is() {
     const NOT: &str = "cannot be converted";
     let late = "took too long";
@@ -155,7 +155,7 @@ fn a_conversion_may_not_take_all_there_is() {
 }
 
 #[test]
-#[ignore = "needs qemu-img"]
+#[cfg(feature = "installed")]
 fn the_converter_reaches_its_files_and_nothing_else() {
     let home = tempfile::tempdir().expect("a directory");
     fs::write(home.path().join("secret"), "topsecret").expect("written");

@@ -23,7 +23,7 @@ fn has(server: &Server, id: &str, what: &str) -> bool {
 }
 
 #[test]
-#[ignore = "needs qemu-img"]
+#[cfg(feature = "installed")]
 fn an_import_with_plug_ins_survives_the_death_of_either_plane_at_each_step() {
     let home = tempfile::tempdir().expect("a directory");
     let server = with_script(home.path(), SLOW, "");
@@ -59,7 +59,7 @@ fn an_import_with_plug_ins_survives_the_death_of_either_plane_at_each_step() {
 }
 
 #[test]
-#[ignore = "needs qemu-img"]
+#[cfg(feature = "installed")]
 fn the_converter_ends_with_the_data_plane_and_with_the_image() {
     let home = tempfile::tempdir().expect("a directory");
     // A number of seconds that nobody else sleeps.

@@ -25,7 +25,7 @@ fn sends(data: Vec<u8>) -> Origin {
 }
 
 #[test]
-#[ignore = "needs qemu-img"]
+#[cfg(feature = "installed")]
 fn what_is_fetched_is_unpacked_and_converted() {
     let server = with_plugins("image_decompression, image_conversion", OPEN);
     let home = tempfile::tempdir().expect("a directory");

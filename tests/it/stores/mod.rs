@@ -302,7 +302,7 @@ suite! {
         data_comes_back, zeros_come_back, bad_uploads_leave_nothing, what_is_there_stays, faults_leave_nothing,
         deletion_breaks_no_download, crashes_leave_nothing,
     ];
-    on_rbd [ignore = "needs Ceph"]: Backend::rbd() => [
+    on_rbd [cfg(feature = "installed")]: Backend::rbd() => [
         data_comes_back, zeros_come_back, bad_uploads_leave_nothing, what_is_there_stays, faults_leave_nothing,
         deletion_breaks_no_download, crashes_leave_nothing,
     ];

@@ -26,7 +26,7 @@ fn two_stores(ceph: &Ceph, pool: &str, more: &str) -> Server {
 }
 
 #[test]
-#[ignore = "needs Ceph"]
+#[cfg(feature = "installed")]
 fn an_image_lies_where_the_originals_would() {
     let (ceph, _peace) = Ceph::shared();
     let pool = ceph.pool();
@@ -75,7 +75,7 @@ fn an_image_lies_where_the_originals_would() {
 }
 
 #[test]
-#[ignore = "needs Ceph"]
+#[cfg(feature = "installed")]
 fn zeros_take_no_room_where_that_is_wanted() {
     let (ceph, _peace) = Ceph::shared();
     let pool = ceph.pool();
@@ -106,7 +106,7 @@ fn zeros_take_no_room_where_that_is_wanted() {
 }
 
 #[test]
-#[ignore = "needs Ceph"]
+#[cfg(feature = "installed")]
 fn stores_side_by_side() {
     let (ceph, _peace) = Ceph::shared();
     let pool = ceph.pool();
@@ -142,7 +142,7 @@ fn stores_side_by_side() {
 }
 
 #[test]
-#[ignore = "needs Ceph"]
+#[cfg(feature = "installed")]
 fn clones_keep_an_image() {
     let (ceph, _peace) = Ceph::shared();
     let pool = ceph.pool();
@@ -190,7 +190,7 @@ fn remove(server: &Server, url: &str, upload_id: &str) -> String {
 }
 
 #[test]
-#[ignore = "needs Ceph"]
+#[cfg(feature = "installed")]
 fn what_an_interrupted_publication_leaves_goes() {
     let backend = Backend::rbd();
     let Backend::Rbd { ceph, pool, .. } = &backend else { panic!("made above") };
@@ -259,7 +259,7 @@ fn what_an_interrupted_publication_leaves_goes() {
 }
 
 #[test]
-#[ignore = "needs Ceph"]
+#[cfg(feature = "installed")]
 fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
     let (ceph, _alone) = Ceph::alone();
     let pool = ceph.pool();
@@ -340,7 +340,7 @@ fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
 }
 
 #[test]
-#[ignore = "needs Ceph"]
+#[cfg(feature = "installed")]
 fn what_is_wrong_with_the_configuration_is_told_in_one_line() {
     let (ceph, _peace) = Ceph::shared();
     let pool = ceph.pool();
@@ -395,7 +395,7 @@ fn what_is_wrong_with_the_configuration_is_told_in_one_line() {
 
 /// The real Glance's driver and ours read what the other wrote, and remove it.
 #[test]
-#[ignore = "needs Ceph"]
+#[cfg(feature = "installed")]
 fn the_originals_driver_and_ours_take_each_other_s_images() {
     let backend = Backend::rbd();
     let Backend::Rbd { ceph, pool, .. } = &backend else { panic!("made above") };
