@@ -165,6 +165,23 @@ class Keystone:
         reply = requests.delete(f"{self.url}/auth/tokens", headers=headers, timeout=30)
         assert reply.status_code == 204, reply.text
 
+    def connect(self, user: str):
+        """An openstacksdk connection as a user."""
+        # Not every environment that starts this server has the library.
+        import openstack
+
+        names = self.client_environment(user)
+        return openstack.connect(
+            load_yaml_config=False,
+            auth_url=names["OS_AUTH_URL"],
+            username=names["OS_USERNAME"],
+            password=names["OS_PASSWORD"],
+            project_name=names["OS_PROJECT_NAME"],
+            user_domain_id="default",
+            project_domain_id="default",
+            region_name=names["OS_REGION_NAME"],
+        )
+
     def client_environment(self, user: str) -> dict[str, str]:
         """The OS_* variables with which a command-line client acts as a user."""
         return {

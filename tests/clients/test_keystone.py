@@ -221,18 +221,6 @@ def test_a_token_without_a_project_is_refused(secured, keystone):
 
 
 def test_the_catalog_leads_to_the_server(secured, keystone):
-    import openstack
-
-    names = keystone.client_environment("demo-member")
-    connection = openstack.connect(
-        load_yaml_config=False,
-        auth_url=names["OS_AUTH_URL"],
-        username=names["OS_USERNAME"],
-        password=names["OS_PASSWORD"],
-        project_name=names["OS_PROJECT_NAME"],
-        user_domain_id="default",
-        project_domain_id="default",
-        region_name=names["OS_REGION_NAME"],
-    )
+    connection = keystone.connect("demo-member")
     assert connection.image.get_endpoint().startswith(secured.url)
     connection.close()

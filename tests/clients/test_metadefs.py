@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import time
 
-import openstack
 import pytest
 from openstack import exceptions
 
@@ -103,17 +102,7 @@ def test_the_glance_command_imports_what_glance_ships(glance, shipped, tmp_path)
 
 
 def test_openstacksdk(secured, keystone, namespace):
-    names = keystone.client_environment("admin")
-    connection = openstack.connect(
-        load_yaml_config=False,
-        auth_url=names["OS_AUTH_URL"],
-        username=names["OS_USERNAME"],
-        password=names["OS_PASSWORD"],
-        project_name=names["OS_PROJECT_NAME"],
-        user_domain_id="default",
-        project_domain_id="default",
-        region_name=names["OS_REGION_NAME"],
-    )
+    connection = keystone.connect("admin")
     with contextlib.closing(connection):
         image = connection.image
         made = image.create_metadef_namespace(namespace=namespace, display_name="Shown", visibility="public")

@@ -17,17 +17,7 @@ def image(request, vitrine):
     else:
         keystone = request.getfixturevalue("keystone")
         request.getfixturevalue("secured")
-        names = keystone.client_environment("demo-member")
-        connection = openstack.connect(
-            load_yaml_config=False,
-            auth_url=names["OS_AUTH_URL"],
-            username=names["OS_USERNAME"],
-            password=names["OS_PASSWORD"],
-            project_name=names["OS_PROJECT_NAME"],
-            user_domain_id="default",
-            project_domain_id="default",
-            region_name=names["OS_REGION_NAME"],
-        )
+        connection = keystone.connect("demo-member")
     yield connection.image
     connection.close()
 
