@@ -121,14 +121,26 @@ fn files(place: &Path) -> Result<Vec<PathBuf>, String> {
 fn unload(config: &Config) -> Result<String, String> {
     let path = &config.database.sqlite;
     // Where there is no catalog, none is to be made.
-    Reader::open(path).map_err(|error| error.to_string())?;
+    reader(path)?;
     let catalog = Catalog::open(path).map_err(|error| error.to_string())?;
     let cleared = catalog.write(|changes| changes.clear_namespaces());
     cleared.map(|()| String::new()).map_err(|error| format!("nothing was removed: {error}"))
 }
 
+/// The catalog, to be read.
+fn reader(path: &Path) -> Result<Reader, String> {
+    Reader::open(path).map_err(|error| match path.exists() {
+        // It may be Glance's, without our tables.
+        true => format!(
+            "{}: the control plane has to take this database over first: start it once ({error})",
+            path.display()
+        ),
+        false => error.to_string(),
+    })
+}
+
 fn export(config: &Config, directory: &Path) -> Result<String, String> {
-    let reader = Reader::open(&config.database.sqlite).map_err(|error| error.to_string())?;
+    let reader = reader(&config.database.sqlite)?;
     // All files are of one state.
     let all = reader.read(|catalog| {
         let namespaces = catalog.all_namespaces()?;
@@ -141,8 +153,13 @@ fn export(config: &Config, directory: &Path) -> Result<String, String> {
     let mut text = String::new();
     for one in &all {
         let path = directory.join(format!("{}.json", file_name(one, &mut taken)));
-        fs::write(&path, one.to_text()).map_err(|error| told(&path, error))?;
-        let _ = writeln!(text, "{}", path.display());
+        let file = one.to_text();
+        fs::write(&path, &file).map_err(|error| told(&path, error))?;
+        let _ = match Defined::parse(&file) {
+            Ok(_) => writeln!(text, "{}", path.display()),
+            // Glance on SQLite keeps what fits no column.
+            Err(error) => writeln!(text, "{}: it cannot be loaded as it is: {error}", path.display()),
+        };
     }
     Ok(text)
 }

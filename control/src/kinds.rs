@@ -52,6 +52,11 @@ pub(crate) fn is_canonical(url: &str) -> bool {
     !scheme(url).is_some_and(|scheme| RBD_SCHEMES.contains(&scheme.as_str())) || rbd::is_canonical(url)
 }
 
+/// As [`holds`], of a store of which everything is known that belongs to its places.
+pub(crate) fn surely_holds(kind: &StoreKind, url: &str) -> bool {
+    identity(kind).is_none_or(|identity| identity.get().is_some()) && holds(kind, url)
+}
+
 /// The path in a file store's URI.
 fn path_of(url: &str) -> Option<&Path> {
     let after = |scheme: &&str| url.strip_prefix(*scheme).and_then(|rest| rest.strip_prefix("://"));

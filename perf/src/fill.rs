@@ -30,9 +30,9 @@ SELECT id, 'file:///var/lib/glance/images/' || id, '{}', 'active', created_at, c
 INSERT INTO image_tags (image_id, value, created_at, updated_at, deleted)
 SELECT id, 'all', created_at, created_at, 0 FROM images;
 INSERT INTO image_tags (image_id, value, created_at, updated_at, deleted)
-SELECT id, 'tag-' || rowid % 3000, created_at, created_at, 0 FROM images;
+SELECT id, 'tag-' || (rowid % 3000), created_at, created_at, 0 FROM images;
 INSERT INTO image_properties (image_id, name, value, created_at, updated_at, deleted)
-SELECT id, p.name, CASE p.name WHEN 'os_distro' THEN 'distro-' || images.rowid % 10 WHEN 'build' THEN images.rowid % 3000
+SELECT id, p.name, CASE p.name WHEN 'os_distro' THEN 'distro-' || (images.rowid % 10) WHEN 'build' THEN images.rowid % 3000
     ELSE p.value END, created_at, created_at, 0
 FROM images, (SELECT 'os_distro' AS name, '' AS value UNION ALL SELECT 'build', '' UNION ALL SELECT 'architecture', 'x86_64'
     UNION ALL SELECT 'hw_disk_bus', 'virtio') AS p;

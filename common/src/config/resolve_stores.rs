@@ -253,16 +253,16 @@ fn file_store(settings: &Settings<'_>, groups: &[&str], data_dir: &Path) -> Opti
 fn rbd_store(settings: &Settings<'_>, groups: &[&str]) -> Option<RbdStore> {
     let text = |name| settings.text_in(STORE_GROUP, groups, name).filter(|text| !text.is_empty());
     let chunk = u64::try_from(number(settings, groups, "rbd_store_chunk_size")).unwrap_or_default();
-    if !chunk.is_power_of_two() {
-        settings.bad(STORE_GROUP, groups, "rbd_store_chunk_size", &chunk.to_string(), "a power of two from 1 to 32");
-        return None;
-    }
     Some(RbdStore {
         pool: text("rbd_store_pool").unwrap_or_default(),
         user: text("rbd_store_user"),
         conf: text("rbd_store_ceph_conf").map(|path| absolute(settings, Path::new(&path))),
         chunk_bytes: chunk << 20,
-        timeout: u64::try_from(number(settings, groups, "rados_connect_timeout")).ok().map(Duration::from_secs),
+        // The library waits for ever at 0, and nothing here may.
+        timeout: u64::try_from(number(settings, groups, "rados_connect_timeout"))
+            .ok()
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs),
         thin_provisioning: is_set(settings, groups, "rbd_thin_provisioning"),
         fsid: Learnt::default(),
     })

@@ -39,8 +39,8 @@ fn a_single_store_stands_in_glance_store() {
     let usual = (store.pool.as_str(), &store.user, &store.conf, store.chunk_bytes, store.timeout);
     assert_eq!(usual, ("images", &None, &None, 8 << 20, None));
     assert_eq!(
-        problems("[glance_store]\nstores = rbd\nrbd_store_chunk_size = 6\n"),
-        ["0.conf:3: [glance_store] rbd_store_chunk_size = 6: accepted is a power of two from 1 to 32"]
+        problems("[glance_store]\nstores = rbd\nrbd_store_chunk_size = 64\n"),
+        ["0.conf:3: [glance_store] rbd_store_chunk_size = 64: accepted is a whole number from 1 to 32"]
     );
     assert_eq!(
         problems("[DEFAULT]\nnode_staging_uri = http://x/\n"),

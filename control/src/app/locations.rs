@@ -26,7 +26,9 @@ const SERVICE_ROLE: &str = "service";
 
 /// The store whose places look like `url`.
 pub(crate) fn store_by_url<'c>(stores: &'c Stores, url: &str) -> Option<&'c StoreConfig> {
-    stores.list.iter().find(|store| kinds::holds(&store.kind, url))
+    // A cluster that was never met may have any.
+    let sure = stores.list.iter().find(|store| kinds::surely_holds(&store.kind, url));
+    sure.or_else(|| stores.list.iter().find(|store| kinds::holds(&store.kind, url)))
 }
 
 /// The store that holds the data of `location`: the one that it names, or, for what was written when there was only

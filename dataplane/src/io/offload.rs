@@ -16,7 +16,8 @@ use super::core::current;
 use super::local::{OneshotReceiver, OneshotSender, Semaphore, oneshot};
 use super::mailbox::{MailSender, Mailbox, mailbox};
 
-/// Calls that one core may have outstanding; the next one waits. Bounds the queue of the pool: cores x this.
+/// Calls that one core may have outstanding, its own and those of other pools each; the next one waits. Bounds the queue of the pool: cores
+/// x this.
 const OUTSTANDING_PER_CORE: usize = 256;
 
 /// How many threads the pool has.
@@ -27,7 +28,7 @@ pub struct OffloadConfig {
     /// Threads for what takes long, such as filling the page cache from a cold file. They are apart, so that many cold downloads
     /// cannot hold up the commit of an upload.
     pub fills: usize,
-    /// Calls that may wait or run at a time, where somebody else's answer is waited for: see [`Offload::try_run`].
+    /// Calls of each kind that may wait or run at a time, where somebody else's answer is waited for: see [`Offload::try_run`].
     pub outstanding_max: usize,
 }
 
@@ -54,7 +55,8 @@ pub struct Offload(Arc<Lanes>);
 struct Lanes {
     calls: Sender<Job>,
     fills: Sender<Job>,
-    outstanding: AtomicUsize,
+    /// Of either kind.
+    outstanding: [AtomicUsize; 2],
     outstanding_max: usize,
 }
 
@@ -88,11 +90,12 @@ impl Offload {
     pub fn new(config: OffloadConfig) -> io::Result<Self> {
         let calls = start_threads("call", config.calls)?;
         let fills = start_threads("fill", config.fills)?;
-        let outstanding = AtomicUsize::new(0);
+        let outstanding = Default::default();
         Ok(Self(Arc::new(Lanes { calls, fills, outstanding, outstanding_max: config.outstanding_max })))
     }
 
-    /// Runs `call` as [`Offload::run`] does, unless as many calls as may are outstanding: then they hang, and one more would hang too.
+    /// Runs `call` as [`Offload::run`] does, unless as many calls of its kind as may are outstanding: then they hang, and one more would
+    /// hang too.
     ///
     /// # Errors
     /// [`Full`].
@@ -101,19 +104,17 @@ impl Offload {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let lanes = Arc::clone(&self.0);
-        if lanes.outstanding.fetch_add(1, Relaxed) >= lanes.outstanding_max {
-            lanes.outstanding.fetch_sub(1, Relaxed);
-            return Err(Full);
-        }
-        let ended = Ended(lanes);
-        let counted = move || {
-            let _ended = ended;
-            call()
-        };
         let lane = match length {
             Length::Short => Lane::Call,
             Length::Long => Lane::Fill,
+        };
+        let ended = Ended(Arc::clone(&self.0), lane);
+        if self.0.outstanding[lane as usize].fetch_add(1, Relaxed) >= self.0.outstanding_max {
+            return Err(Full);
+        }
+        let counted = move || {
+            let _ended = ended;
+            call()
         };
         Ok(self.start(lane, counted).await.done().await)
     }
@@ -146,8 +147,9 @@ impl Offload {
         F: FnOnce() -> T + Send + 'static,
     {
         let home = &current().home;
-        home.outstanding.acquire().await.forget();
-        let (ticket, receiver) = home.expect();
+        let whose = if self.0.outstanding_max == usize::MAX { Whose::Core } else { Whose::Others };
+        home.outstanding[whose as usize].acquire().await.forget();
+        let (ticket, receiver) = home.expect(whose);
         let post = home.sender.clone();
         let job: Job = Box::new(move || {
             let outcome = catch_unwind(AssertUnwindSafe(call)).map(|value| Box::new(value) as Box<dyn Any + Send>);
@@ -165,11 +167,11 @@ impl Offload {
 }
 
 /// Counts a call out when it is over, or will never run.
-struct Ended(Arc<Lanes>);
+struct Ended(Arc<Lanes>, Lane);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.outstanding.fetch_sub(1, Relaxed);
+        self.0.outstanding[self.1 as usize].fetch_sub(1, Relaxed);
     }
 }
 
@@ -209,32 +211,39 @@ impl<T: 'static> Running<T> {
     }
 }
 
+/// Whose calls hold up whose: those of pools that wait for somebody else's answer none of the core's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Core,
+    Others,
+}
+
 /// Where the results of this core's calls come home.
 pub(super) struct Home {
     mailbox: Mailbox<(u64, Outcome)>,
     sender: MailSender<(u64, Outcome)>,
-    waiting: RefCell<HashMap<u64, OneshotSender<Outcome>>>,
+    waiting: RefCell<HashMap<u64, (Whose, OneshotSender<Outcome>)>>,
     next_ticket: Cell<u64>,
-    outstanding: Semaphore,
+    outstanding: [Semaphore; 2],
 }
 
 impl Home {
     pub(super) fn new() -> io::Result<Self> {
-        let (sender, seed) = mailbox(OUTSTANDING_PER_CORE)?;
+        let (sender, seed) = mailbox(2 * OUTSTANDING_PER_CORE)?;
         Ok(Self {
             mailbox: seed.attach()?,
             sender,
             waiting: RefCell::default(),
             next_ticket: Cell::new(0),
-            outstanding: Semaphore::new(OUTSTANDING_PER_CORE),
+            outstanding: [Semaphore::new(OUTSTANDING_PER_CORE), Semaphore::new(OUTSTANDING_PER_CORE)],
         })
     }
 
-    fn expect(&self) -> (u64, OneshotReceiver<Outcome>) {
+    fn expect(&self, whose: Whose) -> (u64, OneshotReceiver<Outcome>) {
         let ticket = self.next_ticket.get();
         self.next_ticket.set(ticket.wrapping_add(1));
         let (sender, receiver) = oneshot();
-        self.waiting.borrow_mut().insert(ticket, sender);
+        self.waiting.borrow_mut().insert(ticket, (whose, sender));
         (ticket, receiver)
     }
 
@@ -242,9 +251,9 @@ impl Home {
     pub(super) async fn dispatch(&self) {
         loop {
             let (ticket, outcome) = self.mailbox.recv().await;
-            self.outstanding.release();
             let waiting = self.waiting.borrow_mut().remove(&ticket);
-            if let Some(waiting) = waiting {
+            if let Some((whose, waiting)) = waiting {
+                self.outstanding[whose as usize].release();
                 waiting.send(outcome);
             }
         }

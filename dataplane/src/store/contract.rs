@@ -62,6 +62,11 @@ pub(super) trait Contract {
     /// Whether `url` can be a place of this store. Nothing is asked: it is called for every download.
     fn has_place(&self, url: &str) -> bool;
 
+    /// Whether that is sure: all is known that tells its places from those of others of its kind.
+    fn is_met(&self) -> bool {
+        true
+    }
+
     /// The file at `url`, where images are files of this machine.
     fn local_path(&self, url: &str) -> Result<PathBuf, StoreError> {
         Err(StoreError::Foreign(url.to_owned()))

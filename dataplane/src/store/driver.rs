@@ -67,7 +67,8 @@ pub(super) fn prepare<'s>(stores: impl Iterator<Item = (&'s str, &'s Driver)> + 
             Driver::Rbd(rbd) => rbd.prepare(START_PATIENCE).map_err(|problem| format!("store {id}: {problem}"))?,
         }
     }
-    no_shared_directories(stores)
+    no_shared_directories(stores.clone())?;
+    no_shared_pools(stores)
 }
 
 /// Refuses two stores that share a directory under different names: one would remove the other's data.
@@ -86,6 +87,21 @@ fn no_shared_directories<'s>(stores: impl Iterator<Item = (&'s str, &'s Driver)>
     Ok(())
 }
 
+/// Refuses two stores that are the same pool of a cluster, for the same reason.
+fn no_shared_pools<'s>(stores: impl Iterator<Item = (&'s str, &'s Driver)>) -> Result<(), String> {
+    let mut known: HashMap<(String, &str), &str> = HashMap::new();
+    for (id, driver) in stores {
+        if let Driver::Rbd(rbd) = driver
+            && let Some(other) = known.insert(rbd.cluster_and_pool(), id)
+        {
+            return Err(format!(
+                "stores {other} and {id} have the same rbd_store_pool of one cluster: give each its own"
+            ));
+        }
+    }
+    Ok(())
+}
+
 impl Contract for Driver {
     type Writer = AnyWriter;
 
@@ -95,6 +111,10 @@ impl Contract for Driver {
 
     fn has_place(&self, url: &str) -> bool {
         each!(self, driver => driver.has_place(url))
+    }
+
+    fn is_met(&self) -> bool {
+        each!(self, driver => driver.is_met())
     }
 
     fn local_path(&self, url: &str) -> Result<PathBuf, StoreError> {

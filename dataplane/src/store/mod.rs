@@ -121,9 +121,8 @@ impl Stores {
     /// area unless it is named.
     pub(crate) fn holding(&self, named: Option<&str>, url: &str) -> Option<&Store> {
         let named = named.and_then(|id| self.by_id(id)).filter(|store| store.driver.has_place(url));
-        named.or_else(|| {
-            self.list.iter().filter(|store| store.id != STAGING_STORE).find(|store| store.driver.has_place(url))
-        })
+        let others = || self.list.iter().filter(|store| store.id != STAGING_STORE && store.driver.has_place(url));
+        named.or_else(|| others().find(|store| store.driver.is_met())).or_else(|| others().next())
     }
 
     /// Makes what the stores need, and looks whether they can be used.

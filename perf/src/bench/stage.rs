@@ -28,8 +28,9 @@ const SHOWN: usize = 16;
 pub(super) const PAGE: usize = 25;
 /// Most threads that delete at the end.
 pub(super) const CLEANERS: usize = 4;
-/// How often a deletion is tried again while the service says that it is not the moment.
-const ATTEMPTS: u32 = 5;
+/// How often a deletion is tried while the service says that it is not the moment: for 6 s in all, in which even a busy one has made what
+/// it was asked for.
+const ATTEMPTS: u32 = 7;
 
 /// What a run is about.
 #[derive(Debug, Clone)]

@@ -30,6 +30,8 @@ pub(super) struct Start {
     pub(super) conditions: Conditions,
     /// Whether they are few, and so are looked up and sorted; else they come in the order of the page.
     pub(super) is_few: bool,
+    /// Which of the filters all of them fit: it need not be asked again.
+    pub(super) fitting: Option<usize>,
 }
 
 /// Rows by a condition that has an index.
@@ -37,35 +39,43 @@ pub(super) struct Start {
 struct Source {
     /// Selects anything from them.
     counted: String,
+    values: Vec<Value>,
     /// Selects their `rowid` in `images`.
     rows: String,
-    values: Vec<Value>,
+    row_values: Vec<Value>,
 }
 
 impl Source {
     /// Rows of `images`.
     fn images(hidden: bool, condition: &str, value: Value) -> Self {
         let rows = format!("SELECT rowid FROM images WHERE deleted = 0 AND os_hidden = ? AND {condition}");
-        Source { counted: rows.clone(), rows, values: vec![Value::from(hidden), value] }
+        Source::plain(rows, vec![Value::from(hidden), value])
     }
 
     /// The same for a column whose index is Glance's: of that column alone.
     fn by_digest(condition: &str, value: Value) -> Self {
         let rows = format!("SELECT rowid FROM images WHERE {condition}");
-        Source { counted: rows.clone(), rows, values: vec![value] }
+        Source::plain(rows, vec![value])
     }
 
-    /// Images that have rows in another table, `kin`.
-    fn kin(table: &str, condition: &str, values: Vec<Value>) -> Self {
+    fn plain(rows: String, values: Vec<Value>) -> Self {
+        Source { counted: rows.clone(), values: values.clone(), rows, row_values: values }
+    }
+
+    /// Images that have rows in another table, `kin`; `exactly` is what the index of `condition` does not tell, and not counted by.
+    fn kin(table: &str, condition: &str, values: Vec<Value>, exactly: Option<(&str, Value)>) -> Self {
         let from = format!("{table} AS kin");
         let such = format!("WHERE {condition} AND +kin.deleted = 0");
-        Source {
-            counted: format!("SELECT 1 FROM {from} {such}"),
-            rows: format!(
-                "SELECT other.rowid FROM {from} CROSS JOIN images AS other ON other.id = kin.image_id {such}"
-            ),
-            values,
+        let counted = format!("SELECT 1 FROM {from} {such}");
+        let mut rows =
+            format!("SELECT other.rowid FROM {from} CROSS JOIN images AS other ON other.id = kin.image_id {such}");
+        let mut row_values = values.clone();
+        if let Some((condition, value)) = exactly {
+            rows.push_str(" AND ");
+            rows.push_str(condition);
+            row_values.push(value);
         }
+        Source { counted, values, rows, row_values }
     }
 
     fn owner(query: &ListQuery, project: &str) -> Self {
@@ -77,7 +87,7 @@ impl Source {
     }
 
     fn member(project: &str) -> Self {
-        Source::kin("image_members", "kin.member = ?", vec![Value::from(project.to_owned())])
+        Source::kin("image_members", "kin.member = ?", vec![Value::from(project.to_owned())], None)
     }
 }
 
@@ -104,15 +114,16 @@ pub(super) fn starts(queries: &Queries<'_>, query: &ListQuery, keys: &[(SortKey,
     {
         return Ok(kinds);
     }
-    let mut counted: Vec<Vec<Source>> = Vec::new();
+    let mut counted: Vec<(Option<usize>, Vec<Source>)> = Vec::new();
     if !leads {
-        counted.extend(query.filters.iter().filter_map(|filter| of_filter(query, filter)));
+        let filters = query.filters.iter().enumerate();
+        counted.extend(filters.filter_map(|(place, filter)| Some((Some(place), of_filter(query, filter)?))));
         counted.truncate(COUNTED_MAX);
     }
-    counted.extend(viewers(query));
-    for sources in counted {
+    counted.extend(viewers(query).map(|sources| (None, sources)));
+    for (fitting, sources) in counted {
         if sparse(queries, &sources)? {
-            return Ok(vec![confine(sources)]);
+            return Ok(vec![Start { fitting, ..confine(sources) }]);
         }
     }
     if merges && let Some(kinds) = kinds(queries, query)? {
@@ -157,11 +168,13 @@ fn of_filter(query: &ListQuery, filter: &Filter) -> Option<Vec<Source>> {
         Filter::Int(column, compare, number) => compared(column.name(), *compare, Value::from(*number)),
         Filter::Time(column, compare, moment) => compared(column.name(), *compare, Value::from(moment.to_sql())),
         Filter::Protected(wanted) => vec![Source::images(query.hidden, "protected = ?", Value::from(*wanted))],
-        Filter::Tag(tag) => vec![Source::kin("image_tags", "kin.value = ?", vec![Value::from(tag.clone())])],
+        Filter::Tag(tag) => vec![Source::kin("image_tags", "kin.value = ?", vec![Value::from(tag.clone())], None)],
         Filter::Property { name, value } => vec![Source::kin(
             "image_properties",
-            "kin.name = ? AND substr(kin.value, 1, 64) = substr(?, 1, 64) AND kin.value = ?",
-            vec![Value::from(name.clone()), Value::from(value.clone()), Value::from(value.clone())],
+            "kin.name = ? AND substr(kin.value, 1, 64) = substr(?, 1, 64)",
+            vec![Value::from(name.clone()), Value::from(value.clone())],
+            // The unary plus keeps the engine from putting the value into the expression of the index.
+            Some(("+kin.value = ?", Value::from(value.clone()))),
         )],
         Filter::Never => return None,
     })
@@ -202,7 +215,7 @@ fn kinds(queries: &Queries<'_>, query: &ListQuery) -> Result<Option<Vec<Start>>>
     let of = |condition: &str, value: &str| {
         let mut conditions = Conditions::default();
         conditions.and(condition, [Value::from(value.to_owned())]);
-        Start { conditions, is_few: false }
+        Start { conditions, ..Start::default() }
     };
     let mut kinds: Vec<Start> =
         open_kinds(query).iter().map(|kind| of("images.visibility = ?", kind.as_str())).collect();
@@ -236,6 +249,6 @@ fn confine(sources: Vec<Source>) -> Start {
     let mut conditions = Conditions::default();
     let rows: Vec<&str> = sources.iter().map(|source| source.rows.as_str()).collect();
     let sql = if rows.is_empty() { "0".to_owned() } else { format!("images.rowid IN ({})", rows.join(" UNION ALL ")) };
-    conditions.and(&sql, sources.into_iter().flat_map(|source| source.values));
-    Start { conditions, is_few: true }
+    conditions.and(&sql, sources.into_iter().flat_map(|source| source.row_values));
+    Start { conditions, is_few: true, fitting: None }
 }

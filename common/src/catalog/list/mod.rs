@@ -233,10 +233,13 @@ impl Queries<'_> {
     ) -> Result<(String, Vec<Value>)> {
         let mut all = Conditions::default();
         visible::conditions(query, keys, &mut all);
-        for filter in &query.filters {
-            filter::condition(filter, query, keys, &mut all)?;
-        }
         let starts = drive::starts(self, query, keys)?;
+        let fitting = starts.first().and_then(|start| start.fitting);
+        for (place, filter) in query.filters.iter().enumerate() {
+            if fitting != Some(place) {
+                filter::condition(filter, query, keys, &mut all)?;
+            }
+        }
         let parts = marker.map_or_else(|| vec![Conditions::default()], |marker| page::parts(marker, keys));
         let order = page::order(keys);
         let limit = Value::Integer(i64::try_from(query.limit).unwrap_or(i64::MAX));

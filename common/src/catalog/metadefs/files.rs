@@ -5,11 +5,11 @@ use rusqlite::ToSql;
 use serde_json::Value;
 
 use super::items::{TagQuery, required_column};
-use crate::Result;
 use crate::catalog::rows::json_column;
 use crate::catalog::{Changes, Queries};
 use crate::model::metadef::{AssociationFields, Defined, DefinedObject, Namespace};
 use crate::time::Timestamp;
+use crate::{Error, Result};
 
 /// What becomes of a namespace that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +76,16 @@ impl Changes<'_> {
 }
 
 impl Queries<'_> {
-    /// A namespace as a file has it.
+    /// A namespace as a file has it. 500, with what it is, where a part of it would be lost.
     pub fn defined_namespace(&self, namespace: &Namespace) -> Result<Defined> {
+        let unreadable = self.unreadable(namespace.id)?;
+        if !unreadable.is_empty() {
+            return Err(Error::internal(format!(
+                "namespace {}: what the catalog has of {} is no JSON",
+                namespace.name,
+                unreadable.join(", ")
+            )));
+        }
         let associations = self.associations(namespace.id)?.into_iter().map(|one| AssociationFields {
             name: one.name,
             prefix: one.prefix,

@@ -120,6 +120,15 @@ impl Queries<'_> {
         self.one(&sql, rusqlite::params![id, name], property)
     }
 
+    /// Names of the objects and properties of namespace number `id` whose definitions nobody here can read.
+    pub(super) fn unreadable(&self, id: i64) -> Result<Vec<String>> {
+        let sql = "SELECT name, json_schema FROM metadef_objects WHERE namespace_id = ?1 \
+                   UNION ALL SELECT name, json_schema FROM metadef_properties WHERE namespace_id = ?1";
+        let all: Vec<(String, String)> =
+            self.all(sql, [id], |row| Ok((row.get(0).map_err(failed)?, row.get(1).map_err(failed)?)))?;
+        Ok(all.into_iter().filter(|(_, text)| is_unreadable(text)).map(|(name, _)| name).collect())
+    }
+
     /// Tags of namespace number `id`.
     pub fn metadef_tags(&self, id: i64, query: &TagQuery) -> Result<Vec<Tag>> {
         let order = query.order;
@@ -271,4 +280,9 @@ fn tag(row: &Row<'_>) -> Result<Tag> {
 fn schema(row: &Row<'_>, index: usize) -> Result<Map<String, Value>> {
     let text: String = row.get(index).map_err(failed)?;
     Ok(serde_json::from_str(&text).unwrap_or_default())
+}
+
+/// Whether such a column has more in it than [`schema`] reads: Python takes for JSON what is none.
+fn is_unreadable(text: &str) -> bool {
+    !matches!(text.trim(), "" | "null") && serde_json::from_str::<Map<String, Value>>(text).is_err()
 }

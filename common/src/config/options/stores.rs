@@ -58,13 +58,18 @@ pub(super) const ROWS: &[Row] = &[
         Kind::Str,
         "`ceph.conf` of the cluster; unset: where the library looks for it",
     ),
-    Row::new(STORE_GROUP, "rbd_store_chunk_size", Kind::Int(1, 32), "MiB of the objects of new images, a power of two")
-        .default("8"),
+    Row::new(
+        STORE_GROUP,
+        "rbd_store_chunk_size",
+        Kind::Int(1, 32),
+        "MiB of the objects of new images, rounded down to a power of two",
+    )
+    .default("8"),
     Row::new(
         STORE_GROUP,
         "rados_connect_timeout",
         super::NUMBER,
-        "seconds after which an operation of the cluster has failed; negative: as `ceph.conf` says, else \
+        "seconds after which an operation of the cluster has failed; 0 or negative: as `ceph.conf` says, else \
          `[dataplane] rbd_timeout_seconds`",
     )
     .default("-1"),

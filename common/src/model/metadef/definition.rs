@@ -143,6 +143,8 @@ fn show_members(kept: &Map<String, Value>, members: &[(&str, Form)]) -> Map<Stri
                 Ok(number) => Value::from(number),
                 Err(_) => continue,
             },
+            // Glance keeps any number.
+            (Form::Integer, Value::Number(_)) => integer(value).unwrap_or_else(|| value.clone()),
             (form, value) => match plain(*form, value) {
                 Some(value) => value,
                 None => continue,
@@ -170,9 +172,11 @@ fn integer(value: &Value) -> Option<Value> {
     if number.is_i64() || number.is_u64() {
         return Some(value.clone());
     }
-    // Written without exponent and point, so that reading it back says whether it fits.
+    // Written without exponent and point, so that reading it back says whether it fits. What is read as the least number of all
+    // is one beyond it: else it were no float.
     let whole = format!("{:.0}", number.as_f64()?.trunc());
-    whole.parse::<i64>().ok().map(Number::from).map(Value::Number)
+    let signed = whole.parse::<i64>().ok().filter(|whole| *whole != i64::MIN).map(Number::from);
+    signed.or_else(|| whole.parse::<u64>().ok().filter(|whole| *whole != u64::MAX).map(Number::from)).map(Value::Number)
 }
 
 #[cfg(test)]

@@ -63,12 +63,55 @@ impl<T: Send + 'static> Held<T> {
     pub(super) fn new(value: T, threads: Offload) -> Self {
         Held { value: Some(value), threads }
     }
+
+    /// The thing itself.
+    pub(super) fn value(&self) -> &T {
+        self.value.as_ref().expect("present until the drop")
+    }
+
+    /// Where it is let go of.
+    pub(super) fn threads(&self) -> &Offload {
+        &self.threads
+    }
+}
+
+/// A pool in use, and the cluster that it is of.
+pub(super) struct Tie {
+    cluster: Arc<Cluster>,
+    /// The last one who has it may be the last of the connection, which ends on the cluster's threads.
+    pool: Arc<Held<Arc<Pool>>>,
+}
+
+impl Tie {
+    pub(super) fn new(cluster: &Arc<Cluster>, pool: Arc<Held<Arc<Pool>>>) -> Self {
+        Tie { cluster: Arc::clone(cluster), pool }
+    }
+
+    pub(super) fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    /// The pool, for calls that block.
+    pub(super) fn pool(&self) -> Arc<Held<Arc<Pool>>> {
+        Arc::clone(&self.pool)
+    }
+
+    /// See [`Cluster::lost`].
+    pub(super) fn lost(&self, failed: Failed) -> StoreError {
+        self.cluster.lost(failed, self.pool.value().rados())
+    }
+}
+
+impl std::fmt::Debug for Tie {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tie").field("key", &self.cluster.key).finish_non_exhaustive()
+    }
 }
 
 impl Held<Opened> {
     /// The image, for calls that block.
     pub(super) fn get(&self) -> &Image {
-        &self.value.as_ref().expect("present until the drop").image
+        &self.value().image
     }
 }
 
@@ -89,13 +132,6 @@ pub(super) struct Opened {
 impl<T: Send + 'static> From<Held<T>> for Option<T> {
     fn from(mut held: Held<T>) -> Self {
         held.value.take()
-    }
-}
-
-impl<T: Send + 'static> Held<T> {
-    /// Where it is let go of.
-    pub(super) fn threads(&self) -> &Offload {
-        &self.threads
     }
 }
 
@@ -162,7 +198,7 @@ impl Cluster {
             return Ok(Arc::clone(connection));
         }
         let library = Library::get().map_err(StoreError::Away)?;
-        let connection = Arc::new(self.try_connect(library).map_err(|failed| self.lost(failed))?);
+        let connection = Arc::new(self.try_connect(library).map_err(store_error)?);
         *lock(&self.connection) = Some(Arc::clone(&connection));
         Ok(connection)
     }
@@ -202,11 +238,11 @@ impl Cluster {
         Ok(rados)
     }
 
-    /// What a failed call means, after what it means for the connection: a client that the cluster has locked out has to come
-    /// again as another one.
-    pub(super) fn lost(&self, failed: Failed) -> StoreError {
+    /// What a failed call means, after what it means for the connection that it was made by: a client that the cluster has locked out
+    /// has to come again as another one.
+    pub(super) fn lost(&self, failed: Failed, by: &Arc<Rados>) -> StoreError {
         if matches!(failed.errno, libc::ESHUTDOWN | libc::ENOTCONN) {
-            let old = lock(&self.connection).take();
+            let old = lock(&self.connection).take_if(|connection| Arc::ptr_eq(&connection.rados, by));
             if let (Some(old), Ok(threads)) = (old, self.threads()) {
                 tracing::warn!(
                     "the connection to a Ceph cluster is given up: {failed}; the next one is made when it is needed"
@@ -266,12 +302,12 @@ impl Cluster {
         let missing = |_| StoreError::Foreign(pool.to_owned());
         let opened = connection.pool(pool).map_err(|failed| match failed.errno {
             libc::ENOENT | libc::EPERM | libc::EACCES => missing(failed),
-            _ => self.lost(failed),
+            _ => self.lost(failed, connection.rados()),
         })?;
         match Image::open_read_only(&opened, ".vitrine-is-not-there", None) {
             Err(failed) if matches!(failed.errno, libc::EPERM | libc::EACCES) => Err(missing(failed)),
             Err(failed) if failed.errno == libc::ENOENT => Ok(()),
-            Err(failed) => Err(self.lost(failed)),
+            Err(failed) => Err(self.lost(failed, connection.rados())),
             Ok(image) => {
                 drop(image);
                 Ok(())
@@ -281,6 +317,11 @@ impl Cluster {
 }
 
 impl Connection {
+    /// What tells it from others.
+    pub(super) fn rados(&self) -> &Arc<Rados> {
+        &self.rados
+    }
+
     /// The cluster's id.
     pub(super) fn fsid(&self) -> &str {
         &self.fsid

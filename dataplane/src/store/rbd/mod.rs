@@ -17,6 +17,7 @@ mod write;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use common::http::range::ByteRange;
 use common::rbd::{self, Place};
 
 use self::claims::Claims;
-use self::cluster::{Cluster, Connection, Held, Opened};
+use self::cluster::{Cluster, Connection, Held, Opened, Tie};
 use self::queue::{Bell, Open};
 pub(crate) use self::read::{Blocks, Piece, ReadAhead};
 use self::sys::{FEATURE_FAST_DIFF, Failed, Image, PIECES};
@@ -105,6 +106,12 @@ impl RbdStore {
         }
     }
 
+    /// What tells its images from those of others: the id of the cluster, or as long as nobody knows that its configuration; and the pool.
+    pub(super) fn cluster_and_pool(&self) -> (String, &str) {
+        let conf = || self.config.conf.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        (self.config.fsid.get().map_or_else(conf, str::to_owned), &self.config.pool)
+    }
+
     /// Where `url` leads, if it is in our pool.
     fn place(&self, url: &str) -> Result<Place, StoreError> {
         let place = Place::parse(url).filter(|place| place.is_in(self.config.fsid.get(), &self.config.pool));
@@ -125,7 +132,7 @@ impl RbdStore {
             if place.within.as_ref().is_some_and(|within| within.fsid != connection.fsid()) {
                 return Err(StoreError::Foreign("an image of another cluster".to_owned()));
             }
-            call(&connection, &place).map_err(|failed| cluster.lost(failed))
+            call(&connection, &place).map_err(|failed| cluster.lost(failed, connection.rados()))
         };
         self.cluster.run(length, work).await
     }
@@ -163,6 +170,10 @@ impl Contract for RbdStore {
         self.place(url).is_ok()
     }
 
+    fn is_met(&self) -> bool {
+        self.config.fsid.get().is_some()
+    }
+
     async fn open(&self, _: &Shard, url: &str, range: Option<ByteRange>) -> Result<Source, StoreError> {
         let place = self.place(url)?;
         let bell = Bell::new()?;
@@ -175,12 +186,20 @@ impl Contract for RbdStore {
             let span = range.map_or(0..size, |range| range.start..range.end.min(size));
             let data = data_of(&image, &span);
             // Wherever it is let go of, also by who does not wait for it any more.
-            Ok((pool, Arc::new(Held::new(Opened { image, _claim: None }, threads)), id, size, data))
+            let image = Arc::new(Held::new(Opened { image, _claim: None }, threads.clone()));
+            Ok((Arc::new(Held::new(pool, threads)), image, id, size, data))
         };
         let (pool, image, id, size, data) = self.connected(Length::Short, place.clone(), opening).await?;
-        let open = Open::new(image, bell)?;
-        let cluster = Arc::clone(&self.cluster);
-        Ok(Source::Blocks(Box::new(Blocks { open, cluster, pool, place, id, size, data, depth: self.depth })))
+        let tie = Tie::new(&self.cluster, pool);
+        Ok(Source::Blocks(Box::new(Blocks {
+            open: Open::new(image, bell)?,
+            tie,
+            place,
+            id,
+            size,
+            data,
+            depth: self.depth,
+        })))
     }
 
     async fn new_place(&self, name: &str) -> Result<String, StoreError> {
@@ -196,7 +215,8 @@ impl Contract for RbdStore {
         let (pool_name, end) = (self.config.pool.clone(), bell.end()?);
         let threads = self.cluster.threads()?.clone();
         let size = placement.size.unwrap_or(0);
-        let order = u8::try_from(self.config.chunk_bytes.trailing_zeros()).unwrap_or(u8::MAX);
+        // Rounded down, as the original does.
+        let order = u8::try_from(self.config.chunk_bytes.max(1).ilog2()).unwrap_or(u8::MAX);
         let (name, upload_id) = (unfinished.clone(), placement.upload_id.to_owned());
         let making = move |connection: &Connection, place: &Place| {
             let pool = connection.pool(&pool_name)?;
@@ -209,14 +229,14 @@ impl Contract for RbdStore {
             pool.create_image(&name, size, connection.features(), order)?;
             let image = Image::open(&pool, &name)?.ring(end)?;
             image.set_note(NOTE, &upload_id)?;
-            Ok((pool, Arc::new(Held::new(Opened { image, _claim: Some(claim) }, threads))))
+            let image = Arc::new(Held::new(Opened { image, _claim: Some(claim) }, threads.clone()));
+            Ok((Arc::new(Held::new(pool, threads)), image))
         };
         let finished = place.image.clone();
         let (pool, image) = self.connected(Length::Short, place, making).await?;
         Ok(RbdWriter {
             open: RefCell::new(Some(Open::new(image, bell)?)),
-            cluster: Arc::clone(&self.cluster),
-            pool,
+            tie: Rc::new(Tie::new(&self.cluster, pool)),
             unfinished,
             finished,
             thin: self.config.thin_provisioning,
@@ -253,9 +273,10 @@ impl Contract for RbdStore {
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        let free = self
-            .cluster
-            .run(Length::Short, |cluster| cluster.reach()?.free_bytes().map_err(|failed| cluster.lost(failed)));
+        let free = self.cluster.run(Length::Short, |cluster| {
+            let connection = cluster.reach()?;
+            connection.free_bytes().map_err(|failed| cluster.lost(failed, connection.rados()))
+        });
         free.await.map(Some)
     }
 }

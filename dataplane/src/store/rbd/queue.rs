@@ -12,7 +12,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::cluster::{Held, Opened};
 use super::sys::{Failed, Operation, Operations, close};
 use crate::futures::race;
-use crate::io::{Length, Notify, PollFd, is_reserved, spawn, timeout, yield_now};
+use crate::io::{Notify, PollFd, is_reserved, sleep, spawn, timeout, yield_now};
 use crate::store::StoreError;
 
 /// An image, shared between its operations and calls that block.
@@ -91,12 +91,18 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Closes an image that still has operations: that ends them.
 async fn break_off(queue: &Queue) {
-    let Some(image) = queue.operations.borrow_mut().give_up() else { return };
+    let Some(mut image) = queue.operations.borrow_mut().give_up() else { return };
     let threads = image.threads().clone();
     let count = queue.operations.borrow().in_flight();
     tracing::warn!("{count} operations of a Ceph cluster are not heard of any more: their image is closed");
-    if let Ok(Some(closed)) = threads.try_run(Length::Short, move || close::<_, Opened>(image)).await {
-        queue.operations.borrow_mut().closed(closed);
+    loop {
+        // Never refused: their memory comes back in no other way.
+        match threads.run(move || close::<_, Opened>(image)).await {
+            Ok(closed) => return queue.operations.borrow_mut().closed(closed),
+            // A call that blocks has it still.
+            Err(kept) => image = kept,
+        }
+        sleep(SILENCE_MAX).await;
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use common::rbd::Place;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Tie};
 use super::queue::Open;
-use super::sys::{Image, Operation, PIECES, Pool};
+use super::sys::{Image, Operation, PIECES};
 use crate::io::{BUFFER_BYTES, Buffer, BufferPool, Length};
 use crate::store::StoreError;
 
@@ -19,8 +19,7 @@ const OPERATION_BYTES: u64 = (PIECES * BUFFER_BYTES) as u64;
 /// An image that is open for reading.
 pub(crate) struct Blocks {
     pub(super) open: Open,
-    pub(super) cluster: Arc<Cluster>,
-    pub(super) pool: Arc<Pool>,
+    pub(super) tie: Tie,
     pub(super) place: Place,
     /// Tells it from another image of the same name.
     pub(super) id: String,
@@ -65,15 +64,16 @@ impl Blocks {
     /// Makes sure that what was read so far was the image: once it is removed, what is read of it are zeros. Its snapshot goes
     /// before its data does, so if that is still there, all was.
     pub(crate) async fn confirm(&self) -> Result<(), StoreError> {
-        let (pool, place, id) = (Arc::clone(&self.pool), self.place.clone(), self.id.clone());
+        let (pool, place, id) = (self.tie.pool(), self.place.clone(), self.id.clone());
         let check = move |cluster: &Arc<Cluster>| {
-            let opened = Image::open_read_only(&pool, &place.image, place.snapshot()).and_then(|image| image.id());
-            match opened.map_err(|failed| cluster.lost(failed))? {
+            let pool = pool.value();
+            let opened = Image::open_read_only(pool, &place.image, place.snapshot()).and_then(|image| image.id());
+            match opened.map_err(|failed| cluster.lost(failed, pool.rados()))? {
                 found if found == id => Ok(()),
                 _ => Err(StoreError::NotFound),
             }
         };
-        self.cluster.run(Length::Short, check).await
+        self.tie.cluster().run(Length::Short, check).await
     }
 }
 
@@ -173,7 +173,7 @@ impl ReadAhead<'_> {
                 let length = clamp(until - self.next).min(buffers.len() * BUFFER_BYTES);
                 let operation = Operation::reading(buffers);
                 let started = self.blocks.open.start(&operation, self.next, length);
-                started.map_err(|failed| self.blocks.cluster.lost(failed))?;
+                started.map_err(|failed| self.blocks.tie.lost(failed))?;
                 (Ahead::Read(operation), self.next + length as u64)
             }
         };
@@ -208,7 +208,7 @@ impl ReadAhead<'_> {
                     if !operation.is_over() {
                         self.wanted = self.wanted.saturating_mul(2).min(self.blocks.depth);
                     }
-                    operation.done().await.map_err(|failed| self.blocks.cluster.lost(failed))?;
+                    operation.done().await.map_err(|failed| self.blocks.tie.lost(failed))?;
                     self.pieces.extend(operation.take_filled());
                     self.ahead.pop_front();
                 }

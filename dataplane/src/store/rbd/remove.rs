@@ -64,13 +64,15 @@ impl RbdStore {
                 Ok(image) => image,
                 Err(failed) => return absent_is_fine(failed),
             };
-            match image.is_protected(snapshot) {
-                Ok(true) => {
-                    image.unprotect_snapshot(snapshot)?;
-                    image.protect_snapshot(snapshot)
-                }
-                Ok(false) => Ok(()),
-                Err(failed) => absent_is_fine(failed),
+            match image.unprotect_snapshot(snapshot) {
+                // It is not protected: somebody else asks too, or has died between asking and what follows.
+                Err(failed) if failed.errno == libc::EINVAL => {}
+                outcome => outcome.or_else(absent_is_fine)?,
+            }
+            match image.protect_snapshot(snapshot) {
+                // By whoever asks too.
+                Err(failed) if failed.errno == libc::EBUSY => Ok(()),
+                outcome => outcome.or_else(absent_is_fine),
             }
         };
         self.connected(Length::Short, self.place(url)?, checking).await

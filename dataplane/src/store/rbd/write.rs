@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use common::rbd::SNAPSHOT;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Tie};
 use super::queue::Open;
-use super::sys::{Failed, Operation, PIECES, Pool};
+use super::sys::{Failed, Operation, PIECES};
 use crate::io::{BUFFER_BYTES, Frozen, Length};
 use crate::metrics::Path;
 use crate::store::StoreError;
@@ -27,8 +27,7 @@ const GROWTH_BYTES_MAX: u64 = 8 << 30;
 /// An image that is being written.
 pub(crate) struct RbdWriter {
     pub(super) open: RefCell<Option<Open>>,
-    pub(super) cluster: Arc<Cluster>,
-    pub(super) pool: Arc<Pool>,
+    pub(super) tie: Rc<Tie>,
     pub(super) unfinished: String,
     pub(super) finished: String,
     /// Whether zeros are left out.
@@ -59,7 +58,7 @@ impl std::fmt::Debug for RbdWriter {
 #[derive(Debug)]
 pub(crate) struct RbdPending {
     operation: Rc<Operation>,
-    cluster: Arc<Cluster>,
+    tie: Rc<Tie>,
 }
 
 impl Pending for RbdPending {
@@ -68,7 +67,7 @@ impl Pending for RbdPending {
     }
 
     async fn done(&mut self) -> Result<(), StoreError> {
-        self.operation.done().await.map_err(|failed| self.cluster.lost(failed))
+        self.operation.done().await.map_err(|failed| self.tie.lost(failed))
     }
 }
 
@@ -105,7 +104,7 @@ impl Writing for RbdWriter {
         if end.is_multiple_of(OPERATION_BYTES) {
             self.flush().await?;
         }
-        Ok(Some(RbdPending { operation, cluster: Arc::clone(&self.cluster) }))
+        Ok(Some(RbdPending { operation, tie: Rc::clone(&self.tie) }))
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
@@ -116,7 +115,7 @@ impl Writing for RbdWriter {
         match &*self.open.borrow() {
             Some(open) => {
                 let started = open.start(&operation, start, 0);
-                started.map_err(|failed| self.cluster.lost(failed))
+                started.map_err(|failed| self.tie.lost(failed))
             }
             None => Err(closed()),
         }
@@ -127,7 +126,7 @@ impl Writing for RbdWriter {
         let Some(open) = self.open.take() else { return Err(closed()) };
         let image = open.image()?;
         let resize = self.room.get() != size;
-        let (pool, from, to) = (Arc::clone(&self.pool), self.unfinished.clone(), self.finished.clone());
+        let (pool, from, to) = (self.tie.pool(), self.unfinished.clone(), self.finished.clone());
         let publish = move |cluster: &Arc<Cluster>| {
             let published = (|| {
                 let image = image.get();
@@ -137,11 +136,11 @@ impl Writing for RbdWriter {
                 image.flush()?;
                 image.take_snapshot(SNAPSHOT)?;
                 image.protect_snapshot(SNAPSHOT)?;
-                pool.rename_image(&from, &to)
+                pool.value().rename_image(&from, &to)
             })();
-            published.map_err(|failed: Failed| cluster.lost(failed))
+            published.map_err(|failed: Failed| cluster.lost(failed, pool.value().rados()))
         };
-        self.cluster.run(Length::Short, publish).await
+        self.tie.cluster().run(Length::Short, publish).await
     }
 }
 
@@ -153,9 +152,9 @@ impl RbdWriter {
         let image = self.open.borrow().as_ref().map_or_else(|| Err(closed()), Open::image)?;
         let resize = move |cluster: &Arc<Cluster>| {
             let resized = image.get().resize(room);
-            resized.map_err(|failed| cluster.lost(failed))
+            resized.map_err(|failed| cluster.lost(failed, image.get().rados()))
         };
-        self.cluster.run(Length::Short, resize).await?;
+        self.tie.cluster().run(Length::Short, resize).await?;
         self.growth.set(growth);
         self.room.set(room);
         Ok(())

@@ -145,11 +145,14 @@ impl Future for Done<'_> {
 /// Shows that an image is closed: its library call has returned.
 pub(in super::super) struct Closed(());
 
-/// Closes an image that nobody else has; `None`: somebody has, and will. Blocks, for as long as the cluster does.
-pub(in super::super) fn close<I: Into<Option<O>>, O>(image: Arc<I>) -> Option<Closed> {
-    let opened: Option<O> = Arc::into_inner(image)?.into();
-    drop(opened?);
-    Some(Closed(()))
+/// Closes an image that nobody else has. Blocks, for as long as the cluster does.
+///
+/// # Errors
+/// The image, when somebody else has it.
+pub(in super::super) fn close<I: Into<Option<O>>, O>(image: Arc<I>) -> Result<Closed, Arc<I>> {
+    let opened: Option<O> = Arc::try_unwrap(image)?.into();
+    drop(opened);
+    Ok(Closed(()))
 }
 
 /// Where an operation lies while the library has it.

@@ -182,6 +182,11 @@ impl Pool {
         self.rados.library
     }
 
+    /// The connection that it belongs to.
+    pub(in super::super) fn rados(&self) -> &Arc<Rados> {
+        &self.rados
+    }
+
     /// Makes an image of objects of 2^`order` bytes.
     pub(in super::super) fn create_image(&self, name: &str, size: u64, features: u64, order: u8) -> Result<()> {
         let name = c_string(name)?;
@@ -241,6 +246,11 @@ unsafe impl Send for Image {}
 unsafe impl Sync for Image {}
 
 impl Image {
+    /// The connection that it belongs to.
+    pub(in super::super) fn rados(&self) -> &Arc<Rados> {
+        self.pool.rados()
+    }
+
     /// Opens an image for reading and writing.
     pub(in super::super) fn open(pool: &Arc<Pool>, name: &str) -> Result<Self> {
         Self::open_by(pool, pool.library().rbd.rbd_open, name, None)
@@ -366,17 +376,6 @@ impl Image {
     /// Lets a snapshot be removed; fails with `EBUSY` while it has clones.
     pub(in super::super) fn unprotect_snapshot(&self, name: &str) -> Result<()> {
         self.snapshot_call(self.library().rbd.rbd_snap_unprotect, name)
-    }
-
-    /// Whether a snapshot is protected.
-    pub(in super::super) fn is_protected(&self, snapshot: &str) -> Result<bool> {
-        let snapshot = c_string(snapshot)?;
-        let mut protected = 0;
-        // SAFETY: the image is open, the place for the answer is valid.
-        check(unsafe {
-            (self.library().rbd.rbd_snap_is_protected)(self.handle, snapshot.as_ptr(), &raw mut protected)
-        })?;
-        Ok(protected != 0)
     }
 
     /// Where before `end` there is data, by whole objects, in order; at most `count_max` extents, what comes behind them counts as

@@ -96,7 +96,6 @@ functions!(
         fn rbd_snap_remove(ImageHandle, *const c_char) -> c_int;
         fn rbd_snap_protect(ImageHandle, *const c_char) -> c_int;
         fn rbd_snap_unprotect(ImageHandle, *const c_char) -> c_int;
-        fn rbd_snap_is_protected(ImageHandle, *const c_char, *mut c_int) -> c_int;
         fn rbd_diff_iterate2(ImageHandle, *const c_char, u64, u64, u8, u8, extern "C" fn(u64, size_t, c_int, *mut c_void) -> c_int, *mut c_void) -> c_int;
         fn rbd_set_image_notification(ImageHandle, c_int, c_int) -> c_int;
         fn rbd_poll_io_events(ImageHandle, *mut Completion, c_int) -> c_int;
