@@ -97,16 +97,16 @@ def _run_scripts(runner: Runner, scripts: list[script.Script], results: Results)
 
 
 def _run_script(runner: Runner, one: script.Script, results: Results) -> int:
-    """How many steps of a script failed. Glance on SQLite loses a task now and then, when two of its threads write at once: then both
-    servers begin again."""
+    """How many steps of a script failed. Glance on SQLite loses a task now and then, when two of its threads write at once, and tells
+    of it in more than one way: then both servers begin again. Vitrine loses none."""
     for left in reversed(range(ATTEMPTS)):
-        failures, losses = len(results.failures), runner.servers[servers.GLANCE].locked()
+        failures = len(results.failures)
         try:
             return runner.run(one)
-        except script.ScriptError:
-            if not left or runner.servers[servers.GLANCE].locked() == losses:
+        except script.Waited as lost:
+            if not left or lost.waiting != [servers.GLANCE]:
                 raise
-            report.progress(f"  [{runner.site}] {one.name}: Glance found its database locked; once more")
+            report.progress(f"  [{runner.site}] {one.name}: Glance lost a task; once more")
             del results.failures[failures:]
             runner.clear(one.name)
     raise AssertionError("the last attempt returns or raises")

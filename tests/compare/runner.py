@@ -14,7 +14,7 @@ import normal
 from differences import Finding, Rule, compare, judge
 from endpoints import Endpoints
 from exchange import Request, Response, send
-from script import NOBODY, STRANGER, Script, ScriptError, Step
+from script import NOBODY, STRANGER, Script, ScriptError, Step, Waited
 from servers import BOTH, Server
 
 ADMIN = "admin"
@@ -134,7 +134,8 @@ class Runner:
         limit = time.monotonic() + PATIENCE
         while waiting := [name for name in BOTH if not _holds(answers[name], step.until)]:
             if time.monotonic() > limit:
-                raise ScriptError(f"{step.place}: {waiting} never said {step.until}: {answers[waiting[0]].body[:300]!r}")
+                said = answers[waiting[0]].body[:4000]
+                raise Waited(f"{step.place}: {waiting} never said {step.until}: {said!r}", waiting)
             time.sleep(PAUSE)
             for name in waiting:
                 answers[name] = send(self.servers[name].port, requests[name])

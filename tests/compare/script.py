@@ -48,6 +48,15 @@ class ScriptError(Exception):
     """A script that cannot be read or carried out as it stands."""
 
 
+class Waited(ScriptError):
+    """What a step waited for never came."""
+
+    def __init__(self, message: str, waiting: list[str]) -> None:
+        super().__init__(message)
+        # From whom.
+        self.waiting = waiting
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One request of a script, before its variables have values."""

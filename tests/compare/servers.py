@@ -162,7 +162,7 @@ image_property_quota = 12
 image_tag_quota = 5
 image_member_quota = 3
 [database]
-connection = sqlite:///{home}/glance.sqlite
+connection = sqlite:///{home}/glance.sqlite?timeout=30
 [glance_store]
 {default}
 {stores}
@@ -229,10 +229,6 @@ class Server:
     def database(self) -> pathlib.Path:
         """Where its catalog lies."""
         return self.home / "glance.sqlite"
-
-    def locked(self) -> int:
-        """How often it found its database locked, as far as its log tells."""
-        return (self.home / "log").read_text(errors="replace").count("database is locked")
 
 
 def setting(name: str) -> pathlib.Path:
