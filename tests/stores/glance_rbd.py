@@ -2,6 +2,7 @@
 
     glance_rbd.py CEPH_CONF POOL add ID FILE SIZE    prints the URL; SIZE 0 is unknown
     glance_rbd.py CEPH_CONF POOL get URL             prints the MD5 of what lies there
+    glance_rbd.py CEPH_CONF POOL time URL            reads it, and prints seconds and CPU seconds of that
     glance_rbd.py CEPH_CONF POOL delete URL
 
 Runs in an environment with glance_store. Ceph's Python modules exist for Debian's own Python only, as files of its
@@ -12,6 +13,7 @@ import glob
 import hashlib
 import importlib.util
 import sys
+import time
 
 for name in ("rados", "rbd"):
     tag = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
@@ -50,5 +52,10 @@ elif command == "get":
     for chunk in glance_store.get_from_backend(rest[0])[0]:
         digest.update(chunk)
     print(digest.hexdigest())
+elif command == "time":
+    begun = time.monotonic(), time.process_time()
+    for _ in glance_store.get_from_backend(rest[0])[0]:
+        pass
+    print(time.monotonic() - begun[0], time.process_time() - begun[1])
 else:
     glance_store.delete_from_backend(rest[0])

@@ -13,10 +13,6 @@ use super::{App, Seen, locations, protected, quota, reworded};
 use crate::limits::Share;
 use crate::uploads::staged_url;
 
-/// Images that a list may ask for to be made on the spot: that takes about as long as waking another thread, and being woken by it, when all
-/// processors are busy.
-const SHORT_LIST: usize = 100;
-
 /// One page of a list.
 pub(crate) struct Page {
     /// The images that the caller may get.
@@ -66,8 +62,7 @@ impl App {
         self.authority.enforce("get_images", caller, &[("project_id", project)])?;
         protected::hide_filters(&self.authority, caller, &mut query);
         let limit = query.limit;
-        let list = move |catalog: &Queries<'_>| catalog.list(&query);
-        let mut images = if limit <= SHORT_LIST { self.db.look_up(list).await? } else { self.db.read(list).await? };
+        let mut images = self.db.read(move |catalog| catalog.list(&query)).await?;
         let is_full = images.len() == limit;
         // A shared image of somebody else is listed only for its members.
         let is_member = |image: &Image| {

@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use serde_json::Value;
 
+use super::eventually;
 use super::server::free_port;
+
+/// Longest time of an osd to end and to come back, or to see how full it is.
+const RESTART: Duration = Duration::from_secs(60);
 
 /// The cluster. It ends with the process, whose end of the script's standard input it holds.
 pub(crate) struct Ceph {
@@ -128,10 +133,57 @@ impl Ceph {
     }
 
     fn signal(&self, signal: &str) {
-        for pid in self.pids() {
-            let done = Command::new("kill").args([signal, &pid]).status().expect("kill(1)");
-            assert!(done.success());
+        self.pids().iter().for_each(|pid| kill(signal, pid));
+    }
+
+    /// Ends the osd, and waits until the next one works.
+    pub(crate) fn restart_osd(&self) {
+        let before = self.osd()["up_from"].as_u64();
+        kill("-TERM", self.pids().last().expect("an osd"));
+        let up = eventually(RESTART, || {
+            let now = self.osd();
+            (now["up_from"].as_u64() > before && now["up"] == 1).then_some(())
+        });
+        assert!(up.is_some(), "{}", self.osd());
+    }
+
+    /// Has the cluster take no more data until the guard is dropped: what it holds is as much as it may hold. Something has to be there.
+    pub(crate) fn fill(&self) -> Filled<'_> {
+        let filled = Filled(self);
+        self.may_hold(["0.00001", "0.00002", "0.00003"], true);
+        filled
+    }
+
+    /// Sets from where on the cluster is nearly full, takes no more copies, and takes nothing, and waits until it is.
+    fn may_hold(&self, ratios: [&str; 3], full: bool) {
+        for (kind, ratio) in ["nearfull", "backfillfull", "full"].into_iter().zip(ratios) {
+            self.ceph(&["osd", &format!("set-{kind}-ratio"), ratio]);
         }
+        let is_full = || self.osd()["state"].as_array().is_some_and(|state| state.contains(&Value::from("full")));
+        assert!(eventually(RESTART, || (is_full() == full).then_some(())).is_some(), "{}", self.osd());
+    }
+
+    /// What the cluster knows of its osd.
+    fn osd(&self) -> Value {
+        let map: Value = serde_json::from_str(&self.ceph(&["osd", "dump", "--format", "json"])).expect("JSON");
+        map["osds"][0].clone()
+    }
+}
+
+fn kill(signal: &str, pid: &str) {
+    assert!(Command::new("kill").args([signal, pid]).status().expect("kill(1)").success());
+}
+
+/// A cluster that is full; dropped, it has room again.
+pub(crate) struct Filled<'a>(&'a Ceph);
+
+impl Drop for Filled<'_> {
+    fn drop(&mut self) {
+        // A second panic would end all tests.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            // The usual ones.
+            self.0.may_hold(["0.85", "0.90", "0.95"], false);
+        }));
     }
 }
 
@@ -140,6 +192,7 @@ pub(crate) struct Hanging<'a>(&'a Ceph);
 
 impl Drop for Hanging<'_> {
     fn drop(&mut self) {
-        self.0.signal("-CONT");
+        // A second panic would end all tests.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.0.signal("-CONT")));
     }
 }

@@ -4,6 +4,7 @@
 //! What a store cannot do it says itself (`read-only`); the http store, to which nothing can be written, has `http_store.rs`.
 
 mod rbd;
+mod rbd_faults;
 
 use std::sync::RwLockReadGuard;
 use std::time::Duration;

@@ -21,6 +21,22 @@ const LONG_THREADS: usize = 2;
 /// Calls that may hang at a time.
 const OUTSTANDING_MAX: usize = 128;
 
+/// How the libraries are used.
+const SETTINGS: [(&str, &str); 7] = [
+    // Our buffers do not change while they are written, and nothing is read twice.
+    ("rbd_disable_zero_copy_writes", "false"),
+    ("rbd_cache", "false"),
+    // Nothing is written twice either; and librbd 16 uses its scheduler of writes after the image is closed.
+    ("rbd_io_scheduler", "none"),
+    // A core must never wait for it.
+    ("rbd_non_blocking_aio", "true"),
+    // A download changes nothing.
+    ("rbd_atime_update_interval", "0"),
+    // What goes wrong is told in our log, by who it happens to.
+    ("log_to_stderr", "false"),
+    ("err_to_stderr", "false"),
+];
+
 /// Options by which a cluster's library is told how long to wait.
 const TIMEOUTS: [&str; 3] = ["rados_osd_op_timeout", "rados_mon_op_timeout", "client_mount_timeout"];
 
@@ -215,12 +231,14 @@ impl Cluster {
     fn configure(&self, library: &'static Library) -> Result<Rados, Failed> {
         let conf = self.key.conf.as_ref().map(|path| path.to_string_lossy().into_owned());
         let rados = Rados::configure(library, self.key.user.as_deref(), conf.as_deref())?;
-        // Our buffers do not change while they are written, and nothing is read twice.
-        rados.set("rbd_disable_zero_copy_writes", "false")?;
-        rados.set("rbd_cache", "false")?;
-        // What goes wrong is told in our log, by who it happens to.
-        rados.set("log_to_stderr", "false")?;
-        rados.set("err_to_stderr", "false")?;
+        for (name, value) in SETTINGS {
+            // Not every version of the library has all of them.
+            if let Err(failed) = rados.set(name, value)
+                && failed.errno != libc::ENOENT
+            {
+                return Err(failed);
+            }
+        }
         for name in TIMEOUTS {
             let seconds = match self.key.timeout {
                 Some(wanted) => Some(wanted),

@@ -29,7 +29,7 @@ use self::claims::Claims;
 use self::cluster::{Cluster, Connection, Held, Opened, Tie};
 use self::queue::{Bell, Open};
 pub(crate) use self::read::{Blocks, Piece, ReadAhead};
-use self::sys::{FEATURE_FAST_DIFF, Failed, Image, PIECES};
+use self::sys::{FEATURE_EXCLUSIVE_LOCK, FEATURE_FAST_DIFF, Failed, Image, PIECES};
 pub(crate) use self::write::{RbdPending, RbdWriter};
 use super::contract::{Capabilities, Contract, Placement};
 use super::{Source, StoreError};
@@ -192,7 +192,7 @@ impl Contract for RbdStore {
         let (pool, image, id, size, data) = self.connected(Length::Short, place.clone(), opening).await?;
         let tie = Tie::new(&self.cluster, pool);
         Ok(Source::Blocks(Box::new(Blocks {
-            open: Open::new(image, bell)?,
+            open: Open::new(image, bell, self.patience)?,
             tie,
             place,
             id,
@@ -228,6 +228,9 @@ impl Contract for RbdStore {
             }
             pool.create_image(&name, size, connection.features(), order)?;
             let image = Image::open(&pool, &name)?.ring(end)?;
+            if connection.features() & FEATURE_EXCLUSIVE_LOCK != 0 {
+                image.lock()?;
+            }
             image.set_note(NOTE, &upload_id)?;
             let image = Arc::new(Held::new(Opened { image, _claim: Some(claim) }, threads.clone()));
             Ok((Arc::new(Held::new(pool, threads)), image))
@@ -235,7 +238,7 @@ impl Contract for RbdStore {
         let finished = place.image.clone();
         let (pool, image) = self.connected(Length::Short, place, making).await?;
         Ok(RbdWriter {
-            open: RefCell::new(Some(Open::new(image, bell)?)),
+            open: RefCell::new(Some(Open::new(image, bell, self.patience)?)),
             tie: Rc::new(Tie::new(&self.cluster, pool)),
             unfinished,
             finished,

@@ -45,19 +45,22 @@ struct Queue {
     /// Nobody begins operations any more.
     closed: Cell<bool>,
     changed: Notify,
+    silence_max: Duration,
 }
 
 /// An open image on its core. When it is dropped, the image is closed as soon as the library has no memory of ours any more.
 pub(super) struct Open(Rc<Queue>);
 
 impl Open {
-    /// Takes an image into use whose library end of `bell` was given to it.
-    pub(super) fn new(image: Shared, bell: Bell) -> Result<Self, StoreError> {
+    /// Takes an image into use whose library end of `bell` was given to it. When nobody uses it any more and nothing is heard of its
+    /// operations for `silence_max`, longer than any of them may take, they are taken for forgotten.
+    pub(super) fn new(image: Shared, bell: Bell, silence_max: Duration) -> Result<Self, StoreError> {
         let queue = Rc::new(Queue {
             operations: RefCell::new(Operations::new(image)),
             bell: PollFd::new(bell.here)?,
             closed: Cell::new(false),
             changed: Notify::new(),
+            silence_max,
         });
         drop(spawn(dispatch(Rc::clone(&queue))));
         Ok(Open(queue))
@@ -85,10 +88,6 @@ impl Drop for Open {
     }
 }
 
-/// How long an image that nobody uses any more is kept for operations of which nothing is heard: librbd 16 forgets writes that wait for
-/// the image's lock when the cluster hangs at that moment.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
-
 /// Closes an image that still has operations: that ends them.
 async fn break_off(queue: &Queue) {
     let Some(mut image) = queue.operations.borrow_mut().give_up() else { return };
@@ -102,7 +101,7 @@ async fn break_off(queue: &Queue) {
             // A call that blocks has it still.
             Err(kept) => image = kept,
         }
-        sleep(SILENCE_MAX).await;
+        sleep(queue.silence_max).await;
     }
 }
 
@@ -114,7 +113,7 @@ async fn dispatch(queue: Rc<Queue>) {
                 yield_now().await;
             }
         });
-        if timeout(SILENCE_MAX, news).await.is_err() && queue.closed.get() {
+        if timeout(queue.silence_max, news).await.is_err() && queue.closed.get() {
             break_off(&queue).await;
             return;
         }

@@ -121,9 +121,17 @@ fn remove_image(pool: &Arc<Pool>, name: &str, snapshot: Option<&str>) -> Result<
                 tracing::info!("image {name} of a Ceph cluster is needed by others and moves to the trash");
                 return pool.trash_image(name);
             }
-            Err(failed) => return absent_is_fine(failed),
-            Ok(()) => return Ok(()),
+            Err(failed) if failed.errno == libc::ENOENT => return assert_absent(pool, name),
+            outcome => return outcome,
         }
+    }
+}
+
+/// That an image is not there librbd 16 also says where it cannot note that it goes: in a full pool.
+fn assert_absent(pool: &Arc<Pool>, name: &str) -> Result<(), Failed> {
+    match Image::open_read_only(pool, name, None) {
+        Ok(_) => Err(Failed::new(libc::ENOSPC)),
+        Err(failed) => absent_is_fine(failed),
     }
 }
 

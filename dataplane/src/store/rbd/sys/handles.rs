@@ -8,7 +8,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Arc;
 
-use super::table::{ClusterStat, EVENT_TYPE_EVENTFD, ImageHandle, Library, PoolHandle, RadosHandle};
+use super::table::{
+    ClusterStat, EVENT_TYPE_EVENTFD, ImageHandle, LOCK_MODE_EXCLUSIVE, Library, PoolHandle, RadosHandle,
+};
 
 /// Bytes of the longest value that is asked for: ids, configuration values.
 const VALUE_BYTES: usize = 4096;
@@ -161,13 +163,14 @@ pub(in super::super) struct Pool {
     handle: PoolHandle,
 }
 
-// SAFETY: librados may be called from any number of threads at a time; the only setters of an ioctx are not used.
+// SAFETY: librados may be called from any number of threads at a time; the only setter of an ioctx that is used is called before it is shared.
 unsafe impl Send for Pool {}
 // SAFETY: the same.
 unsafe impl Sync for Pool {}
 
 impl Pool {
-    /// The pool named `name`.
+    /// The pool named `name`. Changes of a full one fail at once, and what makes room can be done: else all of them wait until somebody has
+    /// made some.
     pub(in super::super) fn open(rados: &Arc<Rados>, name: &str) -> Result<Self> {
         let name = c_string(name)?;
         let mut handle = ptr::null_mut();
@@ -175,6 +178,8 @@ impl Pool {
         let opened =
             check(unsafe { (rados.library.rados.rados_ioctx_create)(rados.handle, name.as_ptr(), &raw mut handle) });
         opened.map_err(|failed| failed.at(Step::Pool))?;
+        // SAFETY: the pool is open, and nobody else has it yet.
+        unsafe { (rados.library.rados.rados_set_pool_full_try)(handle) };
         Ok(Pool { rados: Arc::clone(rados), handle })
     }
 
@@ -321,6 +326,13 @@ impl Image {
     pub(in super::super) fn resize(&self, size: u64) -> Result<()> {
         // SAFETY: the image is open.
         check(unsafe { (self.library().rbd.rbd_resize)(self.handle, size) }).map(drop)
+    }
+
+    /// Takes the image's lock until it is closed, where images have one. Writes that wait for it are forgotten when the cluster hangs or
+    /// locks us out (librbd 16), and what they lend never comes back.
+    pub(in super::super) fn lock(&self) -> Result<()> {
+        // SAFETY: the image is open.
+        check(unsafe { (self.library().rbd.rbd_lock_acquire)(self.handle, LOCK_MODE_EXCLUSIVE) }).map(drop)
     }
 
     /// Makes what was written durable.

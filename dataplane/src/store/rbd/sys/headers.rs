@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::process::Command;
 
 use super::table::{
-    ClusterStat, EVENT_TYPE_EVENTFD, FEATURE_FAST_DIFF, FEATURE_LAYERING, RadosFunctions, RbdFunctions,
+    ClusterStat, EVENT_TYPE_EVENTFD, FEATURE_EXCLUSIVE_LOCK, FEATURE_FAST_DIFF, FEATURE_LAYERING, LOCK_MODE_EXCLUSIVE,
+    RadosFunctions, RbdFunctions,
 };
 
 /// A Rust type in C.
@@ -19,6 +20,7 @@ fn c_type(rust: &str) -> String {
         "PoolHandle" => "rados_ioctx_t".to_owned(),
         "ImageHandle" => "rbd_image_t".to_owned(),
         "Completion" => "rbd_completion_t".to_owned(),
+        "LockMode" => "rbd_lock_mode_t".to_owned(),
         "ClusterStat" => "struct rados_cluster_stat_t".to_owned(),
         "iovec" => "struct iovec".to_owned(),
         "c_char" => "char".to_owned(),
@@ -60,6 +62,8 @@ fn the_declarations_are_those_of_the_headers() {
         format!("EVENT_TYPE_EVENTFD == {EVENT_TYPE_EVENTFD}"),
         format!("RBD_FEATURE_LAYERING == {FEATURE_LAYERING}"),
         format!("RBD_FEATURE_FAST_DIFF == {FEATURE_FAST_DIFF}"),
+        format!("RBD_FEATURE_EXCLUSIVE_LOCK == {FEATURE_EXCLUSIVE_LOCK}"),
+        format!("RBD_LOCK_MODE_EXCLUSIVE == {LOCK_MODE_EXCLUSIVE} && sizeof(rbd_lock_mode_t) == sizeof(unsigned)"),
         format!("sizeof(struct rados_cluster_stat_t) == {size}"),
         "sizeof(rbd_image_t) == sizeof(void *) && sizeof(rbd_completion_t) == sizeof(void *)".to_owned(),
     ] {

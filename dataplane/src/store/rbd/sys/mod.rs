@@ -11,7 +11,7 @@ mod table;
 
 pub(super) use aio::{Operation, Operations, PIECES, close};
 pub(super) use handles::{Failed, Image, Pool, Rados, Step};
-pub(super) use table::{FEATURE_FAST_DIFF, FEATURE_LAYERING, Library};
+pub(super) use table::{FEATURE_EXCLUSIVE_LOCK, FEATURE_FAST_DIFF, FEATURE_LAYERING, Library};
 
 #[cfg(test)]
 mod headers;

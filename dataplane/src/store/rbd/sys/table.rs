@@ -1,6 +1,6 @@
 //! The functions of the libraries, looked up by their names.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::OnceLock;
 
 use libc::{iovec, size_t, ssize_t};
@@ -13,11 +13,17 @@ pub(super) type PoolHandle = *mut c_void;
 pub(super) type ImageHandle = *mut c_void;
 /// `rbd_completion_t`
 pub(super) type Completion = *mut c_void;
+/// `rbd_lock_mode_t`
+pub(super) type LockMode = c_uint;
 
 /// `EVENT_TYPE_EVENTFD`
 pub(super) const EVENT_TYPE_EVENTFD: c_int = 2;
 /// `RBD_FEATURE_LAYERING`
 pub(in super::super) const FEATURE_LAYERING: u64 = 1 << 0;
+/// `RBD_FEATURE_EXCLUSIVE_LOCK`
+pub(in super::super) const FEATURE_EXCLUSIVE_LOCK: u64 = 1 << 2;
+/// `RBD_LOCK_MODE_EXCLUSIVE`
+pub(super) const LOCK_MODE_EXCLUSIVE: LockMode = 0;
 /// `RBD_FEATURE_FAST_DIFF`
 pub(in super::super) const FEATURE_FAST_DIFF: u64 = 1 << 4;
 
@@ -71,6 +77,7 @@ functions!(
         fn rados_cluster_stat(RadosHandle, *mut ClusterStat) -> c_int;
         fn rados_ioctx_create(RadosHandle, *const c_char, *mut PoolHandle) -> c_int;
         fn rados_ioctx_destroy(PoolHandle);
+        fn rados_set_pool_full_try(PoolHandle);
         fn rados_remove(PoolHandle, *const c_char) -> c_int;
     }
 );
@@ -90,6 +97,7 @@ functions!(
         fn rbd_get_features(ImageHandle, *mut u64) -> c_int;
         fn rbd_get_id(ImageHandle, *mut c_char, size_t) -> c_int;
         fn rbd_flush(ImageHandle) -> c_int;
+        fn rbd_lock_acquire(ImageHandle, LockMode) -> c_int;
         fn rbd_metadata_get(ImageHandle, *const c_char, *mut c_char, *mut size_t) -> c_int;
         fn rbd_metadata_set(ImageHandle, *const c_char, *const c_char) -> c_int;
         fn rbd_snap_create(ImageHandle, *const c_char) -> c_int;
