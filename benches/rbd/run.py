@@ -184,7 +184,7 @@ class Bench:
         """The same work by `vitrine bench store` and by `rbd bench`: one worker, one image, as many bytes on their way."""
         report = self.work / "bench.json"
         size = self.options.mib
-        arguments = ["bench", "store", "--config", self.conf, "--data-dir", self.work / "bench", "--work", "write", "read", "delete"]
+        arguments = ["bench", "store", "--config", self.conf, "--data-dir", self.work / "bench", "--work", "write,read,delete"]
         run([self.options.vitrine, *arguments, "--size", f"{size}MiB", "--objects", "1", "--parallel", "1", "--json", report])
         for name, row in figures(json.loads(report.read_text())).items():
             self.note(f"bench store, {name}", self.bytes / MIB / row, None)
