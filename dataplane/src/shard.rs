@@ -69,8 +69,6 @@ pub(crate) struct Shard {
     pub(crate) offered: Offered,
     /// Turns for uploads: with the buffers of one upload they bound the core's memory.
     pub(crate) upload_turns: Semaphore,
-    /// Clients that hold one of the last descriptors while they wait for another one to become free.
-    pub(crate) patient: Cell<usize>,
     /// Turns for calls of stores, by their indexes.
     pub(crate) store_turns: Vec<Semaphore>,
     /// Turns for large bodies that are not image data: they bound the memory of all of them.
@@ -110,7 +108,6 @@ impl Shard {
             identities: Identities::new(fixed, Arc::clone(&shared.authority)),
             metrics: Arc::clone(&shared.metrics[index]),
             offered: Offered { multi_store: config.stores.multi, cache: config.cache.is_some() },
-            patient: Cell::new(0),
             upload_turns: Semaphore::new((config.dataplane.uploads_max / cores).max(1)),
             store_turns: shared.stores.turns(),
             large_bodies: Semaphore::new(LARGE_BODIES_MAX),

@@ -36,12 +36,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const EXCHANGE_TRIES: u32 = 50;
 const EXCHANGE_PAUSE: Duration = Duration::from_millis(2);
 
-/// After how many of them somebody else is closed: many who leave at once, as after an attack, are not closed as fast as others come.
-const EXCHANGE_PATIENCE: u32 = 10;
-
-/// Clients of one core that may wait so: far fewer than descriptors are kept back.
-const PATIENT_MAX: usize = 4;
-
 /// How long a listener that cannot accept says so once only.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -278,11 +272,9 @@ pub(crate) fn take_over(shard: &Rc<Shard>, moving: Moving) {
 fn settle(shard: &Rc<Shard>, mut conn: Conn, claim: Claim, begun: Option<Box<Begun>>) {
     if is_reserved(&conn) && !conn.renumber().unwrap_or(false) {
         // One of the last descriptors is taken only in exchange for another, and only until that one is free.
-        let patient = Patient::of(shard);
-        if patient.is_some() || shard.places.evict() {
-            drop(spawn(exchange(Rc::clone(shard), conn, claim, begun, patient)));
-        } else {
-            shard.metrics.refused();
+        match shard.places.evict() {
+            true => drop(spawn(exchange(Rc::clone(shard), conn, claim, begun))),
+            false => shard.metrics.refused(),
         }
     } else {
         sit(shard, conn, claim, begun);
@@ -290,34 +282,12 @@ fn settle(shard: &Rc<Shard>, mut conn: Conn, claim: Claim, begun: Option<Box<Beg
     shard.metrics.evicted(shard.places.evicted());
 }
 
-/// Somebody who waits for a descriptor that another one gives back of its own accord; counted until dropped.
-struct Patient(Rc<Shard>);
-
-impl Patient {
-    fn of(shard: &Rc<Shard>) -> Option<Self> {
-        let count = shard.patient.get();
-        (count < PATIENT_MAX).then(|| {
-            shard.patient.set(count + 1);
-            Patient(Rc::clone(shard))
-        })
-    }
-}
-
-impl Drop for Patient {
-    fn drop(&mut self) {
-        self.0.patient.set(self.0.patient.get().saturating_sub(1));
-    }
-}
-
-/// Serves a client once somebody else has given its descriptor back, for those who are patient of its own accord, if it does so soon.
-async fn exchange(shard: Rc<Shard>, mut conn: Conn, claim: Claim, begun: Option<Box<Begun>>, patient: Option<Patient>) {
-    for tries in 0..EXCHANGE_TRIES {
+/// Serves a client once somebody else has given its descriptor back.
+async fn exchange(shard: Rc<Shard>, mut conn: Conn, claim: Claim, begun: Option<Box<Begun>>) {
+    for _ in 0..EXCHANGE_TRIES {
         if conn.renumber().unwrap_or(false) {
             sit(&shard, conn, claim, begun);
             return shard.metrics.evicted(shard.places.evicted());
-        }
-        if patient.is_some() && tries == EXCHANGE_PATIENCE && !shard.places.evict() {
-            break;
         }
         sleep(EXCHANGE_PAUSE).await;
     }

@@ -158,7 +158,7 @@ fn http_d03_two_thousand_slow_readers() {
     // Small kernel buffers, so that the machine that runs this is not the limit; but not less than two segments of the loopback, or
     // each waits for an acknowledgement that is put off. The server's own buffers are far fewer than the readers.
     let server = Server::with_config(
-        "[dataplane]\nsend_buffer_bytes = 65536\nbuffer_memory_bytes_max = 33554432\nsend_stall_seconds = 4\n\
+        "[dataplane]\nsend_buffer_bytes = 65536\nbuffer_memory_bytes_max = 16777216\nsend_stall_seconds = 4\n\
          send_min_rate_bytes_per_second = 100000\n",
     );
     let data = bytes(62, 8 << 20);
