@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::transcript::End;
@@ -29,7 +29,9 @@ pub(super) fn connect(address: SocketAddr) -> TcpStream {
 
 /// A connection whose receive window is as small as the kernel lets it be.
 pub(super) fn connect_with_small_window(address: SocketAddr) -> TcpStream {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    // Servers that are started meanwhile must not have it.
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let socket = socket.expect("a socket");
     sockopt::set_socket_recv_buffer_size(&socket, 4096).expect("a TCP socket");
     rustix::net::connect(&socket, &address).expect("a connection");
     let stream = TcpStream::from(socket);
