@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-SIZE = int(os.environ.get("VITRINE_TEST_SPARSE_GIB", "20")) << 30
+SIZE = int(os.environ.get("VITRINE_TEST_SPARSE_GIB", "5")) << 30
 PIECE = 1 << 20
 # Where the bytes are that are not zero: at the ends, and around 4 GiB.
 ISLANDS = {0: b"first", (4 << 30) - 3: b"across 4 GiB", SIZE - 4: b"last"}

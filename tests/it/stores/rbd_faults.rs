@@ -15,6 +15,9 @@ use crate::harness::{Server, eventually};
 const DEFAULT: [(&str, &str); 1] = [("Content-Type", "application/octet-stream")];
 const FAST: [(&str, &str); 2] = [DEFAULT[0], ("x-image-meta-store", "fast")];
 
+/// A server that gives up soon, and looks soon for what it has to undo.
+const IMPATIENT: &str = "rbd_timeout_seconds = 3\n[control]\nreap_interval_seconds = 1\nrpc_timeout_seconds = 4\n";
+
 /// Longest answer where the cluster gives none, with what else processors have to do.
 const BOUND: Duration = Duration::from_secs(30);
 
@@ -62,22 +65,15 @@ fn assert_nothing_left(ceph: &Ceph, pool: &str) {
 fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
     let (ceph, _alone) = Ceph::alone();
     let pool = ceph.pool();
-    let mut server = two_stores(
-        ceph,
-        &pool,
-        "rbd_timeout_seconds = 3\n[control]\nreap_interval_seconds = 1\nrpc_timeout_seconds = 4\n",
-    );
+    let mut server = two_stores(ceph, &pool, IMPATIENT);
     let data = bytes(124, 8 << 20);
     let slow = server.active(&data);
     let fast = server.queued();
-    let headers = [("Content-Type", "application/octet-stream"), ("x-image-meta-store", "fast")];
-    server.request("PUT", &format!("/v2/images/{fast}/file"), &headers, Some(&data)).expect(204);
-    let mut upload = server.connect();
+    server.request("PUT", &file_of(&fast), &FAST, Some(&data)).expect(204);
     let queued = server.queued();
-    upload.send(&head("PUT", &format!("/v2/images/{queued}/file"), &headers[..1], Some(64 << 20))).expect("sending");
-    upload.send(&data).expect("sending");
+    let mut upload = begin_upload(&server, &queued, 64 << 20, &data);
     let hanging = ceph.hang();
-    let file = format!("/v2/images/{slow}/file");
+    let file = file_of(&slow);
     let waiting: Vec<_> = (0..40)
         .map(|_| {
             let mut connection = server.connect();
@@ -87,12 +83,8 @@ fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
         .collect();
     // Enough to fill the threads of the cluster, and those of nobody else.
     for _ in 0..20 {
-        let begun = Instant::now();
         assert!(server.download(&fast) == data);
-        let id = server.queued();
-        server.request("PUT", &format!("/v2/images/{id}/file"), &headers, Some(&data)).expect(204);
-        server.delete(&format!("/v2/images/{id}")).expect(204);
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert_others_work(&server, &data);
     }
     for mut connection in waiting {
         let reply = connection.response("GET").expect("an answer");
@@ -110,9 +102,7 @@ fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
     let addresses = ceph.rbd_json(&["status", &format!("{pool}/{slow}")]);
     assert_eq!(addresses["watchers"], json!([]), "who reads keeps nobody from deleting: {addresses}");
     let upload_id = server.queued();
-    let mut upload = server.connect();
-    upload.send(&head("PUT", &format!("/v2/images/{upload_id}/file"), &headers[..1], Some(64 << 20))).expect("sending");
-    upload.send(&data).expect("sending");
+    let mut upload = begin_upload(&server, &upload_id, 64 << 20, &data);
     ceph.ceph(&["osd", "blocklist", "add", &writer_of(ceph, &pool, &upload_id)]);
     let _ = upload.send(&vec![1; 56 << 20]);
     assert!(upload.response("PUT").map_or(true, |reply| reply.status >= 500));
@@ -126,11 +116,7 @@ fn a_cluster_that_hangs_holds_up_nobody_and_comes_back() {
     for id in [slow, fast] {
         delete(&server, &id);
     }
-    assert!(
-        eventually(PATIENCE, || ceph.objects(&pool).is_empty().then_some(())).is_some(),
-        "{:?}",
-        ceph.objects(&pool)
-    );
+    assert_nothing_left(ceph, &pool);
 }
 
 #[test]
@@ -160,11 +146,7 @@ fn an_osd_that_restarts_disturbs_no_transfer() {
 fn a_full_cluster_takes_nothing_and_recovers() {
     let (ceph, _alone) = Ceph::alone();
     let pool = ceph.pool();
-    let server = two_stores(
-        ceph,
-        &pool,
-        "rbd_timeout_seconds = 3\n[control]\nreap_interval_seconds = 1\nrpc_timeout_seconds = 4\n",
-    );
+    let server = two_stores(ceph, &pool, IMPATIENT);
     let data = bytes(132, 8 << 20);
     let (stored, begun, late) = (server.active(&data), server.queued(), server.queued());
     let mut upload = begin_upload(&server, &begun, 24 << 20, &data);
@@ -202,8 +184,7 @@ fn a_revoked_key_is_an_error_and_a_new_one_is_taken() {
     let keyring = keyring.to_str().expect("plain");
     let rights = ["auth", "get-or-create", "client.leaver", "mon", "profile rbd", "osd", "profile rbd", "-o", keyring];
     ceph.ceph(&rights);
-    let options = "rbd_timeout_seconds = 3\n[ceph]\nrbd_store_user = leaver\n[control]\nreap_interval_seconds = 1\nrpc_timeout_seconds = 4\n";
-    let mut server = two_stores(ceph, &pool, options);
+    let mut server = two_stores(ceph, &pool, &format!("{IMPATIENT}[ceph]\nrbd_store_user = leaver\n"));
     let data = bytes(133, 8 << 20);
     let (stored, queued) = (server.active(&data), server.queued());
     let mut upload = begin_upload(&server, &queued, 24 << 20, &data);

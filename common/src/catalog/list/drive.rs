@@ -42,7 +42,8 @@ struct Source {
     values: Vec<Value>,
     /// Selects their `rowid` in `images`.
     rows: String,
-    row_values: Vec<Value>,
+    /// What that takes after `values`.
+    exact: Option<Value>,
 }
 
 impl Source {
@@ -59,7 +60,7 @@ impl Source {
     }
 
     fn plain(rows: String, values: Vec<Value>) -> Self {
-        Source { counted: rows.clone(), values: values.clone(), rows, row_values: values }
+        Source { counted: rows.clone(), values, rows, exact: None }
     }
 
     /// Images that have rows in another table, `kin`; `exactly` is what the index of `condition` does not tell, and not counted by.
@@ -69,13 +70,12 @@ impl Source {
         let counted = format!("SELECT 1 FROM {from} {such}");
         let mut rows =
             format!("SELECT other.rowid FROM {from} CROSS JOIN images AS other ON other.id = kin.image_id {such}");
-        let mut row_values = values.clone();
-        if let Some((condition, value)) = exactly {
+        let exact = exactly.map(|(condition, value)| {
             rows.push_str(" AND ");
             rows.push_str(condition);
-            row_values.push(value);
-        }
-        Source { counted, values, rows, row_values }
+            value
+        });
+        Source { counted, values, rows, exact }
     }
 
     fn owner(query: &ListQuery, project: &str) -> Self {
@@ -249,6 +249,6 @@ fn confine(sources: Vec<Source>) -> Start {
     let mut conditions = Conditions::default();
     let rows: Vec<&str> = sources.iter().map(|source| source.rows.as_str()).collect();
     let sql = if rows.is_empty() { "0".to_owned() } else { format!("images.rowid IN ({})", rows.join(" UNION ALL ")) };
-    conditions.and(&sql, sources.into_iter().flat_map(|source| source.row_values));
+    conditions.and(&sql, sources.into_iter().flat_map(|source| source.values.into_iter().chain(source.exact)));
     Start { conditions, is_few: true, fitting: None }
 }
