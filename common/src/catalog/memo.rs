@@ -1,9 +1,11 @@
 //! Images that a reader has read, for as long as nobody commits anything.
 //!
-//! An image that many ask for is read once. SQLite says whether another connection has committed since, and says it inside of
-//! the reader's own transaction: what is remembered is what the same four statements would give again.
+//! What many ask for, again and again (an image, the first page of a list), is read and decoded once. SQLite says whether another connection has
+//! committed since, and says it inside of the reader's own transaction: what is remembered is what the same statements would give again.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
@@ -11,51 +13,71 @@ use super::fault::failed;
 use crate::Result;
 use crate::model::Image;
 
-/// Images that are remembered: few are read at a time.
-const IMAGES_MAX: usize = 16;
+/// Bytes of the images that a reader remembers, at most: some 2,000 of usual ones, which are dozens of pages.
+const BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of the texts of an image that is remembered, at most: owners may store megabytes in properties.
-const IMAGE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of an image that is remembered, at most: owners may store megabytes in properties.
+const IMAGE_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes that each text, and each thing that an image has any number of, costs beside its characters.
+const OVERHEAD_BYTES: usize = 48;
 
 /// What one reader remembers.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
-    images: RefCell<Vec<Image>>,
+    images: RefCell<HashMap<String, Arc<Image>>>,
+    /// Of these images.
+    bytes: Cell<usize>,
     /// The state of the database that they are of.
     version: Cell<Option<i64>>,
 }
 
 impl Memo {
-    /// The image `id` of the present state, if it is remembered. To be asked in a transaction of `connection`.
-    pub(super) fn get(&self, connection: &Connection, id: &str) -> Result<Option<Image>> {
+    /// Forgets all if it is of another state than the present transaction of `connection` sees. To be called in each transaction that asks.
+    pub(super) fn renew(&self, connection: &Connection) -> Result<()> {
         let mut ask = connection.prepare_cached("PRAGMA data_version").map_err(failed)?;
         let version = ask.query_row([], |row| row.get(0)).map_err(failed)?;
         if self.version.replace(Some(version)) != Some(version) {
-            self.images.borrow_mut().clear();
+            self.clear();
         }
-        Ok(self.images.borrow().iter().find(|image| image.id == id).cloned())
+        Ok(())
     }
 
-    /// Remembers `image`, read in the transaction in which it was asked for.
-    pub(super) fn put(&self, image: &Image) {
-        if bytes(image) > IMAGE_BYTES_MAX {
+    /// The image `id`, if it is remembered.
+    pub(super) fn get(&self, id: &str) -> Option<Arc<Image>> {
+        self.images.borrow().get(id).cloned()
+    }
+
+    /// Remembers `image`, read in the transaction in which [`Memo::renew`] was called.
+    pub(super) fn put(&self, image: &Arc<Image>) {
+        let bytes = bytes(image);
+        if bytes > IMAGE_BYTES_MAX {
             return;
         }
-        let mut images = self.images.borrow_mut();
-        if images.len() >= IMAGES_MAX {
-            images.clear();
+        // Whoever goes through all pages leaves nothing worth keeping behind.
+        if self.bytes.get() + bytes > BYTES_MAX {
+            self.clear();
         }
-        images.push(image.clone());
+        if self.images.borrow_mut().insert(image.id.clone(), Arc::clone(image)).is_none() {
+            self.bytes.set(self.bytes.get() + bytes);
+        }
+    }
+
+    fn clear(&self) {
+        self.images.borrow_mut().clear();
+        self.bytes.set(0);
     }
 }
 
-/// Bytes of what an image has any number of.
+/// About the memory of an image.
 fn bytes(image: &Image) -> usize {
-    let properties = image.properties.iter().map(|(name, value)| name.len() + value.len());
-    let tags = image.tags.iter().map(String::len);
+    let properties = image.properties.iter().map(|(name, value)| name.len() + value.len() + OVERHEAD_BYTES);
+    let tags = image.tags.iter().map(|tag| tag.len() + OVERHEAD_BYTES);
     let locations = image.locations.iter().map(|location| {
         let metadata = serde_json::to_vec(&location.metadata).map_or(0, |text| text.len());
-        location.url.len() + metadata
+        location.url.len() + metadata + 2 * OVERHEAD_BYTES
     });
-    properties.chain(tags).chain(locations).sum()
+    let parts: usize = properties.chain(tags).chain(locations).sum();
+    let name = image.name.as_deref().map_or(0, str::len);
+    size_of::<Image>() + 8 * OVERHEAD_BYTES + name + parts
 }

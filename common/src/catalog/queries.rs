@@ -1,6 +1,7 @@
 //! What can be asked of the catalog about one image.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
@@ -31,13 +32,14 @@ impl<'c> Queries<'c> {
     /// The image `id`, whole. Four statements, or one where it is remembered.
     pub fn image(&self, id: &str) -> Result<Option<Image>> {
         let Some(memo) = self.memo else { return self.read_image(id) };
-        let remembered = memo.get(self.connection, id)?;
-        if remembered.is_some() {
-            return Ok(remembered);
+        memo.renew(self.connection)?;
+        if let Some(image) = memo.get(id) {
+            return Ok(Some(Arc::unwrap_or_clone(image)));
         }
-        let image = self.read_image(id)?;
-        image.iter().for_each(|image| memo.put(image));
-        Ok(image)
+        let Some(image) = self.read_image(id)? else { return Ok(None) };
+        let image = Arc::new(image);
+        memo.put(&image);
+        Ok(Some(Arc::unwrap_or_clone(image)))
     }
 
     fn read_image(&self, id: &str) -> Result<Option<Image>> {
@@ -47,6 +49,29 @@ impl<'c> Queries<'c> {
         self.fill(&mut images)?;
         let [image] = images;
         Ok(Some(image))
+    }
+
+    /// The images whole that stand in these rows, `rowid` and `id`, in this order. Five statements at most, however many they are.
+    pub(super) fn images(&self, rows: &[(i64, String)]) -> Result<Vec<Arc<Image>>> {
+        if let Some(memo) = self.memo {
+            memo.renew(self.connection)?;
+        }
+        let remembered = |id: &str| self.memo.and_then(|memo| memo.get(id));
+        let mut images: Vec<Option<Arc<Image>>> = rows.iter().map(|(_, id)| remembered(id)).collect();
+        let missing = rows.iter().zip(&images).filter(|(_, image)| image.is_none());
+        let missing: Vec<i64> = missing.map(|((row, _), _)| *row).collect();
+        if !missing.is_empty() {
+            let sql = format!("SELECT {IMAGE_COLUMNS} FROM images WHERE rowid IN (SELECT value FROM json_each(?1))");
+            let mut read = self.all(&sql, [rows::json_column(&missing)?], rows::image)?;
+            self.fill(&mut read)?;
+            let mut read: HashMap<String, Image> = read.into_iter().map(|image| (image.id.clone(), image)).collect();
+            for (place, (_, id)) in images.iter_mut().zip(rows).filter(|(place, _)| place.is_none()) {
+                let image = Arc::new(read.remove(id).ok_or_else(|| corrupt("images.id", id))?);
+                self.memo.iter().for_each(|memo| memo.put(&image));
+                *place = Some(image);
+            }
+        }
+        Ok(images.into_iter().flatten().collect())
     }
 
     /// Whether an image of this id was ever made: deleted ones count, their ids stay taken.

@@ -1,5 +1,7 @@
 //! Create, list, show, change and delete images.
 
+use std::sync::Arc;
+
 use common::authorise::Authority;
 use common::catalog::{Changes, ListQuery, Located, NewImage, Queries};
 use common::config::{STAGING_STORE, StoreConfig};
@@ -16,7 +18,7 @@ use crate::uploads::staged_url;
 /// One page of a list.
 pub(crate) struct Page {
     /// The images that the caller may get.
-    pub(crate) images: Vec<Image>,
+    pub(crate) images: Vec<Arc<Image>>,
     /// Where the next page begins; `None` on the last one.
     pub(crate) next_marker: Option<String>,
 }

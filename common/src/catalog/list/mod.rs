@@ -5,6 +5,9 @@ mod filter;
 mod page;
 mod visible;
 
+use std::sync::Arc;
+
+use rusqlite::Row;
 use rusqlite::types::Value;
 
 use super::Queries;
@@ -210,7 +213,7 @@ impl Conditions {
 impl Queries<'_> {
     /// One page of images, whole. At most a dozen statements, however many images there are. 400 when the marker is not
     /// there or there are too many filters, 403 when the viewer may not see the marker.
-    pub fn list(&self, query: &ListQuery) -> Result<Vec<Image>> {
+    pub fn list(&self, query: &ListQuery) -> Result<Vec<Arc<Image>>> {
         if query.filters.len() > FILTERS_MAX {
             return Err(Error::bad_request(format!("Too many filters: at most {FILTERS_MAX} are accepted.")));
         }
@@ -220,9 +223,9 @@ impl Queries<'_> {
             return Ok(Vec::new());
         }
         let (sql, values) = self.list_statement(query, &keys, marker.as_deref())?;
-        let mut images = self.all(&sql, rusqlite::params_from_iter(values), rows::image)?;
-        self.fill(&mut images)?;
-        Ok(images)
+        let row = |row: &Row<'_>| Ok((row.get(0).map_err(failed)?, row.get(1).map_err(failed)?));
+        let rows = self.all(&sql, rusqlite::params_from_iter(values), row)?;
+        self.images(&rows)
     }
 
     fn list_statement(
@@ -258,12 +261,12 @@ impl Queries<'_> {
         // Few rows are sorted by what they are sorted by, and only those of the page are read.
         let is_sorted = starts.iter().any(|start| start.is_few);
         if let ([(sql, values)], false) = (&mut selects[..], is_sorted) {
-            return Ok((format!("SELECT {IMAGE_COLUMNS} {sql}"), std::mem::take(values)));
+            return Ok((format!("SELECT images.rowid, images.id {sql}"), std::mem::take(values)));
         }
         let rows: Vec<String> =
             selects.iter().map(|(sql, _)| format!("SELECT * FROM (SELECT images.rowid {sql})")).collect();
         let sql = format!(
-            "SELECT {IMAGE_COLUMNS} FROM images NOT INDEXED WHERE images.rowid IN ({}) ORDER BY {order} LIMIT ?",
+            "SELECT images.rowid, images.id FROM images NOT INDEXED WHERE images.rowid IN ({}) ORDER BY {order} LIMIT ?",
             rows.join(" UNION ALL ")
         );
         Ok((sql, selects.into_iter().flat_map(|(_, values)| values).chain([limit]).collect()))

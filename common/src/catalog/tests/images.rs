@@ -3,7 +3,7 @@ use std::cell::Cell;
 use serde_json::{Map, json};
 
 use super::{Fixture, pairs, plain, uuid, words};
-use crate::catalog::{ImageChange, NewImage};
+use crate::catalog::{ImageChange, ListQuery, NewImage, Viewer};
 use crate::model::{MemberStatus, Status, Visibility};
 use crate::{Error, Kind, Result};
 
@@ -313,5 +313,30 @@ fn what_a_reader_remembers_is_what_is_there() {
         fixture.execute(sql);
         assert_ne!(read(40), before, "{sql}");
         assert_eq!(read(40), fixture.image(&uuid(40)), "{sql}");
+        let list = ListQuery::new(Viewer { project: None, is_admin: true }, 30);
+        for _ in 0..2 {
+            let listed = reader.read(|q| q.list(&list)).expect("lists");
+            assert_eq!(listed, fixture.catalog.queries().list(&list).expect("lists"), "{sql}");
+        }
     }
+}
+
+#[test]
+fn a_reader_remembers_no_more_than_it_may() {
+    let fixture = Fixture::new();
+    let properties = |bytes: usize| vec![("a".to_owned(), "b".repeat(bytes))];
+    for number in 1..=400 {
+        fixture.create(&NewImage { properties: properties(12 << 10), ..plain(number) });
+    }
+    fixture.create(&NewImage { properties: properties(1 << 20), ..plain(401) });
+    let mut reader = fixture.reader();
+    let mut statements = |limit| {
+        let list = ListQuery::new(Viewer { project: None, is_admin: true }, limit);
+        super::plans::statements(&mut reader, &list)
+    };
+    let first = statements(100);
+    assert_eq!(statements(100), first, "one image is too large, and read again");
+    // BEGIN, list, version, images, properties, tags, locations, COMMIT.
+    assert_eq!(statements(401), (401, 8));
+    assert_eq!(statements(401), (401, 8), "these are more than all that is remembered");
 }

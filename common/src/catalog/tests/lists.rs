@@ -214,6 +214,10 @@ fn filters_by_text_number_and_truth() {
     assert_eq!(only(Filter::Never), NONE);
 }
 
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn filters_by_tag_property_and_time() {
     let fixture = varied();
@@ -224,6 +228,19 @@ fn filters_by_tag_property_and_time() {
     assert_eq!(filtered(&fixture, vec![property("os", "linux")]), [1, 2]);
     assert_eq!(filtered(&fixture, vec![property("os", "linux"), property("arch", "x86"), tag("x")]), [1]);
     assert_eq!(filtered(&fixture, vec![property("os", "Linux")]), NONE);
+    // What the index has of it is the same as of another value.
+    let long = |end: &str| format!("{}{end}", "ü".repeat(64));
+    for (stored, other) in [(long("a"), long("b")), (long(""), long("a")), ("linux\0a".to_owned(), "linux".to_owned())]
+    {
+        fixture.execute(&format!(
+            "UPDATE image_properties SET value = CAST(x'{}' AS TEXT) WHERE name = 'arch'",
+            hex(&stored)
+        ));
+        assert_eq!(filtered(&fixture, vec![property("arch", &stored)]), [1], "{stored:?}");
+        assert_eq!(filtered(&fixture, vec![property("arch", &other)]), NONE, "{other:?}");
+        assert_eq!(filtered(&fixture, vec![tag("x"), property("arch", &stored)]), [1], "{stored:?}");
+        assert_eq!(filtered(&fixture, vec![tag("x"), property("arch", &other)]), NONE, "{other:?}");
+    }
     fixture.execute("UPDATE image_tags SET deleted = 1; UPDATE image_properties SET deleted = 1");
     assert_eq!(filtered(&fixture, vec![tag("x")]), NONE);
     assert_eq!(filtered(&fixture, vec![property("os", "linux")]), NONE);
@@ -252,7 +269,7 @@ fn listed_images_are_whole() {
     let fixture = varied();
     let images = fixture.catalog.queries().list(&admin("p1")).expect("lists");
     for image in images {
-        assert_eq!(Some(&image), fixture.image(&image.id).as_ref());
+        assert_eq!(Some(&*image), fixture.image(&image.id).as_ref());
     }
 }
 
