@@ -114,11 +114,9 @@ pub(super) fn condition(
             [Value::from(tag.clone())],
         ),
         Filter::Property { name, value } => conditions.and(
-            // By its beginning, which our index has: only what fits is looked at whole, not the property of every image that is passed by.
-            "EXISTS (SELECT 1 FROM image_properties AS p INDEXED BY vitrine_image_properties_value \
-             WHERE p.name = ? AND substr(p.value, 1, 64) = substr(?, 1, 64) AND p.image_id = images.id \
-             AND +p.deleted = 0 AND +p.value = ?)",
-            [name, value, value].map(|text| Value::from(text.clone())),
+            "EXISTS (SELECT 1 FROM image_properties AS p \
+             WHERE p.image_id = images.id AND p.name = ? AND +p.deleted = 0 AND p.value = ?)",
+            [Value::from(name.clone()), Value::from(value.clone())],
         ),
         Filter::Never => conditions.and("0", []),
     }
