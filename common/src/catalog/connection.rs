@@ -22,9 +22,13 @@ const READER_BUSY: Duration = Duration::from_millis(250);
 /// Prepared statements that a connection keeps. Lists differ in their text, everything else is fixed.
 const STATEMENT_CACHE: usize = 128;
 
-/// Memory in which a reader keeps pages, KiB: what a few different lists among 100,000 images look at. Without it each of them is read from the
+/// Memory in which a connection keeps pages, KiB: what a few different lists among 100,000 images look at. Without it each of them is read from the
 /// kernel again, page by page.
-const READER_CACHE_KIB: i64 = 16 << 10;
+const CACHE_KIB: i64 = 16 << 10;
+
+/// Pages in the log of changes (4 KiB each) at which the writer moves them into the database: an image touches some thirty, most of them
+/// again and again, and each is moved once.
+const LOG_PAGES: i64 = 8000;
 
 /// The read-write connection. There is one in the whole deployment, in control.
 #[derive(Debug)]
@@ -49,8 +53,13 @@ impl Catalog {
         // An acknowledged change is on the disk, not only in the page cache.
         connection.pragma_update(None, "synchronous", "FULL").map_err(engine)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(engine)?;
+        // Negative: KiB, not pages.
+        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(engine)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(engine)?;
         keep_plans(&connection).map_err(engine)?;
         schema::prepare(&mut connection, path)?;
+        // What undoes one step of a batch would go to a file, and cost as much as the step; a crash needs none of it.
+        connection.pragma_update(None, "temp_store", "MEMORY").map_err(engine)?;
         Ok(Catalog { connection })
     }
 
@@ -166,7 +175,7 @@ impl Reader {
         let connection = Connection::open_with_flags(path, flags).map_err(engine)?;
         connection.busy_timeout(READER_BUSY).map_err(engine)?;
         // Negative: KiB, not pages.
-        connection.pragma_update(None, "cache_size", -READER_CACHE_KIB).map_err(engine)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(engine)?;
         keep_plans(&connection).map_err(engine)?;
         schema::check(&connection, path)?;
         Ok(Reader { connection, memo: Memo::default() })
