@@ -13,7 +13,6 @@ use rusqlite::types::Value;
 
 use super::{Compare, Conditions, Filter, ListQuery, ListVisibility, SortKey, TextColumn, filter};
 use crate::Result;
-use crate::catalog::fault::failed;
 use crate::catalog::{Queries, rows};
 use crate::model::Visibility;
 
