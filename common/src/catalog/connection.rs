@@ -22,12 +22,12 @@ const READER_BUSY: Duration = Duration::from_millis(250);
 /// Prepared statements that a connection keeps. Lists differ in their text, everything else is fixed.
 const STATEMENT_CACHE: usize = 128;
 
-/// Memory in which a connection keeps pages, KiB: what a few different lists among 100,000 images look at. Without it each of them is read from the
-/// kernel again, page by page.
+/// Memory in which a connection keeps pages, KiB: what a few different lists among 100,000 images look at. Without it each of
+/// them is read from the kernel again, page by page.
 const CACHE_KIB: i64 = 16 << 10;
 
-/// Pages in the log of changes (4 KiB each) at which the writer moves them into the database: an image touches some thirty, most of them
-/// again and again, and each is moved once.
+/// Pages in the log of changes (4 KiB each) at which the writer moves them into the database: an image touches some thirty, most
+/// of them again and again, and each is moved once. A start after a crash reads them all, in some 20 ms; readers wait for it.
 const LOG_PAGES: i64 = 8000;
 
 /// The read-write connection. There is one in the whole deployment, in control.
@@ -58,7 +58,8 @@ impl Catalog {
         connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(engine)?;
         keep_plans(&connection).map_err(engine)?;
         schema::prepare(&mut connection, path)?;
-        // What undoes one step of a batch would go to a file, and cost as much as the step; a crash needs none of it.
+        // What undoes a step of a large batch would go to a file, and cost as much as the step; a crash needs none of it. Not earlier:
+        // indexes that are made of a large catalog are sorted in files.
         connection.pragma_update(None, "temp_store", "MEMORY").map_err(engine)?;
         Ok(Catalog { connection })
     }

@@ -1,7 +1,8 @@
 //! Images that a reader has read, for as long as nobody commits anything.
 //!
-//! What many ask for, again and again (an image, the first page of a list), is read and decoded once. SQLite says whether another connection has
-//! committed since, and says it inside of the reader's own transaction: what is remembered is what the same statements would give again.
+//! What many ask for, again and again (an image, the first page of a list), is read and decoded once. SQLite says whether
+//! another connection has committed since, and says it of the state that the reader's transaction sees: what is remembered is
+//! what the same statements would give again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,16 +12,19 @@ use rusqlite::Connection;
 
 use super::fault::failed;
 use crate::Result;
-use crate::model::Image;
+use crate::model::{Image, Location};
 
-/// Bytes of the images that a reader remembers, at most: some 2,000 of usual ones, which are dozens of pages.
+/// Bytes of the images that a reader remembers, at most: some thousand of usual ones, which are dozens of pages.
 const BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of an image that is remembered, at most: owners may store megabytes in properties.
 const IMAGE_BYTES_MAX: usize = 16 << 10;
 
-/// Bytes that each text, and each thing that an image has any number of, costs beside its characters.
-const OVERHEAD_BYTES: usize = 48;
+/// Bytes that a text costs beside its characters: its place and what the allocator adds, in a list that has grown.
+const TEXT_BYTES: usize = 64;
+
+/// Bytes of memory for each byte of the JSON of a location's metadata, at most: `"",` is a value of some 72 bytes.
+const METADATA_FACTOR: usize = 40;
 
 /// What one reader remembers.
 #[derive(Debug, Default)]
@@ -33,7 +37,8 @@ pub(super) struct Memo {
 }
 
 impl Memo {
-    /// Forgets all if it is of another state than the present transaction of `connection` sees. To be called in each transaction that asks.
+    /// Forgets all if it is of another state than the present transaction of `connection` sees. To be called in each transaction
+    /// that asks.
     pub(super) fn renew(&self, connection: &Connection) -> Result<()> {
         let mut ask = connection.prepare_cached("PRAGMA data_version").map_err(failed)?;
         let version = ask.query_row([], |row| row.get(0)).map_err(failed)?;
@@ -48,7 +53,7 @@ impl Memo {
         self.images.borrow().get(id).cloned()
     }
 
-    /// Remembers `image`, read in the transaction in which [`Memo::renew`] was called.
+    /// Remembers `image`, read in the transaction in which [`Memo::renew`] was called; one that is remembered already is the same.
     pub(super) fn put(&self, image: &Arc<Image>) {
         let bytes = bytes(image);
         if bytes > IMAGE_BYTES_MAX {
@@ -69,15 +74,16 @@ impl Memo {
     }
 }
 
-/// About the memory of an image.
+/// The memory of an image, rather more than less.
 fn bytes(image: &Image) -> usize {
-    let properties = image.properties.iter().map(|(name, value)| name.len() + value.len() + OVERHEAD_BYTES);
-    let tags = image.tags.iter().map(|tag| tag.len() + OVERHEAD_BYTES);
+    let properties = image.properties.iter().map(|(name, value)| name.len() + value.len() + 2 * TEXT_BYTES);
+    let tags = image.tags.iter().map(|tag| tag.len() + TEXT_BYTES);
     let locations = image.locations.iter().map(|location| {
         let metadata = serde_json::to_vec(&location.metadata).map_or(0, |text| text.len());
-        location.url.len() + metadata + 2 * OVERHEAD_BYTES
+        location.url.len() + METADATA_FACTOR * metadata + size_of::<Location>() + 2 * TEXT_BYTES
     });
     let parts: usize = properties.chain(tags).chain(locations).sum();
+    // The texts of its row are short, but for the name.
     let name = image.name.as_deref().map_or(0, str::len);
-    size_of::<Image>() + 8 * OVERHEAD_BYTES + name + parts
+    size_of::<Image>() + 16 * TEXT_BYTES + name + parts
 }

@@ -29,17 +29,18 @@ impl<'c> Queries<'c> {
         Queries { connection, memo: Some(memo) }
     }
 
-    /// The image `id`, whole. Four statements, or one where it is remembered.
+    /// The image `id`, whole. Four statements; where images are remembered one more, or only that one.
     pub fn image(&self, id: &str) -> Result<Option<Image>> {
         let Some(memo) = self.memo else { return self.read_image(id) };
         memo.renew(self.connection)?;
         if let Some(image) = memo.get(id) {
-            return Ok(Some(Arc::unwrap_or_clone(image)));
+            return Ok(Some((*image).clone()));
         }
-        let Some(image) = self.read_image(id)? else { return Ok(None) };
-        let image = Arc::new(image);
-        memo.put(&image);
-        Ok(Some(Arc::unwrap_or_clone(image)))
+        let image = self.read_image(id)?;
+        if let Some(image) = &image {
+            memo.put(&Arc::new(image.clone()));
+        }
+        Ok(image)
     }
 
     fn read_image(&self, id: &str) -> Result<Option<Image>> {
@@ -51,7 +52,8 @@ impl<'c> Queries<'c> {
         Ok(Some(image))
     }
 
-    /// The images whole that stand in these rows, `rowid` and `id`, in this order. Five statements at most, however many they are.
+    /// The whole images of these rows, `rowid` and `id`, in this order; each once, and of the present transaction. Five statements at
+    /// most, however many they are.
     pub(super) fn images(&self, rows: &[(i64, String)]) -> Result<Vec<Arc<Image>>> {
         if let Some(memo) = self.memo {
             memo.renew(self.connection)?;
@@ -67,7 +69,9 @@ impl<'c> Queries<'c> {
             let mut read: HashMap<String, Image> = read.into_iter().map(|image| (image.id.clone(), image)).collect();
             for (place, (_, id)) in images.iter_mut().zip(rows).filter(|(place, _)| place.is_none()) {
                 let image = Arc::new(read.remove(id).ok_or_else(|| corrupt("images.id", id))?);
-                self.memo.iter().for_each(|memo| memo.put(&image));
+                if let Some(memo) = self.memo {
+                    memo.put(&image);
+                }
                 *place = Some(image);
             }
         }

@@ -211,7 +211,7 @@ impl Conditions {
 }
 
 impl Queries<'_> {
-    /// One page of images, whole. At most a dozen statements, however many images there are. 400 when the marker is not
+    /// One page of images, whole. At most fourteen statements, however many images there are. 400 when the marker is not
     /// there or there are too many filters, 403 when the viewer may not see the marker.
     pub fn list(&self, query: &ListQuery) -> Result<Vec<Arc<Image>>> {
         if query.filters.len() > FILTERS_MAX {

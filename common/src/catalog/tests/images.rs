@@ -306,7 +306,7 @@ fn what_a_reader_remembers_is_what_is_there() {
     for sql in [
         "UPDATE images SET status = 'deactivated'",
         "INSERT INTO image_properties (image_id, name, value, created_at, deleted) SELECT id, 'a', 'b', created_at, 0 FROM images",
-        "UPDATE image_properties SET deleted = 1",
+        "PRAGMA wal_checkpoint(TRUNCATE); UPDATE image_properties SET deleted = 1",
         "UPDATE images SET deleted = 1",
     ] {
         let before = read(40);
@@ -328,15 +328,14 @@ fn a_reader_remembers_no_more_than_it_may() {
     for number in 1..=400 {
         fixture.create(&NewImage { properties: properties(12 << 10), ..plain(number) });
     }
-    fixture.create(&NewImage { properties: properties(1 << 20), ..plain(401) });
     let mut reader = fixture.reader();
     let mut statements = |limit| {
         let list = ListQuery::new(Viewer { project: None, is_admin: true }, limit);
         super::plans::statements(&mut reader, &list)
     };
-    let first = statements(100);
-    assert_eq!(statements(100), first, "one image is too large, and read again");
-    // BEGIN, list, version, images, properties, tags, locations, COMMIT.
-    assert_eq!(statements(401), (401, 8));
-    assert_eq!(statements(401), (401, 8), "these are more than all that is remembered");
+    // BEGIN, list, version, images, properties, tags, locations, COMMIT; or the version alone between list and end.
+    assert_eq!((statements(100), statements(100)), ((100, 8), (100, 4)));
+    assert_eq!((statements(400), statements(400)), ((400, 8), (400, 8)), "these are more than all that is remembered");
+    fixture.create(&NewImage { properties: properties(1 << 20), ..plain(401) });
+    assert_eq!((statements(100), statements(100)), ((100, 8), (100, 8)), "one is too large, and read again");
 }
