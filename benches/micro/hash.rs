@@ -36,10 +36,11 @@ pub(crate) fn cases(runner: &mut Runner) {
             digests.map(Digest::finish)
         }
     });
-    for uploads in [1, 2, 4, 8, 16] {
+    let alone_and_more = [1, 2, 4, 8, 16].map(|uploads| (uploads, 1, ""));
+    for (uploads, workers, with) in alone_and_more.into_iter().chain([(1, 3, ", 3 workers")]) {
         let amount = Amount::Bytes((uploads * BUFFERS * buffer) as u64);
-        runner.case(&format!("hash/md5 and sha512 of {uploads} uploads"), amount, || {
-            let pool = Pool::new(NonZeroUsize::MIN).expect("a worker");
+        runner.case(&format!("hash/md5 and sha512 of {uploads} uploads{with}"), amount, || {
+            let pool = Pool::new(NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN)).expect("workers");
             let rounds: Vec<Vec<Arc<[u8]>>> = (0..BUFFERS)
                 .map(|round| (0..uploads).map(|upload| bytes(buffer, upload * 64 + round)).collect())
                 .collect();

@@ -36,7 +36,8 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Pool<B> {
     /// # Errors
     /// As [`Pool::new`].
     pub fn with_kernels(workers: NonZeroUsize, kernels: &'static Kernels) -> io::Result<Self> {
-        let mut pool = Self { shared: Arc::new(Shared::new(kernels)), workers: Vec::with_capacity(workers.get()) };
+        let mut pool =
+            Self { shared: Arc::new(Shared::new(kernels, workers.get())), workers: Vec::with_capacity(workers.get()) };
         for number in 0..workers.get() {
             let shared = Arc::clone(&pool.shared);
             let worker = thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&shared))?;
@@ -91,9 +92,9 @@ pub(super) struct State<B> {
 }
 
 impl<B> Shared<B> {
-    fn new(kernels: &'static Kernels) -> Self {
+    fn new(kernels: &'static Kernels, workers: usize) -> Self {
         Self {
-            state: Mutex::new(State { schedule: Schedule::new(kernels), sleeping: 0, timed: false }),
+            state: Mutex::new(State { schedule: Schedule::new(kernels, workers), sleeping: 0, timed: false }),
             wake: Condvar::new(),
             kernels,
             counters: std::array::from_fn(|_| Counters::default()),

@@ -5,7 +5,8 @@
 //!
 //! - it is full, or the streams are so few that they are hashed one by one;
 //! - it is a pair: where streams of MD5 and of SHA-512 are few they are hashed two by two, one of each, and half a pair waits for
-//!   the other half as a batch does, by the rules below;
+//!   the other half as a batch does, by the rules below. The two of a lone upload have a worker each where there is a third
+//!   processor, for all else that an upload takes: a pair costs less, and takes longer than either of them alone;
 //! - every stream that is in use has a buffer waiting;
 //! - a stream has no buffer left to receive into, or is at its end, and no batch of the algorithm is running: one that runs brings its
 //!   streams back in a moment;
@@ -17,6 +18,7 @@
 //! This is plain data without locks and clocks; the pool adds both.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::kernels::Feed;
@@ -30,9 +32,14 @@ pub(super) const LANE_WAIT: Duration = Duration::from_millis(2);
 /// The place of a stream in the table, valid until [`Schedule::abandon`], or until its digest is delivered.
 pub(super) type Key = usize;
 
+/// From how many workers on the two digests of a lone upload have a worker each.
+const APART_WORKERS: usize = 3;
+
 /// Every open stream.
 pub(super) struct Schedule<B> {
     kernels: &'static Kernels,
+    /// For how many streams of each kind there are pairs.
+    pairs: RangeInclusive<usize>,
     streams: Vec<Option<Entry<B>>>,
     free: Vec<Key>,
     classes: [Class; Algorithm::COUNT],
@@ -128,9 +135,11 @@ struct Run {
 }
 
 impl<B> Schedule<B> {
-    pub(super) fn new(kernels: &'static Kernels) -> Self {
+    pub(super) fn new(kernels: &'static Kernels, workers: usize) -> Self {
+        let least = if workers < APART_WORKERS { 1 } else { 2 };
         Self {
             kernels,
+            pairs: least..=kernels.pairs(),
             streams: Vec::new(),
             free: Vec::new(),
             classes: Default::default(),
@@ -336,7 +345,7 @@ impl<B> Schedule<B> {
 
     /// The algorithm of which a stream is hashed together with one of this: another than itself, and both so few that it pays.
     fn mate(&self, index: usize) -> Option<usize> {
-        let is_few = |index: &usize| (1..=self.kernels.pairs()).contains(&self.classes[*index].used);
+        let is_few = |index: &usize| self.pairs.contains(&self.classes[*index].used);
         let narrow = Algorithm::Md5.index();
         let wide = || (0..Algorithm::COUNT).filter(|index| Algorithm::ALL[*index].is_wide());
         let mates = if index == narrow {

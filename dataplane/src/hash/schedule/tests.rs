@@ -18,12 +18,16 @@ impl Desk {
         let kernels = Kernels::all().last().unwrap();
         assert_eq!((kernels.lanes(Algorithm::Md5), kernels.break_even(Algorithm::Md5)), (4, 3));
         assert_eq!(kernels.lanes(Algorithm::Sha512), 1);
-        Desk { schedule: Schedule::new(kernels), now: Instant::now() }
+        Desk { schedule: Schedule::new(kernels, 2), now: Instant::now() }
     }
 
     /// Two digests for each of `uploads`.
     fn of_pairs(uploads: usize) -> (Self, Vec<[Key; 2]>) {
-        let mut desk = Desk { schedule: Schedule::new(Kernels::with_pairs()), now: Instant::now() };
+        Desk::of_pairs_with_workers(uploads, 2)
+    }
+
+    fn of_pairs_with_workers(uploads: usize, workers: usize) -> (Self, Vec<[Key; 2]>) {
+        let mut desk = Desk { schedule: Schedule::new(Kernels::with_pairs(), workers), now: Instant::now() };
         let open = |_| [Algorithm::Md5, Algorithm::Sha512].map(|algorithm| desk.schedule.open(algorithm, 4));
         let keys = (0..uploads).map(open).collect();
         (desk, keys)
@@ -296,6 +300,27 @@ fn the_digests_of_a_lone_upload_are_a_pair_from_the_first_buffer_on() {
         assert!(desk.keys().is_none());
         desk.give_back(batch);
     }
+}
+
+#[test]
+fn the_digests_of_a_lone_upload_are_apart_where_there_are_workers() {
+    let (mut desk, keys) = Desk::of_pairs_with_workers(1, APART_WORKERS);
+    desk.submit(&keys.concat());
+    let (one, other) = (desk.take().expect("one"), desk.take().expect("the other"));
+    assert_eq!(
+        [&one, &other].map(|batch| batch.iter().map(|task| task.key).collect::<Vec<_>>()),
+        keys[0].map(|key| vec![key])
+    );
+    // Each goes on by itself, whatever the other does.
+    desk.submit(&keys.concat());
+    assert_eq!(desk.keys(), None);
+    desk.give_back(other);
+    assert_eq!(desk.keys(), Some(vec![keys[0][1]]));
+    desk.give_back(one);
+    assert_eq!(desk.keys(), Some(vec![keys[0][0]]));
+    let (mut desk, keys) = Desk::of_pairs_with_workers(2, APART_WORKERS);
+    desk.submit(&keys.concat());
+    assert_eq!(desk.keys().map(|keys| keys.len()), Some(2), "two uploads are pairs");
 }
 
 #[test]
