@@ -17,18 +17,19 @@ import json
 import os
 import pathlib
 import random
-import resource
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "benches"))
+
+from side_by_side import MIB, Rows, bench_store, run  # noqa: E402
+
 HOME = pathlib.Path(os.environ.get("VITRINE_TEST_HOME") or pathlib.Path.home() / ".cache/vitrine-tests")
 POOL = "images-0"
-MIB = 1 << 20
 # Vitrine's and Ceph's own default.
 OBJECT_MIB = 8
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -90,16 +91,6 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS + sum(cpu_of(int(child)) for child in children)
 
 
-def run(arguments: list, **more) -> tuple[float, float, str]:
-    """Runs a program to its end: seconds, CPU seconds, and what it printed."""
-    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run([str(argument) for argument in arguments], text=True, stdout=more.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE, **more)
-    seconds, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode != 0:
-        sys.exit(f"benches/rbd: {arguments[0]} failed: {done.stderr}")
-    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout or ""
-
-
 class Bench:
     """One pool, one file, and everybody who moves it."""
 
@@ -111,14 +102,11 @@ class Bench:
         with open(self.file, "wb") as file:
             for _ in range(options.mib):
                 file.write(generator.randbytes(MIB))
-        self.rows: dict[str, list[tuple[float, float | None]]] = {}
+        self.rows = Rows()
 
-    def note(self, name: str, seconds: float, cpu: float | None, size: int | None = None) -> None:
-        """A row: MiB/s, and CPU seconds per GiB."""
-        size = size or self.bytes
-        rate, cost = size / MIB / seconds, None if cpu is None else cpu / size * (1 << 30)
-        self.rows.setdefault(name, []).append((rate, cost))
-        print(f"  {name}: {rate:.0f} MiB/s" + ("" if cost is None else f", {cost:.2f} s/GiB"), file=sys.stderr, flush=True)
+    def note(self, name: str, seconds: float, cpu: float | None) -> None:
+        """A row of a whole image."""
+        self.rows.note(name, self.bytes, seconds, cpu)
 
     def rbd(self, *arguments) -> list:
         return ["rbd", "-c", self.ceph_conf, *arguments]
@@ -167,7 +155,7 @@ class Bench:
                     digest.update(piece)
             rates.append(time.monotonic() - begun)
         self.note("slower digest alone", max(rates), None)
-        limit = max(max(rates), self.bytes / MIB / self.rows["rbd import"][-1][0])
+        limit = max(max(rates), self.bytes / MIB / self.rows.last("rbd import"))
         self.note("rbd import or digest", limit, None)
 
     def driver(self, image: str) -> None:
@@ -186,7 +174,7 @@ class Bench:
         size = self.options.mib
         arguments = ["bench", "store", "--config", self.conf, "--data-dir", self.work / "bench", "--work", "write,read,delete"]
         run([self.options.vitrine, *arguments, "--size", f"{size}MiB", "--objects", "1", "--parallel", "1", "--json", report])
-        for name, row in figures(json.loads(report.read_text())).items():
+        for name, row in bench_store(json.loads(report.read_text())).items():
             self.note(f"bench store, {name}", self.bytes / MIB / row, None)
         run(self.rbd("create", "--size", f"{size}M", "--object-size", f"{OBJECT_MIB}M", f"{POOL}/bench"))
         # `rbd bench` counts until everything is on the disk.
@@ -212,25 +200,6 @@ class Bench:
         self.benches()
 
 
-def figures(report: dict) -> dict[str, float]:
-    """MiB/s by kind of work of a report of `vitrine bench store`, without publication: `rbd bench` takes no snapshot."""
-    rows = {}
-    for phase in report["phases"]:
-        if phase["work"] in ("write", "read"):
-            publication = (phase["commit_us"] or {"p50": 0})["p50"] / 1e6 * phase["operations"]
-            rows[phase["work"]] = phase["bytes"] / MIB / (phase["seconds"] - publication)
-    return rows
-
-
-def told(name: str, what: str, sign: str, bound: float, other: str, middle: dict[str, tuple[float, float | None]]) -> tuple[bool, str]:
-    """Whether a promise was kept, and in words."""
-    mine, theirs = (middle[row][what == "cpu"] for row in (name, other))
-    ratio = mine / theirs
-    kept = {">=": ratio >= bound, "<=": ratio <= bound, "~": abs(ratio - 1) <= bound}[sign]
-    wish = {">=": f"at least {bound:.2f} x", "<=": f"at most {bound:.2f} x", "~": f"within {bound:.0%} of"}[sign]
-    return kept, f"  {'kept  ' if kept else 'MISSED'}  {name}: {'CPU per GiB' if what == 'cpu' else 'rate'} {wish} {other}: {ratio:.2f}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benches/rbd/run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often everybody has a turn")
@@ -245,25 +214,7 @@ def main() -> None:
             for number in range(options.rounds):
                 print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
                 bench.round()
-    middle = {}
-    print(f"{'':28}{'MiB/s':>8}  {'smallest .. largest':>22}  {'CPU s/GiB':>9}")
-    for name, values in bench.rows.items():
-        rates, costs = [rate for rate, _ in values], [cost for _, cost in values if cost is not None]
-        middle[name] = (statistics.median(rates), statistics.median(costs) if costs else None)
-        spread = f"{min(rates):.0f} .. {max(rates):.0f}"
-        print(f"{name:28}{middle[name][0]:8.0f}  {spread:>22}  {'' if not costs else f'{middle[name][1]:9.2f}'}")
-    print()
-    missed = 0
-    for promise in PROMISES:
-        if promise[0] in middle and promise[4] in middle:
-            kept, words = told(*promise, middle)
-            missed += not kept
-            print(words)
-        else:
-            print(f"  not measured: {promise[0]} against {promise[4]}")
-    if options.json:
-        options.json.write_text(json.dumps({"bytes": bench.bytes, "rows": bench.rows}, indent=1))
-    sys.exit(1 if missed else 0)
+    sys.exit(1 if bench.rows.report(PROMISES, options.json) else 0)
 
 
 if __name__ == "__main__":

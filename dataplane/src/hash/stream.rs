@@ -51,6 +51,7 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Stream<B> {
     /// gone. The handle is dropped in either case.
     pub fn submit(&mut self, buffer: B) -> Result<(), SubmitError> {
         let Some(key) = self.key else { return Err(SubmitError::Closed) };
+        // The feature measures what is left of an upload without its digests, which are then those of no bytes.
         if cfg!(feature = "no-digests") {
             return Ok(());
         }
@@ -73,7 +74,6 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Stream<B> {
         B: Clone,
     {
         let (Some(one), Some(two)) = (self.key, other.key) else { return Err(SubmitError::Closed) };
-        // The feature measures what is left of an upload without its digests, which are then those of no bytes.
         if cfg!(feature = "no-digests") {
             return Ok(());
         }

@@ -197,7 +197,8 @@ pub(super) const ROWS: &[Row] = &[
         "buffer memory that is pinned for the kernel, over all cores, which saves a fifth of a direct write; the start fails if \
          RLIMIT_MEMLOCK is too small for it; unset: as much as the limit allows, at most 64 MiB",
     ),
-    Row::new(DATAPLANE, "hash_threads", Kind::Int(0, 1024), "threads that compute checksums; 0 = one per core. From three on the two checksums of a lone upload have a thread each")
+    Row::new(DATAPLANE, "hash_threads", Kind::Int(0, 1024), "threads that compute checksums; 0 = one per core. From three on the two checksums of a lone upload have a thread each, also where one \
+         could compute both at once")
         .default("0"),
     Row::new(
         DATAPLANE,

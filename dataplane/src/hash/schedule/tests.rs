@@ -246,7 +246,9 @@ fn a_closed_pool_waits_for_nobody() {
 #[test]
 fn the_counts_survive_any_order_of_events() {
     any_order(Desk::new(), &[Algorithm::Md5]);
-    any_order(Desk::of_pairs(0).0, &[Algorithm::Md5, Algorithm::Sha512]);
+    for workers in [2, APART_WORKERS] {
+        any_order(Desk::of_pairs_with_workers(0, workers).0, &[Algorithm::Md5, Algorithm::Sha512]);
+    }
 }
 
 /// A fixed sequence of pseudo-random events; at the end everybody has gone and nothing is counted.
@@ -342,34 +344,60 @@ fn two_uploads_are_two_pairs_and_three_fill_lanes() {
 }
 
 #[test]
-fn half_a_pair_waits_no_longer_than_the_bound_and_once() {
-    let (mut desk, keys) = Desk::of_pairs(1);
-    let [md5, sha512] = keys[0];
+fn half_a_pair_waits_for_one_in_hands_but_not_for_long() {
+    let (mut desk, keys) = Desk::of_pairs(2);
+    let md5 = keys[1][0];
     desk.submit(&keys[0]);
     let batch = desk.take().unwrap();
-    desk.give_back(batch);
     desk.submit(&[md5]);
     assert!(matches!(desk.schedule.work(desk.now), Next::Until(due) if due == desk.now + LANE_WAIT));
     assert_eq!(desk.keys(), None);
     desk.now += LANE_WAIT;
-    let batch = desk.take().unwrap();
-    assert_eq!(batch.len(), 1);
+    assert_eq!(desk.keys(), Some(vec![md5]));
     desk.give_back(batch);
-    desk.submit(&[md5]);
-    assert_eq!(desk.keys(), Some(vec![md5]), "the other is not waited for again");
-    desk.submit(&[sha512]);
-    assert_eq!(desk.keys(), None, "until it has a buffer: then the first is on its way back");
+    assert_eq!(desk.keys(), None);
 }
 
 #[test]
-fn half_a_pair_at_a_stop_is_not_held_back() {
+fn half_a_pair_that_is_behind_goes_on_by_itself() {
     let (mut desk, keys) = Desk::of_pairs(1);
+    let [md5, sha512] = keys[0];
+    for one in [md5, sha512] {
+        desk.submit(&keys[0]);
+        let batch = desk.take().unwrap();
+        assert_eq!(batch.len(), 2);
+        desk.give_back(batch);
+        desk.submit(&[one]);
+        let batch = desk.take().unwrap();
+        assert_eq!(batch.iter().map(|task| task.key).collect::<Vec<_>>(), [one]);
+        desk.give_back(batch);
+    }
+}
+
+#[test]
+fn a_digest_that_fell_behind_while_apart_catches_up() {
+    let (mut desk, keys) = Desk::of_pairs_with_workers(2, APART_WORKERS);
+    let [md5, sha512] = keys[0];
     desk.submit(&keys[0]);
+    let slow = desk.take().unwrap();
+    assert_eq!(slow[0].key, md5);
+    let mut fast = desk.take().unwrap();
+    for _ in 0..2 {
+        desk.submit(&keys[0]);
+        desk.give_back(fast);
+        fast = desk.take().unwrap();
+        assert_eq!(fast[0].key, sha512);
+    }
+    desk.give_back(fast);
+    // Another upload begins, so that there are pairs, and stalls.
+    desk.submit(&keys[1]);
     let batch = desk.take().unwrap();
+    assert_eq!(batch.len(), 2);
     desk.give_back(batch);
-    let [md5, _] = keys[0];
-    desk.submit(&[md5; 3]);
-    assert_eq!(desk.keys(), None);
-    desk.submit(&[md5]);
-    assert_eq!(desk.keys(), Some(vec![md5]));
+    desk.give_back(slow);
+    for _ in 0..2 {
+        let batch = desk.take().unwrap();
+        assert_eq!(batch.iter().map(|task| task.key).collect::<Vec<_>>(), [md5], "nobody waits for the next buffer");
+        desk.give_back(batch);
+    }
 }
