@@ -236,8 +236,11 @@ async fn send(
     shard.metrics.first_byte(begun.elapsed());
     let sent = match delivery.source {
         Source::File { file, .. } => send_file(conn, file, span, choice.options, &progress).await,
-        Source::Web(answer) => relay::answer(shard, conn, *answer, span, &progress).await,
-        Source::Blocks(blocks) => relay::blocks(shard, conn, (delivery.store, &blocks), span, &progress).await,
+        // On the heap, so that a download of a file does not hold their room.
+        Source::Web(answer) => Box::pin(relay::answer(shard, conn, *answer, span, &progress)).await,
+        Source::Blocks(blocks) => {
+            Box::pin(relay::blocks(shard, conn, (delivery.store, &blocks), span, &progress)).await
+        }
     };
     let path = choice.options.path;
     shard.metrics.bytes(delivery.store.index, Path::Sent(path), progress.get());
