@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -168,15 +168,13 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    Task(monoio::spawn(async move {
-        let mut future = pin!(future);
-        poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => {
-                tracing::error!("a task of the data plane panicked; its connection is lost");
-                Poll::Ready(None)
-            }
-        })
-        .await
-    }))
+    // A block that a future is moved into has room for it twice; so it is moved to the heap, once.
+    let mut future = Box::pin(future);
+    Task(monoio::spawn(poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => {
+            tracing::error!("a task of the data plane panicked; its connection is lost");
+            Poll::Ready(None)
+        }
+    })))
 }
