@@ -74,7 +74,8 @@ fn verdict(inspector: &Inspector, size: u64, wanted: &Examination, api: &Api) ->
     .map_err(|refusal| Error::new(Kind::UnsupportedMedia, refusal.to_string()))
 }
 
-/// The digests of one image, each a stream of its own: with those of other images they fill lanes, alone the first two are a pair or go side by side.
+/// The digests of one image, each a stream of its own: with those of other images they fill lanes, alone the first two are a pair or
+/// go side by side.
 struct Digests {
     md5: Stream<Frozen>,
     other: Stream<Frozen>,
