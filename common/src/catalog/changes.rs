@@ -143,8 +143,9 @@ impl<'c> Changes<'c> {
             }
             Err(error) => return Err(failed(error)),
         }
-        self.save_properties(&new.id, &new.properties, &now)?;
-        self.save_tags(&new.id, &new.tags, &now)?;
+        // It has none yet to be removed.
+        self.put_properties(&new.id, &new.properties, &now)?;
+        self.put_tags(&new.id, &rows::json_column(&new.tags)?, &now)?;
         self.image(&new.id)?.ok_or_else(|| Error::internal("catalog: a new image is not there"))
     }
 
@@ -263,6 +264,10 @@ impl<'c> Changes<'c> {
              WHERE image_id = ?1 AND +deleted = 0 AND name <> ?4 AND name NOT IN (SELECT value FROM json_each(?2))",
             &[&image_id, &rows::json_column(&names)?, &now, &IMPORT_LOCK],
         )?;
+        self.put_properties(image_id, properties, now)
+    }
+
+    fn put_properties(&self, image_id: &str, properties: &[(String, String)], now: &str) -> Result<()> {
         for (name, value) in properties.iter().filter(|(name, _)| name != IMPORT_LOCK) {
             // One row per name for ever: a removed property comes back in its old row. `deleted_at` must go too:
             // Glance's purge looks at nothing else.
@@ -286,6 +291,11 @@ impl<'c> Changes<'c> {
              WHERE image_id = ?1 AND +deleted = 0 AND value NOT IN (SELECT value FROM json_each(?2))",
             &[&image_id, &wanted, &now],
         )?;
+        self.put_tags(image_id, &wanted, now)
+    }
+
+    /// `wanted`: a JSON list of texts.
+    fn put_tags(&self, image_id: &str, wanted: &str, now: &str) -> Result<()> {
         self.execute(
             "INSERT INTO image_tags (image_id, value, created_at, updated_at, deleted) \
              SELECT ?1, tag.value, ?3, ?3, 0 FROM json_each(?2) AS tag \

@@ -26,7 +26,7 @@ const STATEMENT_CACHE: usize = 128;
 /// them is read from the kernel again, page by page.
 const CACHE_KIB: i64 = 16 << 10;
 
-/// Pages in the log of changes (4 KiB each) at which the writer moves them into the database: an image touches some thirty, most
+/// Pages in the log of changes (4 KiB each) at which the writer moves them into the database: a new image touches some fifty, most
 /// of them again and again, and each is moved once. A start after a crash reads them all, in some 20 ms; readers wait for it.
 const LOG_PAGES: i64 = 8000;
 

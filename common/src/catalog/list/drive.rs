@@ -65,7 +65,7 @@ impl Source {
     /// Images that have rows in another table, `kin`; `exactly` is what the index of `condition` does not tell, and not counted by.
     fn kin(table: &str, condition: &str, values: Vec<Value>, exactly: Option<(&str, Value)>) -> Self {
         let from = format!("{table} AS kin");
-        let such = format!("WHERE {condition} AND +kin.deleted = 0");
+        let such = format!("WHERE {condition} AND kin.deleted = 0");
         let counted = format!("SELECT 1 FROM {from} {such}");
         let mut rows =
             format!("SELECT other.rowid FROM {from} CROSS JOIN images AS other ON other.id = kin.image_id {such}");

@@ -33,3 +33,18 @@ CREATE INDEX IF NOT EXISTS vitrine_image_tags_value ON image_tags (value, image_
 CREATE INDEX IF NOT EXISTS vitrine_image_properties_value
     ON image_properties (name, substr(value, 1, 64), image_id, deleted);
 ";
+
+/// Makes four of them narrower; a creation writes three in ten pages fewer. Rows that lie by a random id go to a page each; without it a row
+/// comes last among those of its value, as it does in its table. Where an image has no value there is nothing to find.
+pub(super) const NARROWER: &str = "
+DROP INDEX IF EXISTS vitrine_image_tags_value;
+DROP INDEX IF EXISTS vitrine_image_properties_value;
+DROP INDEX IF EXISTS vitrine_images_virtual_size;
+DROP INDEX IF EXISTS vitrine_images_os_hash_algo;
+CREATE INDEX IF NOT EXISTS vitrine_tags_by_value ON image_tags (value, deleted);
+CREATE INDEX IF NOT EXISTS vitrine_properties_by_value ON image_properties (name, substr(value, 1, 64), deleted);
+CREATE INDEX IF NOT EXISTS vitrine_images_with_virtual_size ON images (os_hidden, virtual_size, created_at, id)
+    WHERE deleted = 0 AND virtual_size IS NOT NULL;
+CREATE INDEX IF NOT EXISTS vitrine_images_with_os_hash_algo ON images (os_hidden, os_hash_algo, created_at, id)
+    WHERE deleted = 0 AND os_hash_algo IS NOT NULL;
+";

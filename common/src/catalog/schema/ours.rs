@@ -64,6 +64,8 @@ CREATE INDEX vitrine_removals_url ON vitrine_removals (url);
     "
 ALTER TABLE vitrine_uploads ADD COLUMN signature TEXT;
 ",
+    // 6: narrower indexes.
+    super::indexes::NARROWER,
 ];
 
 /// Makes the migrations that this database has not seen, inside the caller's transaction.
