@@ -22,7 +22,7 @@ use crate::io::{Frozen, MailSender, Notify, Semaphore};
 use crate::metrics::CoreMetrics;
 use crate::places::Places;
 use crate::spread::Spread;
-use crate::store::Stores;
+use crate::store::{Stores, Turns};
 use crate::tls::Tls;
 use crate::transfer::path;
 use crate::uploads::{CoreEvent, Uploads};
@@ -70,7 +70,7 @@ pub(crate) struct Shard {
     /// Turns for uploads: with the buffers of one upload they bound the core's memory.
     pub(crate) upload_turns: Semaphore,
     /// Turns for calls of stores, by their indexes.
-    pub(crate) store_turns: Vec<Semaphore>,
+    pub(crate) store_turns: Vec<Turns>,
     /// Turns for large bodies that are not image data: they bound the memory of all of them.
     pub(crate) large_bodies: Semaphore,
     /// Places for connections of clients on this core.

@@ -28,13 +28,15 @@ pub struct OffloadConfig {
     /// Threads for what takes long, such as filling the page cache from a cold file. They are apart, so that many cold downloads
     /// cannot hold up the commit of an upload.
     pub fills: usize,
+    /// Threads for calls that nobody waits for, see [`Offload::detach`]; with none they run as short ones.
+    pub detached: usize,
     /// Calls of each kind that may wait or run at a time, where somebody else's answer is waited for: see [`Offload::try_run`].
     pub outstanding_max: usize,
 }
 
 impl Default for OffloadConfig {
     fn default() -> Self {
-        Self { calls: 4, fills: 4, outstanding_max: usize::MAX }
+        Self { calls: 4, fills: 4, detached: 0, outstanding_max: usize::MAX }
     }
 }
 
@@ -43,6 +45,8 @@ impl Default for OffloadConfig {
 pub(super) enum Lane {
     Call,
     Fill,
+    /// On a thread of its own, which may never come back.
+    Alone,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -55,7 +59,8 @@ pub struct Offload(Arc<Lanes>);
 struct Lanes {
     calls: Sender<Job>,
     fills: Sender<Job>,
-    /// Of either kind.
+    detached: Sender<Job>,
+    /// Of either length.
     outstanding: [AtomicUsize; 2],
     outstanding_max: usize,
 }
@@ -64,7 +69,7 @@ struct Lanes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// Which threads of a pool of its own run a call.
+/// How long a call of a pool of its own takes, and so which threads run it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     /// It is over in a moment, if nothing hangs.
@@ -90,12 +95,14 @@ impl Offload {
     pub fn new(config: OffloadConfig) -> io::Result<Self> {
         let calls = start_threads("call", config.calls)?;
         let fills = start_threads("fill", config.fills)?;
+        let detached = if config.detached == 0 { calls.clone() } else { start_threads("detached", config.detached)? };
         let outstanding = Default::default();
-        Ok(Self(Arc::new(Lanes { calls, fills, outstanding, outstanding_max: config.outstanding_max })))
+        Ok(Self(Arc::new(Lanes { calls, fills, detached, outstanding, outstanding_max: config.outstanding_max })))
     }
 
-    /// Runs `call` as [`Offload::run`] does, unless as many calls of its kind as may are outstanding: then they hang, and one more would
-    /// hang too.
+    /// Runs `call` as [`Offload::run`] does, unless as many calls of its length as may are outstanding: then they hang, and one more would
+    /// hang too. If the future is dropped before a thread has taken the call, it never runs: calls that were given up while others hung
+    /// hold up nobody afterwards.
     ///
     /// # Errors
     /// [`Full`].
@@ -108,21 +115,34 @@ impl Offload {
             Length::Short => Lane::Call,
             Length::Long => Lane::Fill,
         };
-        let ended = Ended(Arc::clone(&self.0), lane);
-        if self.0.outstanding[lane as usize].fetch_add(1, Relaxed) >= self.0.outstanding_max {
+        let ended = Ended(Arc::clone(&self.0), length);
+        if self.0.outstanding[length as usize].fetch_add(1, Relaxed) >= self.0.outstanding_max {
             return Err(Full);
         }
+        let waiting = Arc::new(());
+        let waited_for = Arc::downgrade(&waiting);
         let counted = move || {
             let _ended = ended;
-            call()
+            (waited_for.strong_count() > 0).then(call)
         };
-        Ok(self.start(lane, counted).await.done().await)
+        let outcome = self.start(lane, counted).await.done().await;
+        drop(waiting);
+        Ok(outcome.expect("whoever is told has waited"))
+    }
+
+    /// Runs `call`, which may never come back, as [`Offload::run`] does but on a thread of its own.
+    pub async fn run_alone<T, F>(&self, call: F) -> T
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.start(Lane::Alone, call).await.done().await
     }
 
     /// Runs `call` on a thread of the pool, from any thread; nobody waits for it.
     pub fn detach(&self, call: impl FnOnce() + Send + 'static) {
         // The threads live as long as this sender.
-        let _ = self.0.calls.send(Box::new(move || drop(catch_unwind(AssertUnwindSafe(call)))));
+        let _ = self.0.detached.send(Box::new(move || drop(catch_unwind(AssertUnwindSafe(call)))));
     }
 
     /// The pool of the core this is called on.
@@ -159,6 +179,8 @@ impl Offload {
         let queue = match lane {
             Lane::Call => &self.0.calls,
             Lane::Fill => &self.0.fills,
+            // It ends with its call, as nobody keeps the sender. Where no thread can be had, the call waits among others.
+            Lane::Alone => &start_threads("alone", 1).unwrap_or_else(|_| self.0.detached.clone()),
         };
         // The threads live as long as this sender, and a panic does not end them.
         let _ = queue.send(job);
@@ -167,7 +189,7 @@ impl Offload {
 }
 
 /// Counts a call out when it is over, or will never run.
-struct Ended(Arc<Lanes>, Lane);
+struct Ended(Arc<Lanes>, Length);
 
 impl Drop for Ended {
     fn drop(&mut self) {

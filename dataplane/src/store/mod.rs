@@ -54,6 +54,13 @@ pub(crate) struct Store {
     driver: Driver,
 }
 
+/// Calls of one core that a store takes at a time. Removals may take as long as they want, and so hold up nothing else.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    calls: Semaphore,
+    removals: Semaphore,
+}
+
 /// An image that is open for reading, by how its bytes are had.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -107,8 +114,9 @@ impl Stores {
     }
 
     /// The turns of one core, by the stores' indexes.
-    pub(crate) fn turns(&self) -> Vec<Semaphore> {
-        self.list.iter().map(|store| Semaphore::new(store.capabilities.calls_max)).collect()
+    pub(crate) fn turns(&self) -> Vec<Turns> {
+        let of = |store: &Store| Semaphore::new(store.capabilities.calls_max);
+        self.list.iter().map(|store| Turns { calls: of(store), removals: of(store) }).collect()
     }
 
     /// The store named `id`.
@@ -142,11 +150,23 @@ impl Store {
         work: StoreWork,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        self.call_within(shard, work, self.capabilities.patience, call).await
+    }
+
+    /// The same with what is left of the time.
+    async fn call_within<T>(
+        &self,
+        shard: &Shard,
+        work: StoreWork,
+        patience: Option<Duration>,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let begun = Instant::now();
         let in_turn = async {
-            let _turn = match shard.store_turns.get(self.index) {
-                Some(turns) => Some(turns.acquire().await),
-                None => None,
+            let _turn = match (shard.store_turns.get(self.index), work) {
+                (Some(turns), StoreWork::Remove) => Some(turns.removals.acquire().await),
+                (Some(turns), _) => Some(turns.calls.acquire().await),
+                (None, _) => None,
             };
             self.faults.strike(work).await?;
             call.await
@@ -154,25 +174,13 @@ impl Store {
         // A large image goes slowly; whoever gave up on its removal would only ask for another one.
         let outcome = match work {
             StoreWork::Remove => in_turn.await,
-            _ => self.within_patience(work, in_turn).await,
+            _ => within(patience, work, in_turn).await,
         };
         shard.metrics.store_work(self.index, work, begun.elapsed());
         outcome
     }
 
-    /// What `call` comes to, if it does so within the store's time.
-    async fn within_patience<T>(
-        &self,
-        work: StoreWork,
-        call: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        match self.capabilities.patience {
-            Some(limit) => timeout(limit, call).await.unwrap_or_else(|_| Err(no_answer(work))),
-            None => call.await,
-        }
-    }
-
-    /// The same for what may be done twice: tried again while the store is away for the moment.
+    /// The same for what may be done twice: tried again while the store is away for the moment, all within the time of one call.
     async fn call_again<T>(
         &self,
         shard: &Shard,
@@ -180,14 +188,12 @@ impl Store {
         call: impl AsyncFn() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let begun = Instant::now();
+        let patience = self.capabilities.patience;
+        let left = || patience.map(|limit| limit.saturating_sub(begun.elapsed()));
         let mut pause = RETRY_PAUSE;
         for _ in 0..self.capabilities.retries {
-            match self.call(shard, work, call()).await {
-                // Whoever waited for as long as one may wait waits no more.
-                Err(error)
-                    if error.is_passing()
-                        && self.capabilities.patience.is_none_or(|limit| begun.elapsed() + pause < limit) =>
-                {
+            match self.call_within(shard, work, left(), call()).await {
+                Err(error) if error.is_passing() && left().is_none_or(|left| pause < left) => {
                     tracing::debug!("store {}: {error}; trying again", self.id);
                     sleep(pause).await;
                     pause = pause.saturating_mul(2);
@@ -195,7 +201,7 @@ impl Store {
                 outcome => return outcome,
             }
         }
-        self.call(shard, work, call()).await
+        self.call_within(shard, work, left(), call()).await
     }
 
     /// The file at `url`, for who reads it by its path.
@@ -299,7 +305,7 @@ impl Reader<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, StoreError> {
         let Reader { store, shard, ahead, .. } = self;
         let begun = Instant::now();
-        let read = store.within_patience(StoreWork::Read, async {
+        let read = within(store.capabilities.patience, StoreWork::Read, async {
             store.faults.strike(StoreWork::Read).await?;
             ahead.next().await
         });
@@ -311,6 +317,18 @@ impl Reader<'_> {
     /// Makes sure, before the last piece is believed, that what was read was the image all the time.
     pub(crate) async fn confirm(&self) -> Result<(), StoreError> {
         self.store.call_again(self.shard, StoreWork::Read, || self.blocks.confirm()).await
+    }
+}
+
+/// What `call` comes to, if it does so within the store's time.
+async fn within<T>(
+    patience: Option<Duration>,
+    work: StoreWork,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match patience {
+        Some(limit) => timeout(limit, call).await.unwrap_or_else(|_| Err(no_answer(work))),
+        None => call.await,
     }
 }
 
@@ -348,7 +366,7 @@ impl Writer<'_> {
     /// are there, or [`Writer::flush`] is called. All pieces but the last are whole buffers.
     pub(crate) async fn start_write(&self, bytes: Frozen, offset: u64) -> Result<Pending<'_>, StoreError> {
         let begun = Instant::now();
-        let writing = self.store.within_patience(StoreWork::Write, async {
+        let writing = within(self.store.capabilities.patience, StoreWork::Write, async {
             self.store.faults.strike(StoreWork::Write).await?;
             self.writer.start_write(bytes, offset).await
         });
@@ -357,7 +375,7 @@ impl Writer<'_> {
 
     /// Starts to write what waits for more.
     pub(crate) async fn flush(&self) -> Result<(), StoreError> {
-        self.store.within_patience(StoreWork::Write, self.writer.flush()).await
+        within(self.store.capabilities.patience, StoreWork::Write, self.writer.flush()).await
     }
 
     /// Makes the `size` bytes that were written durable and visible. They stay invisible on an error.

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::super::*;
@@ -296,6 +298,50 @@ fn offloaded_calls_run_elsewhere_at_the_same_time_and_leave_the_core_free() {
             assert_eq!(call.await, Some(index));
         }
         last.join().unwrap();
+    });
+}
+
+#[test]
+fn a_call_that_was_given_up_before_it_began_never_runs() {
+    on_both(|_| async {
+        let config = OffloadConfig { calls: 1, fills: 1, outstanding_max: 4, ..OffloadConfig::default() };
+        let pool = Offload::new(config).unwrap();
+        let (go_on, hangs) = crossbeam_channel::bounded::<()>(1);
+        let ran = Arc::new(AtomicUsize::new(0));
+        let hanging = pool.try_run(Length::Short, move || hangs.recv().is_err());
+        assert!(timeout(Duration::from_millis(5), hanging).await.is_err());
+        let call = || {
+            let ran = Arc::clone(&ran);
+            pool.try_run(Length::Short, move || ran.fetch_add(1, Relaxed))
+        };
+        for _ in 0..3 {
+            assert!(timeout(Duration::from_millis(5), call()).await.is_err());
+        }
+        assert_eq!(call().await, Err(Full), "four are outstanding");
+        go_on.send(()).unwrap();
+        // The only thread takes them in their order: it is free, and those before have been passed by.
+        pool.run(|| ()).await;
+        assert_eq!(call().await, Ok(0));
+        assert_eq!(ran.load(Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_call_that_never_comes_back_holds_up_no_other() {
+    on_both(|_| async {
+        let config = OffloadConfig { calls: 1, fills: 1, detached: 1, ..OffloadConfig::default() };
+        let pool = Offload::new(config).unwrap();
+        let (go_on, hangs) = crossbeam_channel::bounded::<()>(0);
+        for _ in 0..3 {
+            let hangs = hangs.clone();
+            let hanging = pool.run_alone(move || hangs.recv().is_err());
+            assert!(timeout(Duration::from_millis(5), hanging).await.is_err());
+        }
+        pool.detach(move || assert!(hangs.recv().is_err()));
+        let (told, tells) = crossbeam_channel::bounded::<()>(1);
+        pool.run(move || told.send(()).unwrap()).await;
+        tells.recv().unwrap();
+        drop(go_on);
     });
 }
 

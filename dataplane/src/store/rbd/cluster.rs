@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::config::RbdStore;
 
@@ -17,6 +17,9 @@ const CALL_THREADS: usize = 4;
 
 /// Threads for long ones: removing, copying.
 const LONG_THREADS: usize = 2;
+
+/// Threads for closing what nobody uses any more.
+const CLOSING_THREADS: usize = 4;
 
 /// Calls that may hang at a time.
 const OUTSTANDING_MAX: usize = 128;
@@ -56,8 +59,8 @@ pub(super) struct Cluster {
     key: Key,
     threads: OnceLock<Result<Offload, String>>,
     connection: Mutex<Option<Arc<Connection>>>,
-    /// Held while one thread connects: others would not be quicker.
-    connecting: Mutex<()>,
+    /// Held while one thread connects: others would not be quicker. When the last attempt that failed ended, and why it failed.
+    connecting: Mutex<Option<(Instant, Failed)>>,
 }
 
 /// A connection, of which everything else holds a part.
@@ -176,7 +179,7 @@ impl Cluster {
             key,
             threads: OnceLock::new(),
             connection: Mutex::new(None),
-            connecting: Mutex::new(()),
+            connecting: Mutex::default(),
         });
         clusters.push(Arc::clone(&cluster));
         cluster
@@ -185,7 +188,12 @@ impl Cluster {
     /// Its threads, started when they are first needed.
     pub(super) fn threads(&self) -> Result<&Offload, StoreError> {
         let threads = self.threads.get_or_init(|| {
-            let config = OffloadConfig { calls: CALL_THREADS, fills: LONG_THREADS, outstanding_max: OUTSTANDING_MAX };
+            let config = OffloadConfig {
+                calls: CALL_THREADS,
+                fills: LONG_THREADS,
+                detached: CLOSING_THREADS,
+                outstanding_max: OUTSTANDING_MAX,
+            };
             Offload::new(config).map_err(|error| error.to_string())
         });
         threads.as_ref().map_err(|error| StoreError::Exhausted(std::io::Error::other(error.clone())))
@@ -209,14 +217,29 @@ impl Cluster {
         if let Some(connection) = &*lock(&self.connection) {
             return Ok(Arc::clone(connection));
         }
-        let _alone = lock(&self.connecting);
+        let asked = Instant::now();
+        let mut last_failed = lock(&self.connecting);
         if let Some(connection) = &*lock(&self.connection) {
             return Ok(Arc::clone(connection));
         }
+        // Who waited while others tried knows as much as they do; else each would wait for a cluster that is away, one after the other.
+        if let Some((ended, failed)) = *last_failed
+            && ended > asked
+        {
+            return Err(store_error(failed));
+        }
         let library = Library::get().map_err(StoreError::Away)?;
-        let connection = Arc::new(self.try_connect(library).map_err(store_error)?);
-        *lock(&self.connection) = Some(Arc::clone(&connection));
-        Ok(connection)
+        match self.try_connect(library) {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *lock(&self.connection) = Some(Arc::clone(&connection));
+                Ok(connection)
+            }
+            Err(failed) => {
+                *last_failed = Some((Instant::now(), failed));
+                Err(store_error(failed))
+            }
+        }
     }
 
     fn try_connect(&self, library: &'static Library) -> Result<Connection, Failed> {

@@ -96,7 +96,7 @@ async fn break_off(queue: &Queue) {
     tracing::warn!("{count} operations of a Ceph cluster are not heard of any more: their image is closed");
     loop {
         // Never refused: their memory comes back in no other way.
-        match threads.run(move || close::<_, Opened>(image)).await {
+        match threads.run_alone(move || close::<_, Opened>(image)).await {
             Ok(closed) => return queue.operations.borrow_mut().closed(closed),
             // A call that blocks has it still.
             Err(kept) => image = kept,

@@ -21,6 +21,9 @@ const BUSY_TRIES: u32 = 20;
 /// The pause between them.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
+/// Tries to protect a snapshot again, each as long as the library waits for its cluster.
+const PROTECT_TRIES: u32 = 20;
+
 impl RbdStore {
     /// Removes what the upload wrote, under whichever name, and nothing that somebody else did.
     pub(super) async fn remove_upload(&self, url: &str, upload_id: &str) -> Result<(), StoreError> {
@@ -69,10 +72,15 @@ impl RbdStore {
                 Err(failed) if failed.errno == libc::EINVAL => {}
                 outcome => outcome.or_else(absent_is_fine)?,
             }
-            match image.protect_snapshot(snapshot) {
-                // By whoever asks too.
-                Err(failed) if failed.errno == libc::EBUSY => Ok(()),
-                outcome => outcome.or_else(absent_is_fine),
+            // What it was before has to be again, even if the cluster was away in between: clones need it.
+            let mut tries = 0;
+            loop {
+                match image.protect_snapshot(snapshot) {
+                    // By whoever asks too.
+                    Err(failed) if failed.errno == libc::EBUSY => return Ok(()),
+                    Err(failed) if failed.errno == libc::ETIMEDOUT && tries < PROTECT_TRIES => tries += 1,
+                    outcome => return outcome.or_else(absent_is_fine),
+                }
             }
         };
         self.connected(Length::Short, self.place(url)?, checking).await
@@ -85,8 +93,11 @@ fn absent_is_fine(failed: Failed) -> Result<(), Failed> {
 
 /// A process that dies while it renames leaves one image with two names. Then the new one goes: it was never told to anybody.
 fn undo_rename(pool: &Arc<Pool>, from: &str, to: &str) -> Result<(), Failed> {
-    let id = |name| Image::open_read_only(pool, name, None).and_then(|image| image.id()).ok();
-    match (id(from), id(to)) {
+    let id = |name| match Image::open_read_only(pool, name, None).and_then(|image| image.id()) {
+        Err(failed) if failed.errno == libc::ENOENT => Ok(None),
+        outcome => outcome.map(Some),
+    };
+    match (id(from)?, id(to)?) {
         (Some(old), Some(new)) if old == new => pool.remove_object(&format!("rbd_id.{to}")).or_else(absent_is_fine),
         _ => Ok(()),
     }
