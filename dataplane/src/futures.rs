@@ -1,8 +1,10 @@
 //! How tasks of one core wait for several things at once.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 /// What [`race`] was won by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,14 +15,29 @@ pub(crate) enum Either<A, B> {
     Second(B),
 }
 
-/// Waits for the first of two futures and drops the other; the first is preferred when both are ready.
-pub(crate) async fn race<A: Future, B: Future>(first: A, second: B) -> Either<A::Output, B::Output> {
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = first.as_mut().poll(cx) {
+/// Waits for the first of two futures and drops both; the first is preferred when both are ready.
+pub(crate) fn race<A: Future, B: Future>(first: A, second: B) -> Race<A, B> {
+    Race { first, second }
+}
+
+pin_project! {
+    /// See [`race`]. No `async fn`, which would have room for each future twice: as its argument, and where it is polled.
+    pub(crate) struct Race<A, B> {
+        #[pin]
+        first: A,
+        #[pin]
+        second: B,
+    }
+}
+
+impl<A: Future, B: Future> Future for Race<A, B> {
+    type Output = Either<A::Output, B::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let both = self.project();
+        if let Poll::Ready(output) = both.first.poll(cx) {
             return Poll::Ready(Either::First(output));
         }
-        second.as_mut().poll(cx).map(Either::Second)
-    })
-    .await
+        both.second.poll(cx).map(Either::Second)
+    }
 }
