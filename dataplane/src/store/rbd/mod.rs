@@ -8,6 +8,7 @@
 //! Data moves by asynchronous operations on the core ([`queue`]); everything else blocks, on the threads of the cluster ([`cluster`]).
 
 mod claims;
+mod clones;
 mod cluster;
 mod queue;
 mod read;

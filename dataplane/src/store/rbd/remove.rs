@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::rbd::{Place, SNAPSHOT};
 
+use super::clones::Snapshot;
 use super::cluster::Connection;
 use super::sys::{Failed, Image, Pool};
 use super::{NOTE, RbdStore, unfinished_name};
@@ -20,9 +21,6 @@ const BUSY_TRIES: u32 = 20;
 
 /// The pause between them.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
-
-/// Tries to protect a snapshot again, each as long as the library waits for its cluster.
-const PROTECT_TRIES: u32 = 20;
 
 impl RbdStore {
     /// Removes what the upload wrote, under whichever name, and nothing that somebody else did.
@@ -57,30 +55,14 @@ impl RbdStore {
         self.connected(Length::Long, self.place(url)?, removing).await
     }
 
-    /// Fails where clones need the image. For a moment it cannot be cloned: the cluster tells in no other way.
+    /// Fails where clones need the image.
     pub(super) async fn check_unused(&self, url: &str) -> Result<(), StoreError> {
         let pool = self.config.pool.clone();
         let checking = move |connection: &Connection, place: &Place| {
             let Some(snapshot) = place.snapshot() else { return Ok(()) };
-            let pool = connection.pool(&pool)?;
-            let image = match Image::open(&pool, &place.image) {
-                Ok(image) => image,
-                Err(failed) => return absent_is_fine(failed),
-            };
-            match image.unprotect_snapshot(snapshot) {
-                // It is not protected: somebody else asks too, or has died between asking and what follows.
-                Err(failed) if failed.errno == libc::EINVAL => {}
-                outcome => outcome.or_else(absent_is_fine)?,
-            }
-            // What it was before has to be again, even if the cluster was away in between: clones need it.
-            let mut tries = 0;
-            loop {
-                match image.protect_snapshot(snapshot) {
-                    // By whoever asks too.
-                    Err(failed) if failed.errno == libc::EBUSY => return Ok(()),
-                    Err(failed) if failed.errno == libc::ETIMEDOUT && tries < PROTECT_TRIES => tries += 1,
-                    outcome => return outcome.or_else(absent_is_fine),
-                }
+            match Snapshot::find(&connection.pool(&pool)?, &place.image, snapshot)? {
+                Some(found) if found.has_clones()? => Err(Failed::new(libc::EBUSY)),
+                _ => Ok(()),
             }
         };
         self.connected(Length::Short, self.place(url)?, checking).await
@@ -114,11 +96,12 @@ fn remove_name(pool: &Arc<Pool>, name: &str) -> Result<(), Failed> {
 
 /// Removes an image with its snapshot. Nothing there is fine, and so is the rest of what was removed half.
 fn remove_image(pool: &Arc<Pool>, name: &str, snapshot: Option<&str>) -> Result<(), Failed> {
-    if let Some(snapshot) = snapshot {
-        match Image::open(pool, name) {
-            Ok(image) => remove_snapshot(&image, snapshot)?,
-            Err(failed) => absent_is_fine(failed)?,
-        }
+    if let Some(snapshot) = snapshot
+        && let Some(found) = Snapshot::find(pool, name, snapshot)?
+    {
+        found.unprotect().or_else(absent_is_fine)?;
+        // Opened only now: it is as it was found then.
+        Image::open(pool, name).and_then(|image| image.remove_snapshot(snapshot)).or_else(absent_is_fine)?;
     }
     let mut tries = 0;
     loop {
@@ -144,13 +127,4 @@ fn assert_absent(pool: &Arc<Pool>, name: &str) -> Result<(), Failed> {
         Ok(_) => Err(Failed::new(libc::ENOSPC)),
         Err(failed) => absent_is_fine(failed),
     }
-}
-
-fn remove_snapshot(image: &Image, snapshot: &str) -> Result<(), Failed> {
-    match image.unprotect_snapshot(snapshot) {
-        // It is not protected.
-        Err(failed) if failed.errno == libc::EINVAL => {}
-        outcome => outcome.or_else(absent_is_fine)?,
-    }
-    image.remove_snapshot(snapshot).or_else(absent_is_fine)
 }

@@ -148,6 +148,27 @@ impl Rados {
         check(unsafe { (self.library.rados.rados_cluster_stat)(self.handle, &raw mut stat) })?;
         Ok(stat.kb_avail.saturating_mul(1024))
     }
+
+    /// The names of all pools that there are now.
+    pub(in super::super) fn pool_names(&self) -> Result<Vec<String>> {
+        // SAFETY: the handle is connected.
+        check(unsafe { (self.library.rados.rados_wait_for_latest_osdmap)(self.handle) })?;
+        let mut names = vec![0u8; VALUE_BYTES];
+        loop {
+            // SAFETY: the handle is connected, there is room for as many bytes as are told.
+            let needed = check(unsafe {
+                (self.library.rados.rados_pool_list)(self.handle, names.as_mut_ptr().cast(), names.len())
+            })?;
+            let needed = usize::try_from(needed).unwrap_or(0);
+            if needed <= names.len() {
+                break;
+            }
+            names.resize(needed, 0);
+        }
+        // Each ends in a zero byte, and the last one is empty.
+        let names = names.split(|byte| *byte == 0).take_while(|name| !name.is_empty());
+        Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    }
 }
 
 impl Drop for Rados {
@@ -190,6 +211,45 @@ impl Pool {
     /// The connection that it belongs to.
     pub(in super::super) fn rados(&self) -> &Arc<Rados> {
         &self.rados
+    }
+
+    /// The id, which stays whatever the name is.
+    pub(in super::super) fn id(&self) -> i64 {
+        // SAFETY: the pool is open.
+        unsafe { (self.library().rados.rados_ioctx_get_id)(self.handle) }
+    }
+
+    /// Whether it only caches what another pool has.
+    pub(in super::super) fn is_cache(&self) -> Result<bool> {
+        let (id, mut base) = (self.id(), 0);
+        // SAFETY: the cluster is connected, the place for the id is valid.
+        check(unsafe { (self.library().rados.rados_pool_get_base_tier)(self.rados.handle, id, &raw mut base) })?;
+        Ok(base != id)
+    }
+
+    /// Has the osd run `method` of `class` on an object; how many bytes of `output` it has filled. `ERANGE`: there are more.
+    pub(in super::super) fn execute(
+        &self,
+        object: &str,
+        (class, method): (&CStr, &CStr),
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<usize> {
+        let object = c_string(object)?;
+        // SAFETY: the pool is open, the names are strings, and input and output have as many bytes as are told.
+        let filled = check(unsafe {
+            (self.library().rados.rados_exec)(
+                self.handle,
+                object.as_ptr(),
+                class.as_ptr(),
+                method.as_ptr(),
+                input.as_ptr().cast(),
+                input.len(),
+                output.as_mut_ptr().cast(),
+                output.len(),
+            )
+        })?;
+        Ok(usize::try_from(filled).unwrap_or(0).min(output.len()))
     }
 
     /// Makes an image of objects of 2^`order` bytes.
@@ -385,9 +445,12 @@ impl Image {
         self.snapshot_call(self.library().rbd.rbd_snap_protect, name)
     }
 
-    /// Lets a snapshot be removed; fails with `EBUSY` while it has clones.
-    pub(in super::super) fn unprotect_snapshot(&self, name: &str) -> Result<()> {
-        self.snapshot_call(self.library().rbd.rbd_snap_unprotect, name)
+    /// The id of a snapshot.
+    pub(in super::super) fn snapshot_id(&self, name: &str) -> Result<u64> {
+        let (name, mut id) = (c_string(name)?, 0);
+        // SAFETY: the image is open, the name is a string, the place for the id is valid.
+        check(unsafe { (self.library().rbd.rbd_snap_get_id)(self.handle, name.as_ptr(), &raw mut id) })?;
+        Ok(id)
     }
 
     /// Where before `end` there is data, by whole objects, in order; at most `count_max` extents, what comes behind them counts as

@@ -14,6 +14,7 @@ fn c_type(rust: &str) -> String {
     match rust {
         "c_int" | "i32" => "int".to_owned(),
         "u64" => "uint64_t".to_owned(),
+        "i64" => "int64_t".to_owned(),
         "u8" => "uint8_t".to_owned(),
         "size_t" | "ssize_t" => rust.to_owned(),
         "RadosHandle" => "rados_t".to_owned(),

@@ -77,8 +77,13 @@ functions!(
         fn rados_cluster_stat(RadosHandle, *mut ClusterStat) -> c_int;
         fn rados_ioctx_create(RadosHandle, *const c_char, *mut PoolHandle) -> c_int;
         fn rados_ioctx_destroy(PoolHandle);
+        fn rados_ioctx_get_id(PoolHandle) -> i64;
+        fn rados_pool_list(RadosHandle, *mut c_char, size_t) -> c_int;
+        fn rados_pool_get_base_tier(RadosHandle, i64, *mut i64) -> c_int;
+        fn rados_wait_for_latest_osdmap(RadosHandle) -> c_int;
         fn rados_set_pool_full_try(PoolHandle);
         fn rados_remove(PoolHandle, *const c_char) -> c_int;
+        fn rados_exec(PoolHandle, *const c_char, *const c_char, *const c_char, *const c_char, size_t, *mut c_char, size_t) -> c_int;
     }
 );
 
@@ -103,7 +108,7 @@ functions!(
         fn rbd_snap_create(ImageHandle, *const c_char) -> c_int;
         fn rbd_snap_remove(ImageHandle, *const c_char) -> c_int;
         fn rbd_snap_protect(ImageHandle, *const c_char) -> c_int;
-        fn rbd_snap_unprotect(ImageHandle, *const c_char) -> c_int;
+        fn rbd_snap_get_id(ImageHandle, *const c_char, *mut u64) -> c_int;
         fn rbd_diff_iterate2(ImageHandle, *const c_char, u64, u64, u8, u8, extern "C" fn(u64, size_t, c_int, *mut c_void) -> c_int, *mut c_void) -> c_int;
         fn rbd_set_image_notification(ImageHandle, c_int, c_int) -> c_int;
         fn rbd_poll_io_events(ImageHandle, *mut Completion, c_int) -> c_int;
