@@ -1,5 +1,6 @@
 //! What happens to a cluster, and to images in it.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -211,5 +212,50 @@ fn a_revoked_key_is_an_error_and_a_new_one_is_taken() {
     server.launch();
     assert_queued(&server, &queued);
     delete(&server, &stored);
+    assert_nothing_left(ceph, &pool);
+}
+
+/// librbd 16 on two threads looks at an image that is closed already where one of them loses its processor at the wrong moment: the process
+/// dies of it, or some later read never ends. On one thread it hangs where it waits for the cluster on that thread.
+#[test]
+#[cfg(feature = "installed")]
+fn a_busy_machine_loses_no_answer() {
+    let (ceph, _alone) = Ceph::alone();
+    let pool = ceph.pool();
+    let server = two_stores(ceph, &pool, "");
+    let sizes = [1000, 300_000, 1 << 20, 5 << 20, 10 << 20];
+    let images: Vec<_> = sizes.iter().map(|size| bytes(132, *size)).map(|data| (server.active(&data), data)).collect();
+    let stop = AtomicBool::new(false);
+    let (stop, server_of_all, images_of_all) = (&stop, &server, &images);
+    let ended: Vec<_> = std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(move || while !stop.load(Relaxed) {});
+        }
+        let reader = |first: usize| {
+            move || {
+                for turn in first..first + 60 {
+                    let (id, data) = &images_of_all[turn % images_of_all.len()];
+                    if turn % 7 == 0 {
+                        let mut hasty = server_of_all.connect();
+                        hasty.send(&head("GET", &file_of(id), &[], None)).expect("sending");
+                        hasty.fill().expect("the beginning");
+                        continue;
+                    }
+                    assert!(server_of_all.download(id) == *data);
+                }
+            }
+        };
+        let readers: Vec<_> = (0..8).map(|first| scope.spawn(reader(first))).collect();
+        let ended = readers.into_iter().map(|reader| reader.join()).collect();
+        stop.store(true, Relaxed);
+        ended
+    });
+    assert!(ended.iter().all(Result::is_ok), "{}", server.log());
+    // As many removals at a time as may be.
+    std::thread::scope(|scope| {
+        for (id, _) in &images {
+            scope.spawn(|| delete(&server, id));
+        }
+    });
     assert_nothing_left(ceph, &pool);
 }
