@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Images in Ceph: Vitrine beside `rbd export`, `rbd import` and Glance's own driver, and `vitrine bench store` beside `rbd bench`, on one
-pool and in turns.
+"""Images in Ceph: Vitrine beside `rbd export`, `rbd import`, Glance and its driver alone, and `vitrine bench store` beside `rbd bench` and
+fio, on one pool and in turns.
 
     benches/rbd/run.py [--rounds N] [--mib N] [--vitrine FILE] [--json FILE]
 
-A cluster in memory is started for it (tests/stores/ceph: Debian's ceph-mon, ceph-osd, ceph-common). Glance's driver runs in the
-environment that tests/run or perf/run has made; without it that row is left out, and said so. Prints the medians of all rounds, with the
+A cluster in memory is started for it (tests/stores/ceph: Debian's ceph-mon, ceph-osd, ceph-common). Glance, whole and its driver alone, runs in
+the environment that tests/run or perf/run has made; without it those rows are left out, and said so. Prints the medians of all rounds, with the
 CPU seconds per GiB of what is compared; the cluster's own are in none of them.
 """
 
@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -37,8 +38,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 # What a row keeps, and of what: rate against rate, or CPU seconds per GiB against those of another.
 PROMISES = [
     ("download", "rate", ">=", 0.95, "rbd export"),
-    ("download", "cpu", "<=", 0.50, "glance's driver, get"),
+    ("download", "cpu", "<=", 0.50, "glance, download"),
     ("upload", "rate", ">=", 0.95, "rbd import or digest"),
+    ("bench store, write", "rate", "~", 0.10, "fio, write"),
+    ("bench store, read", "rate", "~", 0.10, "fio, read"),
     ("bench store, write", "rate", "~", 0.10, "rbd bench, write"),
     ("bench store, read", "rate", "~", 0.10, "rbd bench, read"),
 ]
@@ -84,6 +87,53 @@ def service(binary: pathlib.Path, work: pathlib.Path, ceph_conf: pathlib.Path):
         process.wait()
 
 
+@contextlib.contextmanager
+def glance(work: pathlib.Path, ceph_conf: pathlib.Path):
+    """The real Glance with the pool as its store, a process per core under uWSGI: its port and its process; nothing where there is none."""
+    home = HOME / "glance"
+    if not (home / "bin/uwsgi").exists():
+        yield None
+        return
+    directory = work / "glance"
+    modules = directory / "modules"
+    modules.mkdir(parents=True)
+    # Ceph's modules are Debian's, and not in this environment; just these two are taken from there.
+    for name in ("rados", "rbd"):
+        for module in pathlib.Path("/usr/lib/python3/dist-packages").glob(f"{name}.cpython-311-*.so"):
+            (modules / module.name).symlink_to(module)
+    (directory / "glance-api.conf").write_text(
+        f"[DEFAULT]\nenabled_backends = ceph:rbd\nnode_staging_uri = file://{directory}/staging\n"
+        f"[database]\nconnection = sqlite:///{directory}/glance.sqlite\n[glance_store]\ndefault_backend = ceph\n"
+        f"[ceph]\nrbd_store_ceph_conf = {ceph_conf}\nrbd_store_user = glance\nrbd_store_pool = {POOL}\nrbd_store_chunk_size = {OBJECT_MIB}\n"
+        f"[os_glance_staging_store]\nfilesystem_store_datadir = {directory}/staging\n[os_glance_tasks_store]\nfilesystem_store_datadir = {directory}/tasks\n"
+        f"[oslo_concurrency]\nlock_path = {directory}\n[oslo_policy]\nenforce_new_defaults = False\n"
+        f"[paste_deploy]\nconfig_file = {home}/etc/glance/glance-api-paste.ini\n"
+    )
+    for name in ("staging", "tasks"):
+        (directory / name).mkdir()
+    run([home / "bin/glance-manage", "--config-file", directory / "glance-api.conf", "db_sync"])
+    port = free_port()
+    arguments = [home / "bin/uwsgi", "--module", "glance.wsgi.api:application", "--need-app", "--lazy-apps", "--http-socket", f"127.0.0.1:{port}"]
+    arguments += ["--add-header", "Connection: close", "--master", "--die-on-term", "--enable-threads", "--thunder-lock", "--disable-logging"]
+    arguments += ["--processes", str(os.cpu_count()), "--socket-timeout", "60", "--buffer-size", "65535", "--virtualenv", home]
+    environment = os.environ | {"OS_GLANCE_CONFIG_DIR": str(directory), "PYTHONPATH": str(modules)}
+    with open(directory / "log", "w") as log:
+        process = subprocess.Popen(arguments, env=environment, stdout=log, stderr=log)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(b"GET /healthcheck HTTP/1.0\r\n\r\n")
+                if b" 200 " in connection.recv(64):
+                    break
+            time.sleep(0.1)
+        else:
+            sys.exit(f"benches/rbd: Glance does not start: {(directory / 'log').read_text()}")
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def cpu_of(pid: int) -> float:
     """CPU seconds of a process and its children, which live."""
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -94,8 +144,10 @@ def cpu_of(pid: int) -> float:
 class Bench:
     """One pool, one file, and everybody who moves it."""
 
-    def __init__(self, work: pathlib.Path, ceph_conf: pathlib.Path, conf: pathlib.Path, port: int, pid: int, options) -> None:
-        self.work, self.ceph_conf, self.conf, self.port, self.pid, self.options = work, ceph_conf, conf, port, pid, options
+    def __init__(self, work: pathlib.Path, ceph_conf: pathlib.Path, conf: pathlib.Path, ours, glances, options) -> None:
+        """`ours` and `glances`: port and process of Vitrine and of Glance, if it is there."""
+        self.work, self.ceph_conf, self.conf, self.options = work, ceph_conf, conf, options
+        self.services = {"": ours} | ({"glance, ": glances} if glances else {})
         self.file = work / "image"
         self.bytes = options.mib * MIB
         generator = random.Random(1)
@@ -111,29 +163,31 @@ class Bench:
     def rbd(self, *arguments) -> list:
         return ["rbd", "-c", self.ceph_conf, *arguments]
 
-    def ask(self, method: str, path: str, body=None, kind: str = "application/json") -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+    def ask(self, who: str, method: str, path: str, body=None, kind: str = "application/json") -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self.services[who][0])
         connection.request(method, path, body, {"Content-Type": kind})
         return connection.getresponse()
 
-    def upload(self) -> str:
-        """Vitrine's turn to write; the image."""
-        image = json.loads(self.ask("POST", "/v2/images", '{"disk_format": "raw", "container_format": "bare"}').read())["id"]
-        before = cpu_of(self.pid)
-        url = f"http://127.0.0.1:{self.port}/v2/images/{image}/file"
-        seconds, _, _ = run(["curl", "-sS", "--fail", "-T", self.file, "-H", "Content-Type: application/octet-stream", url])
-        self.note("upload", seconds, cpu_of(self.pid) - before)
+    def moved(self, who: str, row: str, image: str, *how) -> None:
+        """A row of what `curl` moves."""
+        port, pid = self.services[who]
+        before = cpu_of(pid)
+        seconds, _, _ = run(["curl", "-sS", "--fail", *how, f"http://127.0.0.1:{port}/v2/images/{image}/file"])
+        self.note(who + row, seconds, cpu_of(pid) - before)
+
+    def upload(self, who: str) -> str:
+        """Somebody's turn to write; the image."""
+        image = json.loads(self.ask(who, "POST", "/v2/images", '{"disk_format": "raw", "container_format": "bare"}').read())["id"]
+        self.moved(who, "upload", image, "-T", self.file, "-H", "Content-Type: application/octet-stream")
         return image
 
-    def download(self, image: str) -> None:
-        before = cpu_of(self.pid)
-        seconds, _, _ = run(["curl", "-sS", "--fail", "-o", "/dev/null", f"http://127.0.0.1:{self.port}/v2/images/{image}/file"])
-        self.note("download", seconds, cpu_of(self.pid) - before)
+    def download(self, who: str, image: str) -> None:
+        self.moved(who, "download", image, "-o", "/dev/null")
 
-    def delete(self, image: str) -> None:
-        answer = self.ask("DELETE", f"/v2/images/{image}")
+    def delete(self, who: str, image: str) -> None:
+        answer = self.ask(who, "DELETE", f"/v2/images/{image}")
         assert answer.status == 204, answer.read()
-        while self.ask("GET", f"/v2/images/{image}").status != 404 or image in run(self.rbd("ls", POOL))[2]:
+        while self.ask(who, "GET", f"/v2/images/{image}").status != 404 or image in run(self.rbd("ls", POOL))[2]:
             time.sleep(0.1)
 
     def rbd_import(self) -> None:
@@ -187,16 +241,27 @@ class Bench:
             rate *= {"GiB/s": 1024, "MiB/s": 1, "KiB/s": 1 / 1024}.get(unit, 1)
             self.note(f"rbd bench, {kind}", self.bytes / MIB / rate, None)
         run(self.rbd("rm", "--no-progress", f"{POOL}/bench"))
+        if shutil.which("fio"):
+            run(self.rbd("create", "--size", f"{size}M", "--object-size", f"{OBJECT_MIB}M", f"{POOL}/bench"))
+            # What it reads it has in its own memory, as we do; `rbd bench` keeps what the library has received.
+            engine = ["--ioengine=rbd", "--clientname=glance", f"--pool={POOL}", "--rbdname=bench", "--bs=4m", "--iodepth=4", f"--size={size}m"]
+            for kind in ("write", "read"):
+                _, _, said = run(["fio", "--name=bench", f"--rw={kind}", *engine, "--output-format=json"], env=os.environ | {"CEPH_CONF": str(self.ceph_conf)})
+                job = json.loads(said[said.index("{") :])["jobs"][0][kind]
+                self.note(f"fio, {kind}", self.bytes / job["bw_bytes"], None)
+            run(self.rbd("rm", "--no-progress", f"{POOL}/bench"))
 
     def round(self) -> None:
         """Everybody's turn."""
         self.rbd_import()
         self.digests()
-        image = self.upload()
-        self.rbd_export(image)
-        self.download(image)
-        self.driver(image)
-        self.delete(image)
+        for who in self.services:
+            image = self.upload(who)
+            if who == "":
+                self.rbd_export(image)
+                self.driver(image)
+            self.download(who, image)
+            self.delete(who, image)
         self.benches()
 
 
@@ -209,8 +274,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vitrine-rbd-") as work:
         work = pathlib.Path(work)
-        with cluster(work / "ceph") as ceph_conf, service(options.vitrine, work, ceph_conf) as (conf, port, pid):
-            bench = Bench(work, ceph_conf, conf, port, pid, options)
+        with cluster(work / "ceph") as ceph_conf, service(options.vitrine, work, ceph_conf) as (conf, *ours), glance(work, ceph_conf) as glances:
+            if glances is None:
+                print(f"without Glance: there is no {HOME}/glance (tests/run and perf/run make it)", file=sys.stderr)
+            bench = Bench(work, ceph_conf, conf, ours, glances, options)
             for number in range(options.rounds):
                 print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
                 bench.round()

@@ -22,6 +22,7 @@ pub(crate) fn race<A: Future, B: Future>(first: A, second: B) -> Race<A, B> {
 
 pin_project! {
     /// See [`race`]. No `async fn`, which would have room for each future twice: as its argument, and where it is polled.
+    #[must_use = "it does nothing unless it is awaited"]
     pub(crate) struct Race<A, B> {
         #[pin]
         first: A,

@@ -27,7 +27,7 @@ const STATEMENT_CACHE: usize = 128;
 const CACHE_KIB: i64 = 16 << 10;
 
 /// Pages in the log of changes (4 KiB each) at which the writer moves them into the database: a new image touches some fifty, most
-/// of them again and again, and each is moved once. A start after a crash reads them all, in some 20 ms; readers wait for it.
+/// of them with those before and after it, and each is moved once. A start after a crash reads them all, in some 20 ms; readers wait for it.
 const LOG_PAGES: i64 = 8000;
 
 /// The read-write connection. There is one in the whole deployment, in control.

@@ -167,7 +167,11 @@ impl Offload {
         F: FnOnce() -> T + Send + 'static,
     {
         let home = &current().home;
-        let whose = if self.0.outstanding_max == usize::MAX { Whose::Core } else { Whose::Others };
+        let whose = match lane {
+            Lane::Alone => Whose::Endless,
+            _ if self.0.outstanding_max == usize::MAX => Whose::Core,
+            _ => Whose::Others,
+        };
         home.outstanding[whose as usize].acquire().await.forget();
         let (ticket, receiver) = home.expect(whose);
         let post = home.sender.clone();
@@ -238,6 +242,8 @@ impl<T: 'static> Running<T> {
 enum Whose {
     Core,
     Others,
+    /// Those that may never come back hold up only one another.
+    Endless,
 }
 
 /// Where the results of this core's calls come home.
@@ -246,18 +252,18 @@ pub(super) struct Home {
     sender: MailSender<(u64, Outcome)>,
     waiting: RefCell<HashMap<u64, (Whose, OneshotSender<Outcome>)>>,
     next_ticket: Cell<u64>,
-    outstanding: [Semaphore; 2],
+    outstanding: [Semaphore; 3],
 }
 
 impl Home {
     pub(super) fn new() -> io::Result<Self> {
-        let (sender, seed) = mailbox(2 * OUTSTANDING_PER_CORE)?;
+        let (sender, seed) = mailbox(3 * OUTSTANDING_PER_CORE)?;
         Ok(Self {
             mailbox: seed.attach()?,
             sender,
             waiting: RefCell::default(),
             next_ticket: Cell::new(0),
-            outstanding: [Semaphore::new(OUTSTANDING_PER_CORE), Semaphore::new(OUTSTANDING_PER_CORE)],
+            outstanding: std::array::from_fn(|_| Semaphore::new(OUTSTANDING_PER_CORE)),
         })
     }
 

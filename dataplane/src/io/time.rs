@@ -45,6 +45,7 @@ pub fn timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
 pin_project! {
     /// See [`timeout`]. No `async fn`, which would have room for the future twice: as its argument, and where it is polled.
     #[derive(Debug)]
+    #[must_use = "it does nothing unless it is awaited"]
     pub struct Timeout<F> {
         #[pin]
         future: monoio::time::Timeout<F>,

@@ -224,7 +224,8 @@ fn a_busy_machine_loses_no_answer() {
     let pool = ceph.pool();
     let server = two_stores(ceph, &pool, "");
     let sizes = [1000, 300_000, 1 << 20, 5 << 20, 10 << 20];
-    let images: Vec<_> = sizes.iter().map(|size| bytes(132, *size)).map(|data| (server.active(&data), data)).collect();
+    let images: Vec<_> =
+        (140..).zip(sizes).map(|(seed, size)| bytes(seed, size)).map(|data| (server.active(&data), data)).collect();
     let stop = AtomicBool::new(false);
     let (stop, server_of_all, images_of_all) = (&stop, &server, &images);
     let ended: Vec<_> = std::thread::scope(|scope| {

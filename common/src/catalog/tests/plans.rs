@@ -77,13 +77,13 @@ fn crowd() -> Fixture {
     fixture.execute(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
          INSERT INTO images (id, name, status, created_at, updated_at, deleted, owner, visibility, min_disk, min_ram, \
-                             os_hidden, size, disk_format, container_format, checksum, os_hash_algo, os_hash_value) \
+                             os_hidden, size, virtual_size, disk_format, container_format, checksum, os_hash_algo, os_hash_value) \
          SELECT printf('%08x-0000-4000-8000-000000000000', i), 'name ' || i, 'active', \
                 strftime('%Y-%m-%d %H:%M:%S', 1700000000 + i * 61, 'unixepoch') || '.000000', \
                 strftime('%Y-%m-%d %H:%M:%S', 1700000000 + i * 61 + (i * 7919) % 100000 * 30, 'unixepoch') || '.000000', 0, \
                 CASE WHEN i % 5000 = 7 THEN 'small' WHEN i % 3333 = 5 THEN 'other' WHEN i % 20 = 1 THEN 'mid' ELSE 'big' END, \
                 CASE WHEN i % 3333 = 5 THEN 'public' WHEN i % 50 = 2 THEN 'private' ELSE 'shared' END, (i / 7) % 2, 512 * (i / 7 % 4), \
-                i % 10000 = 9, (i * 7919) % 100000, 'raw', 'bare', 'c' || i, 'sha512', 'h' || i \
+                i % 10000 = 9, (i * 7919) % 100000, iif(i % 2, (i * 7919) % 100000, NULL), 'raw', 'bare', 'c' || i, 'sha512', 'h' || i \
          FROM n; \
          INSERT INTO image_properties (image_id, name, value, created_at, deleted) \
          SELECT id, 'os_distro', 'debian', created_at, 0 FROM images; \

@@ -18,6 +18,9 @@ const CLASS: &CStr = c"rbd";
 /// The object of a pool that tells the clones in it.
 const CHILDREN: &str = "rbd_children";
 
+/// Lists of the pools that are gone through, while pools come and go.
+const SCANS_MAX: u32 = 3;
+
 /// States of the protection: none, on its way to none, and clones may be made.
 const UNPROTECTED: u8 = 0;
 const UNPROTECTING: u8 = 1;
@@ -31,30 +34,41 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The snapshot `name` of an image; `None`: one of the two is not there. Blocks.
+    /// The snapshot `name` of an image; `None`: one of the two is not there, or the image is of the first format, which has no clones.
+    /// Blocks.
     pub(super) fn find(pool: &Arc<Pool>, image: &str, name: &str) -> Result<Option<Self>, Failed> {
         let found = Image::open_read_only(pool, image, None).and_then(|image| {
-            let (image_id, id) = (image.id()?, image.snapshot_id(name)?);
-            Ok(Snapshot { pool: Arc::clone(pool), image_id, id })
+            let image_id = match image.id() {
+                Err(failed) if failed.errno == libc::EINVAL => return Ok(None),
+                id => id?,
+            };
+            let id = image.snapshot_id(name)?;
+            Ok(Some(Snapshot { pool: Arc::clone(pool), image_id, id }))
         });
         match found {
             Err(failed) if failed.errno == libc::ENOENT => Ok(None),
-            found => found.map(Some),
+            found => found,
         }
     }
 
-    /// Whether there are clones that need the protection; clones of the newer format do not. Blocks.
+    /// Whether there are clones that need the protection, as far as is known here; clones of the newer format do not. Blocks.
     pub(super) fn has_clones(&self) -> Result<bool, Failed> {
         let rados = self.pool.rados();
-        for name in rados.pool_names()? {
-            match Pool::open(rados, &name).and_then(|pool| self.has_clones_in(&pool)) {
-                Ok(false) => {}
-                // It has gone since.
-                Err(failed) if failed.errno == libc::ENOENT => {}
-                found => return found,
+        for _ in 0..SCANS_MAX {
+            let mut all_seen = true;
+            for name in rados.pool_names()? {
+                match Pool::open(rados, &name).and_then(|pool| self.has_clones_in(&pool)) {
+                    Ok(false) => {}
+                    // It has gone since, or has another name now, under which the next list has it.
+                    Err(failed) if failed.errno == libc::ENOENT => all_seen = false,
+                    found => return found,
+                }
+            }
+            if all_seen {
+                return Ok(false);
             }
         }
-        Ok(false)
+        Err(Failed::new(libc::EAGAIN))
     }
 
     fn has_clones_in(&self, pool: &Pool) -> Result<bool, Failed> {
@@ -87,15 +101,20 @@ impl Snapshot {
         }
         // No clone can be made from here on, so that none is missed.
         self.protect(UNPROTECTING)?;
-        let ended = self.has_clones().and_then(|has_clones| match has_clones {
+        let newest = self.pool.rados().wait_for_newest_map();
+        let ended = newest.and_then(|()| self.has_clones()).and_then(|has_clones| match has_clones {
             true => Err(Failed::new(libc::EBUSY)),
             false => self.protect(UNPROTECTED),
         });
         if ended.is_err() {
-            // If this fails too, it is for the next try: the removal is on record.
-            let _ = self.protect(PROTECTED);
+            self.protect_again();
         }
         ended
+    }
+
+    /// Takes [`Snapshot::unprotect`] back. If that fails, it is for the next try: the removal is on record. Blocks.
+    pub(super) fn protect_again(&self) {
+        let _ = self.protect(PROTECTED);
     }
 
     fn header(&self) -> String {

@@ -25,7 +25,7 @@ const CLOSING_THREADS: usize = 4;
 const OUTSTANDING_MAX: usize = 128;
 
 /// How the libraries are used.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     // Our buffers do not change while they are written, and nothing is read twice.
     ("rbd_disable_zero_copy_writes", "false"),
     ("rbd_cache", "false"),
@@ -34,6 +34,8 @@ const SETTINGS: [(&str, &str); 8] = [
     // When an image is closed, librbd 16 wakes who goes on with that, and then looks at the image once more: on a busy machine it is
     // gone by then, and the process dies of it. One thread does one thing after the other.
     ("librados_thread_count", "1"),
+    // More would raise the other.
+    ("rbd_op_threads", "1"),
     // A core must never wait for it.
     ("rbd_non_blocking_aio", "true"),
     // A download changes nothing.

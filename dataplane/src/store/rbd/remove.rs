@@ -96,12 +96,8 @@ fn remove_name(pool: &Arc<Pool>, name: &str) -> Result<(), Failed> {
 
 /// Removes an image with its snapshot. Nothing there is fine, and so is the rest of what was removed half.
 fn remove_image(pool: &Arc<Pool>, name: &str, snapshot: Option<&str>) -> Result<(), Failed> {
-    if let Some(snapshot) = snapshot
-        && let Some(found) = Snapshot::find(pool, name, snapshot)?
-    {
-        found.unprotect().or_else(absent_is_fine)?;
-        // Opened only now: it is as it was found then.
-        Image::open(pool, name).and_then(|image| image.remove_snapshot(snapshot)).or_else(absent_is_fine)?;
+    if let Some(snapshot) = snapshot {
+        remove_snapshot(pool, name, snapshot)?;
     }
     let mut tries = 0;
     loop {
@@ -127,4 +123,17 @@ fn assert_absent(pool: &Arc<Pool>, name: &str) -> Result<(), Failed> {
         Ok(_) => Err(Failed::new(libc::ENOSPC)),
         Err(failed) => absent_is_fine(failed),
     }
+}
+
+fn remove_snapshot(pool: &Arc<Pool>, image: &str, name: &str) -> Result<(), Failed> {
+    let found = Snapshot::find(pool, image, name)?;
+    if let Some(found) = &found {
+        found.unprotect().or_else(absent_is_fine)?;
+    }
+    // Opened after that: an open image knows the protection of the moment when it was opened.
+    let removed = Image::open(pool, image).and_then(|image| image.remove_snapshot(name)).or_else(absent_is_fine);
+    if let (Err(_), Some(found)) = (&removed, &found) {
+        found.protect_again();
+    }
+    removed
 }

@@ -149,10 +149,14 @@ impl Rados {
         Ok(stat.kb_avail.saturating_mul(1024))
     }
 
-    /// The names of all pools that there are now.
-    pub(in super::super) fn pool_names(&self) -> Result<Vec<String>> {
+    /// Waits until the cluster's newest map is known, for as long as its monitors take.
+    pub(in super::super) fn wait_for_newest_map(&self) -> Result<()> {
         // SAFETY: the handle is connected.
-        check(unsafe { (self.library.rados.rados_wait_for_latest_osdmap)(self.handle) })?;
+        check(unsafe { (self.library.rados.rados_wait_for_latest_osdmap)(self.handle) }).map(drop)
+    }
+
+    /// The names of all pools by the map that is known.
+    pub(in super::super) fn pool_names(&self) -> Result<Vec<String>> {
         let mut names = vec![0u8; VALUE_BYTES];
         loop {
             // SAFETY: the handle is connected, there is room for as many bytes as are told.
