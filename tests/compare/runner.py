@@ -15,7 +15,7 @@ from differences import Finding, Rule, compare, judge
 from endpoints import Endpoints
 from exchange import Request, Response, send
 from script import NOBODY, STRANGER, Script, ScriptError, Step, Waited
-from servers import BOTH, Server
+from servers import BOTH, VITRINE, Server
 
 ADMIN = "admin"
 # Seconds: how long work in the background may take, and between two looks at it.
@@ -57,6 +57,10 @@ class Count:
     requests: int = 0
     listed: int = 0
     failed: int = 0
+
+
+# What no request may get from Vitrine.
+FAULT = 500
 
 
 @dataclasses.dataclass
@@ -161,6 +165,9 @@ class Runner:
     ) -> None:
         views = {name: normal.normalise(answers[name], self.names[name], unordered) for name in BOTH}
         findings = compare(*(views[name] for name in BOTH))
+        if answers[VITRINE].status == FAULT:
+            # Whatever Glance makes of it.
+            findings.append(Finding("our own fault", None, FAULT))
         if unlisted := [name for name in named if name not in self.rules]:
             raise ScriptError(f"{place}: differences.yaml has no {unlisted}")
         left, seen = judge(findings, named, self.rules, endpoint)
