@@ -1,11 +1,17 @@
 """Drives Nova's own image client, in Nova's environment.
 
 `nova_client.py ENDPOINT TOKEN USER PROJECT SOURCE TARGET`: makes an image of the file SOURCE, shows, lists, changes
-and downloads it to TARGET, and prints what it saw as JSON. `nova_client.py ENDPOINT TOKEN USER PROJECT IMAGE TARGET
---download` only downloads; a failure prints `{"error": ...}`.
+and downloads it to TARGET, and prints what it saw as JSON. With an option after them:
+
+    IMAGE TARGET --download        only downloads
+    IMAGE STORE --copy             has the image copied to another store, as before a boot from there
+    IMAGE URL --snapshot           gives a queued image the place where its data lies, as after a snapshot inside of Ceph
+
+A failure of these prints `{"error": ...}`. NOVA_CONFIG names a configuration file, if there is one.
 """
 
 import json
+import os
 import pathlib
 import sys
 
@@ -20,7 +26,8 @@ from nova import objects  # noqa: E402
 
 def connect(endpoint: str, token: str, user: str, project: str):
     """Nova's image API and a request context, as the compute service has them."""
-    nova.conf.CONF([], project="nova", default_config_files=[])
+    files = [os.environ["NOVA_CONFIG"]] if "NOVA_CONFIG" in os.environ else []
+    nova.conf.CONF([], project="nova", default_config_files=files)
     nova.conf.CONF.set_override("api_servers", [endpoint], group="glance")
     objects.register_all()
     context = nova.context.RequestContext(
@@ -60,9 +67,14 @@ def life(api, context, source: pathlib.Path, target: pathlib.Path) -> dict:
 def main() -> None:
     endpoint, token, user, project, subject, target, *options = ARGUMENTS
     api, context = connect(endpoint, token, user, project)
-    if options == ["--download"]:
+    single = {
+        "--download": lambda: api.download(context, subject, dest_path=target),
+        "--copy": lambda: api.copy_image_to_store(context, subject, target),
+        "--snapshot": lambda: api.update(context, subject, {"name": "snapshot", "location": target}, purge_props=False),
+    }
+    if options:
         try:
-            api.download(context, subject, dest_path=target)
+            single[options[0]]()
             seen = {"error": None}
         except Exception as error:
             seen = {"error": f"{type(error).__name__}: {error}"}
