@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::client::Response;
 use crate::harness::data::{bytes, md5, sha512};
-use crate::harness::origin::{Origin, Wire, whole};
+use crate::harness::origin::{Bait, Origin, Wire, whole};
 use crate::harness::tasks::{PATIENCE, last_task as task};
 use crate::harness::{Server, eventually};
 
@@ -272,4 +272,73 @@ fn a_location_that_comes_too_late_leaves_the_image_alone() {
     let locations = server.get(&format!("/v2/images/{id}/locations")).json();
     assert_eq!(locations.as_array().map(Vec::len), Some(1), "{locations}");
     assert!(server.download(&id) == b"ours");
+}
+
+/// Requests with a body that may hold an address to be asked, and those with one that may not, metadata definitions aside.
+const WITH_ADDRESS: [&str; 4] = [
+    "PATCH /v2/images/{image}",
+    "POST /v2/images/{image}/import",
+    "POST /v2/images/{image}/locations",
+    "POST /v2/tasks",
+];
+const WITHOUT_ADDRESS: [&str; 11] = [
+    "POST /v2/images",
+    "PUT /v2/images/{image}/file",
+    "PUT /v2/images/{image}/stage",
+    "POST /v2/images/{image}/actions/deactivate",
+    "POST /v2/images/{image}/actions/reactivate",
+    "PUT /v2/images/{image}/tags/{tag}",
+    "POST /v2/images/{image}/members",
+    "PUT /v2/images/{image}/members/{member}",
+    "POST /v2/cache/clean",
+    "POST /v2/cache/prune",
+    "PUT /v2/cache/{image}",
+];
+
+#[test]
+fn sec_s04_every_entry_that_takes_an_address_asks_the_same_gate() {
+    // A new endpoint fails here until it stands in one of the two lists; with an address, add what it does with it below.
+    let routes = include_str!("../../common/src/http/routes.rs").lines();
+    let rows = routes.filter_map(|line| line.trim().split_once(" = \"")?.1.strip_suffix(';')?.rsplit_once(' '));
+    let rows: Vec<String> = rows.map(|(row, _)| row.replace('"', "")).collect();
+    assert!(rows.len() > 80, "{rows:?}");
+    let changing = |row: &&String| ["POST ", "PUT ", "PATCH "].iter().any(|method| row.starts_with(method));
+    let mut found: Vec<&str> =
+        rows.iter().filter(changing).filter(|row| !row.contains("/metadefs/")).map(String::as_str).collect();
+    let mut known = [&WITH_ADDRESS[..], &WITHOUT_ADDRESS[..]].concat();
+    found.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(found, known);
+
+    // As it comes, nothing of this machine is asked.
+    let home = tempfile::tempdir().expect("a directory");
+    let server = Server::with_config(&format!(
+        "[DEFAULT]\nenabled_backends = fast:file, web:http\nshow_multiple_locations = True\n[glance_store]\n\
+         default_backend = fast\n[fast]\nfilesystem_store_datadir = {}\n",
+        home.path().display()
+    ));
+    let bait = Bait::on("127.0.0.1:0").expect("a port");
+    let port = bait.address.port();
+    let id = server.queued();
+    let active = server.active(b"data");
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]", "127.1", "169.254.169.254"] {
+        let url = format!("http://{host}:{port}/");
+        let location = json!({"url": url, "metadata": {"store": "web"}});
+        let import = json!({"method": {"name": "web-download", "uri": url}});
+        server.send_json("POST", &format!("/v2/images/{id}/import"), &import).expect(400);
+        add(&server, &id, &json!({"url": url})).expect(400);
+        for (image, op, path, value) in [
+            (&id, "add", "/locations/-", location.clone()),
+            (&id, "replace", "/locations", json!([location])),
+            (&active, "add", "/locations/-", location.clone()),
+        ] {
+            let patch = json!([{"op": op, "path": path, "value": value}]);
+            server.patch(&format!("/v2/images/{image}"), &patch).expect(400);
+        }
+        let properties = json!({"name": "x", "disk_format": "raw", "container_format": "bare"});
+        let input = json!({"import_from": url, "import_from_format": "raw", "image_properties": properties});
+        server.send_json("POST", "/v2/tasks", &json!({"type": "import", "input": input})).expect(400);
+    }
+    assert!(!bait.was_taken());
+    assert_eq!(server.show(&id)["status"], json!("queued"));
 }

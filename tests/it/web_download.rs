@@ -337,6 +337,16 @@ fn sec_s07_sources_that_lie_or_never_end_leave_nothing() {
         assert!(message.contains("The provided image is too large"), "{task}");
         assert_untouched(&server, &id);
     }
+    // Cut off by a reset: before the head, inside of it, and inside of the data.
+    for sent in ["", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nsome"] {
+        let reset = Origin::that_resets(move |_, wire| {
+            let _ = wire.write_all(sent.as_bytes());
+            let _ = wire.flush();
+            // Else the reset may overtake what was sent.
+            std::thread::sleep(Duration::from_millis(50));
+        });
+        assert_not_fetched(&server, &reset.url("/"));
+    }
     // Packed data is stored as it comes: nobody unpacks it.
     let packed = Origin::start(|_, wire| {
         let _ =
@@ -382,10 +392,12 @@ fn https_is_fetched_on_certificates_that_the_system_trusts() {
     let under = vec!["env".to_owned(), format!("SSL_CERT_FILE={}", trusted.display())];
     let server = Server::ours(Options { config: Some(OPEN.to_owned()), under, ..Options::default() });
     let stranger = Server::with_config(OPEN);
+    // It may be asked, and has an image: only the way there is wrong.
+    let plain = Origin::start(|_, wire| whole(wire, b"in the clear"));
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-        let sent = data.clone();
+        let (sent, down) = (data.clone(), plain.url("/"));
         let origin = Origin::with_tls(with(&[version]), move |request, wire| match request.contains("/down") {
-            true => redirect(wire, 302, "http://127.0.0.1/"),
+            true => redirect(wire, 302, &down),
             false => chunked(wire, &sent),
         });
         let url = |host: &str, path: &str| format!("https://{host}:{}{path}", origin.address.port());
@@ -397,6 +409,7 @@ fn https_is_fetched_on_certificates_that_the_system_trusts() {
         assert_not_fetched(&stranger, &url("localhost", "/"));
         assert_eq!(origin.requests().len(), asked, "nothing is asked of who is not known");
     }
+    assert_eq!(plain.requests(), Vec::<String>::new());
 }
 
 #[test]

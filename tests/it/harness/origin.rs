@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -19,7 +20,12 @@ pub(crate) struct Origin {
 impl Origin {
     /// One that does `answer` with each request and its connection, which ends then.
     pub(crate) fn start(answer: impl Fn(&str, &mut dyn Wire) + Send + Sync + 'static) -> Origin {
-        Origin::serve(None, answer)
+        Origin::serve(None, false, answer)
+    }
+
+    /// One whose connections end with a reset (RST) instead of an end.
+    pub(crate) fn that_resets(answer: impl Fn(&str, &mut dyn Wire) + Send + Sync + 'static) -> Origin {
+        Origin::serve(None, true, answer)
     }
 
     /// The same over TLS.
@@ -27,16 +33,23 @@ impl Origin {
         config: Arc<ServerConfig>,
         answer: impl Fn(&str, &mut dyn Wire) + Send + Sync + 'static,
     ) -> Origin {
-        Origin::serve(Some(config), answer)
+        Origin::serve(Some(config), false, answer)
     }
 
-    fn serve(tls: Option<Arc<ServerConfig>>, answer: impl Fn(&str, &mut dyn Wire) + Send + Sync + 'static) -> Origin {
+    fn serve(
+        tls: Option<Arc<ServerConfig>>,
+        resets: bool,
+        answer: impl Fn(&str, &mut dyn Wire) + Send + Sync + 'static,
+    ) -> Origin {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
         let (seen, answer) = (Arc::clone(&requests), Arc::new(answer));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if resets {
+                    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket");
+                }
                 let (seen, answer, tls) = (Arc::clone(&seen), Arc::clone(&answer), tls.clone());
                 std::thread::spawn(move || match tls {
                     None => converse(stream, &seen, &*answer),

@@ -1,0 +1,173 @@
+"""Sub-commands of `glance` that the other tests leave out, against a real Identity server: locations, stores, tasks,
+web-download, members as both sides see them."""
+
+import functools
+import http.server
+import json
+import os
+import threading
+import time
+
+import pytest
+
+from conftest import KEYSTONE_CONFIG, Command, auth, digest, free_port, start_vitrine
+from identity import PASSWORD
+
+DATA = os.urandom(700_003)
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and says nothing."""
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    """A web server with an image in it; its address."""
+    files = tmp_path_factory.mktemp("origin")
+    (files / "image").write_bytes(DATA)
+    (files / "other").write_bytes(DATA)
+    handler = functools.partial(Handler, directory=str(files))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, keystone, origin):
+    """Our server behind the Identity server, with two stores of files and one of the web."""
+    home = tmp_path_factory.mktemp("every")
+    config = KEYSTONE_CONFIG.format(url=keystone.url, password=PASSWORD)
+    config += f"""\
+[DEFAULT]
+enabled_backends = fast:file, slow:file, web:http
+enabled_import_methods = [glance-direct,web-download,copy-image]
+show_multiple_locations = True
+[glance_store]
+default_backend = fast
+[fast]
+filesystem_store_datadir = {home}/fast
+[slow]
+filesystem_store_datadir = {home}/slow
+[import_filtering_opts]
+allowed_hosts = [127.0.0.1]
+allowed_ports = [{origin.rpartition(":")[2]}]
+"""
+    server = start_vitrine(home, config, free_port())
+    yield server
+    server.process.stop()
+    assert "panicked" not in server.process.text(), server.process.text()
+
+
+@pytest.fixture
+def glance(server, keystone):
+    """The `glance` command of somebody."""
+    return lambda user: Command("glance", {**keystone.client_environment(user), "OS_IMAGE_URL": server.url})
+
+
+def made(output: bytes) -> str:
+    """The id in a table."""
+    return next(line.split("|")[2].strip() for line in output.decode().splitlines() if line.startswith("| id "))
+
+
+def settled(server, keystone, image: str) -> dict:
+    """The image, once nothing works on it any more."""
+    for _ in range(300):
+        shown = server.show(image, keystone.token("demo-member"))
+        if shown["status"] in ("active", "killed") and "os_glance_import_task" not in shown:
+            return shown
+        time.sleep(0.1)
+    raise AssertionError(f"{shown}")
+
+
+def test_data_tags_and_what_can_be_asked(glance, server, keystone, tmp_path):
+    mine = glance("demo-member")
+    source = tmp_path / "source"
+    source.write_bytes(DATA)
+    image = made(mine("image-create", "--disk-format", "raw", "--container-format", "bare"))
+    mine("image-upload", "--file", source, "--size", len(DATA), "--store", "slow", image)
+    shown = server.show(image, keystone.token("demo-member"))
+    assert (shown["status"], shown["stores"], shown["os_hash_value"]) == ("active", "slow", digest(DATA))
+    mine("image-tag-update", image, "tag")
+    mine("image-tag-delete", image, "tag")
+    assert server.show(image, keystone.token("demo-member"))["tags"] == []
+    assert "web-download" in mine("import-info").decode()
+    assert "os_hash_value" in mine("explain", "image").decode()
+    mine("usage")
+    mine("image-delete", image)
+
+
+def test_both_sides_of_a_membership(glance, keystone):
+    mine, theirs = glance("demo-member"), glance("alt-member")
+    alt = keystone.projects["alt"]
+    image = made(mine("image-create", "--name", "shared", "--disk-format", "raw", "--container-format", "bare"))
+    mine("member-create", image, alt)
+    assert image not in theirs("image-list").decode()
+    assert "pending" in theirs("member-get", image, alt).decode()
+    theirs("member-update", image, alt, "accepted")
+    assert image in theirs("image-list").decode()
+    assert "accepted" in mine("member-get", image, alt).decode()
+    theirs("member-update", image, alt, "rejected")
+    assert image not in theirs("image-list").decode()
+    mine.fails("member-update", image, alt, "accepted")
+    mine("member-delete", image, alt)
+    theirs.fails("member-get", image, alt)
+    mine("image-delete", image)
+
+
+def test_data_from_the_web_goes_into_further_stores_and_out_of_one(glance, server, keystone, origin):
+    mine, admin = glance("demo-member"), glance("admin")
+    image = made(mine("image-create-via-import", "--import-method", "web-download", "--uri", f"{origin}/image", "--disk-format", "raw",
+                      "--container-format", "bare", "--store", "fast"))
+    shown = settled(server, keystone, image)
+    assert (shown["status"], shown["stores"], shown["os_hash_value"]) == ("active", "fast", digest(DATA))
+    assert "success" in mine("image-tasks", image).decode()
+    admin("image-import", "--import-method", "copy-image", "--stores", "slow", image)
+    assert settled(server, keystone, image)["stores"] in ("fast,slow", "slow,fast")
+    mine.fails("stores-delete", "--store", "fast", image)
+    admin("stores-delete", "--store", "fast", image)
+    assert server.show(image, keystone.token("demo-member"))["stores"] == "slow"
+    assert server.get(f"/v2/images/{image}/file", headers=auth(keystone.token("demo-member"))).content == DATA
+    mine("image-delete", image)
+
+
+def test_locations(glance, server, keystone, origin):
+    mine = glance("demo-member")
+    image = made(mine("image-create", "--disk-format", "raw", "--container-format", "bare"))
+    mine("location-add", "--url", f"{origin}/image", "--metadata", '{"store": "web"}', image)
+    assert settled(server, keystone, image)["status"] == "active"
+    mine("location-update", "--url", f"{origin}/image", "--metadata", '{"store": "web", "rack": "a"}', image)
+    mine("location-add", "--url", f"{origin}/other", "--metadata", '{"store": "web"}', image)
+    urls = [each["url"] for each in server.show(image, keystone.token("demo-member"))["locations"]]
+    assert sorted(urls) == [f"{origin}/image", f"{origin}/other"]
+    assert server.get(f"/v2/images/{image}/file", headers=auth(keystone.token("demo-member"))).content == DATA
+    mine.fails("location-delete", "--url", f"{origin}/other", image)
+    glance("admin")("location-delete", "--url", f"{origin}/other", image)
+    assert len(server.show(image, keystone.token("demo-member"))["locations"]) == 1
+    mine("image-delete", image)
+    image = made(mine("image-create", "--disk-format", "raw", "--container-format", "bare"))
+    checks = json.dumps({"os_hash_algo": "sha512", "os_hash_value": digest(DATA)})
+    mine("add-location", "--url", f"{origin}/image", "--validation-data", checks, image)
+    shown = settled(server, keystone, image)
+    assert (shown["status"], shown["os_hash_value"]) == ("active", digest(DATA))
+    mine("image-delete", image)
+
+
+def test_tasks(glance, server, keystone, origin):
+    admin = glance("admin")
+    source = {"import_from": f"{origin}/image", "import_from_format": "raw"}
+    source["image_properties"] = {"name": "by task", "disk_format": "raw", "container_format": "bare"}
+    task = made(admin("task-create", "--type", "import", "--input", json.dumps(source)))
+    for _ in range(100):
+        shown = admin("task-show", task).decode()
+        if "success" in shown or "failure" in shown:
+            break
+        time.sleep(0.2)
+    assert "success" in shown, shown
+    assert task in admin("task-list", "--type", "import").decode()
+    glance("demo-member").fails("task-show", task)
