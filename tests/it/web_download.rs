@@ -2,8 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
+#[cfg(feature = "installed")]
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "installed")]
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
@@ -13,6 +17,8 @@ use serde_json::{Value, json};
 
 use crate::harness::client::Response;
 use crate::harness::data::{bytes, md5, sha512};
+#[cfg(feature = "installed")]
+use crate::harness::dns;
 use crate::harness::origin::{Bait, Origin, Wire, redirect, whole};
 use crate::harness::server::{OCTETS, Options};
 use crate::harness::tasks::{PATIENCE, last_task as task};
@@ -285,6 +291,63 @@ fn sec_s03_odd_spellings_are_refused() {
         assert!(text.contains("does not pass filtering"), "{host}: {text}");
     }
     import(&server, &id, &json!(format!("http://good#@127.0.0.1:{port}/"))).expect(400);
+    assert!(!bait.was_taken());
+}
+
+#[test]
+#[cfg(feature = "installed")]
+fn sec_s05_what_counts_is_the_address_that_is_asked() {
+    let home = tempfile::tempdir().expect("a directory");
+    let outside: IpAddr = "8.8.8.8".parse().expect("an address");
+    let inside: IpAddr = Ipv4Addr::LOCALHOST.into();
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&asked);
+    let under = dns::start(home.path(), move |name, times| {
+        seen.lock().expect("no panic inside").push(name.to_owned());
+        match name {
+            "inside.test" | "listed.test" => vec![inside],
+            "inside6.test" => vec![Ipv6Addr::LOCALHOST.into()],
+            "mapped.test" => vec![Ipv4Addr::LOCALHOST.to_ipv6_mapped().into()],
+            "several.test" => vec![outside, inside],
+            // Outside when it is checked, inside when it is connected to.
+            "rebinds.test" if times == 0 => vec![outside],
+            "rebinds.test" => vec![inside],
+            _ => Vec::new(),
+        }
+    });
+    let bait = Bait::on("127.0.0.1:0").expect("a port");
+    let port = bait.address.port();
+    let bait6 = Bait::on(&format!("[::1]:{port}"));
+    let any = "[import_filtering_opts]\nallowed_ports = []\n[dataplane]\nfetch_answer_timeout_seconds = 1\n";
+    let server = Server::ours(Options { config: Some(any.to_owned()), under: under.clone(), ..Options::default() });
+    for name in ["inside.test", "inside6.test", "mapped.test", "absent.test"] {
+        let id = server.queued();
+        let text = import(&server, &id, &json!(format!("http://{name}:{port}/"))).expect(400).text();
+        assert!(text.contains("does not pass filtering"), "{text}");
+    }
+    // Of several addresses those outside are asked.
+    for name in ["several.test", "rebinds.test"] {
+        assert_not_fetched(&server, &format!("http://{name}:{port}/"));
+    }
+    assert!(!bait.was_taken() && !bait6.is_some_and(|bait| bait.was_taken()));
+    assert!(
+        asked.lock().expect("no panic inside").iter().any(|name| name == "rebinds.test"),
+        "it is our names that it asks"
+    );
+
+    // What an operator lists may be inside; and what it redirects to is looked up and checked like anything else.
+    let listed = any.replace("allowed_ports", "allowed_hosts = [listed.test]\nallowed_ports");
+    let server = Server::ours(Options { config: Some(listed), under, ..Options::default() });
+    let data = bytes(27, 5000);
+    let sent = data.clone();
+    let away = format!("http://inside.test:{port}/");
+    let origin = Origin::start(move |request, wire| match request.contains("/away") {
+        true => redirect(wire, 302, &away),
+        false => whole(wire, &sent),
+    });
+    let url = |path: &str| format!("http://listed.test:{}{path}", origin.address.port());
+    assert_stored(&server, &url("/"), &data);
+    assert_not_fetched(&server, &url("/away"));
     assert!(!bait.was_taken());
 }
 

@@ -4,6 +4,8 @@ pub(crate) mod barbican;
 pub(crate) mod ceph;
 pub(crate) mod client;
 pub(crate) mod data;
+#[cfg(feature = "installed")]
+pub(crate) mod dns;
 pub(crate) mod keystone;
 pub(crate) mod locations;
 pub(crate) mod origin;
