@@ -1,4 +1,4 @@
-"""Sub-commands of `glance` that the other tests leave out, against a real Identity server: locations, stores, tasks,
+"""Sub-commands of `glance` and `openstack image` that the other tests leave out, against a real Identity server: locations, stores, tasks,
 web-download, members as both sides see them."""
 
 import functools
@@ -118,6 +118,23 @@ def test_both_sides_of_a_membership(glance, keystone):
     mine("member-delete", image, alt)
     theirs.fails("member-get", image, alt)
     mine("image-delete", image)
+
+
+def test_openstack_shows_a_member_and_stages_data(secured, keystone, tmp_path):
+    mine = Command("openstack", keystone.client_environment("demo-member"))
+    alt = keystone.projects["alt"]
+    source = tmp_path / "source"
+    source.write_bytes(DATA)
+    image = json.loads(mine("image", "create", "--disk-format", "raw", "--container-format", "bare", "staged", "-f", "json"))["id"]
+    mine("image", "add", "project", image, alt)
+    assert json.loads(mine("image", "member", "get", image, alt, "-f", "json"))["status"] == "pending"
+    mine("image", "stage", "--file", source, image)
+    assert secured.show(image, keystone.token("demo-member"))["status"] == "uploading"
+    # Of a server whose stores have no names the command asks too much, unless it is told.
+    mine("image", "import", "--disallow-failure", image, "--method", "glance-direct")
+    shown = settled(secured, keystone, image)
+    assert (shown["status"], shown["os_hash_value"]) == ("active", digest(DATA))
+    mine("image", "delete", image)
 
 
 def test_data_from_the_web_goes_into_further_stores_and_out_of_one(glance, server, keystone, origin):

@@ -232,6 +232,43 @@ fn uploads_under_way_are_counted_too() {
 }
 
 #[test]
+fn of_many_uploads_that_begin_at_a_time_as_many_go_on_as_may() {
+    let keystone = limits(&[("image_count_uploading", 4)]);
+    let server = Server::with_config(&keystone.limits_config());
+    let images: Vec<String> = (0..CROWD).map(|_| server.queued()).collect();
+    // Whoever is taken gets no answer before the end of its data.
+    let running: Vec<Connection> = std::thread::scope(|scope| {
+        let begin = |id: &String| {
+            let mut connection = server.connect();
+            connection.patience(Duration::from_secs(8));
+            let headers = [("Content-Type", OCTETS), ("Transfer-Encoding", "chunked")];
+            connection.send(&head("PUT", &format!("/v2/images/{id}/file"), &headers, None)).expect("sending");
+            // Who is refused may be cut off while it sends.
+            let _ = connection.send(b"4\r\ndata\r\n");
+            match connection.response("PUT") {
+                Ok(reply) => {
+                    reply.expect(413);
+                    None
+                }
+                Err(_) => Some(connection),
+            }
+        };
+        let begun: Vec<_> = images.iter().map(|id| scope.spawn(move || begin(id))).collect();
+        begun.into_iter().filter_map(|one| one.join().expect("no panic inside")).collect()
+    });
+    assert_eq!(running.len(), 4);
+    assert_eq!(usage(&server, "image_count_uploading"), json!({"usage": 4, "limit": 4}));
+    for mut connection in running {
+        connection.patience(PATIENCE);
+        connection.send(b"0\r\n\r\n").expect("sending");
+        connection.response("PUT").expect("an answer").expect(204);
+    }
+    let active = images.iter().filter(|id| server.show(id)["status"] == "active").count();
+    assert_eq!(active, 4);
+    assert_eq!(usage(&server, "image_count_uploading"), json!({"usage": 0, "limit": 4}));
+}
+
+#[test]
 fn reservations_outlive_control_and_end_with_the_data_plane() {
     let keystone = limits(&[("image_size_total", 4)]);
     let server = Server::with_config(&keystone.limits_config());
