@@ -3,11 +3,14 @@
 //! Source of the messages: RFC 1035, section 4.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 
-/// Where it listens: resolvers ask on port 53 alone, and all of 127/8 is this machine's.
-const ADDRESS: &str = "127.53.0.1";
+/// Where it listens: resolvers ask on port 53 alone, and all of 127/8 is this machine's. Other processes run the same tests.
+fn own_address() -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 53, high, low)
+}
 
 /// Types of records: addresses of IP 4 and 6.
 const A: u16 = 1;
@@ -16,7 +19,8 @@ const AAAA: u16 = 28;
 /// Starts it, until the process ends. `answer` gets a name and how often it was asked for before. What comes back is put before a command
 /// that shall ask it, with files in `home`.
 pub(crate) fn start(home: &Path, answer: impl Fn(&str, usize) -> Vec<IpAddr> + Send + 'static) -> Vec<String> {
-    let socket = UdpSocket::bind((ADDRESS, 53)).expect("port 53: tests/run runs as root");
+    let address = own_address();
+    let socket = UdpSocket::bind((address, 53)).expect("port 53: tests/run runs as root");
     std::thread::spawn(move || {
         let mut asked: HashMap<String, usize> = HashMap::new();
         let mut query = [0; 512];
@@ -29,7 +33,7 @@ pub(crate) fn start(home: &Path, answer: impl Fn(&str, usize) -> Vec<IpAddr> + S
         }
     });
     let file = home.join("resolv.conf");
-    std::fs::write(&file, format!("nameserver {ADDRESS}\n")).expect("writing");
+    std::fs::write(&file, format!("nameserver {address}\n")).expect("writing");
     let script = format!("mount --bind {} /etc/resolv.conf && exec \"$@\"", file.display());
     ["unshare", "--mount", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
 }
