@@ -99,7 +99,7 @@ def glance(work: pathlib.Path, ceph_conf: pathlib.Path):
     modules.mkdir(parents=True)
     # Ceph's modules are Debian's, and not in this environment; just these two are taken from there.
     for name in ("rados", "rbd"):
-        for module in pathlib.Path("/usr/lib/python3/dist-packages").glob(f"{name}.cpython-311-*.so"):
+        for module in pathlib.Path("/usr/lib/python3/dist-packages").glob(f"{name}.cpython-*.so"):
             (modules / module.name).symlink_to(module)
     (directory / "glance-api.conf").write_text(
         f"[DEFAULT]\nenabled_backends = ceph:rbd\nnode_staging_uri = file://{directory}/staging\n"

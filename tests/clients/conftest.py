@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 import requests
@@ -90,6 +91,15 @@ class Server:
         reply = self.get(f"/v2/images/{image}", headers=auth(token))
         assert reply.status_code == 200, reply.text
         return reply.json()
+
+    def settled(self, image: str, token: str | None = None) -> dict:
+        """The image, once no import or task has it any more."""
+        for _ in range(300):
+            shown = self.show(image, token)
+            if shown["status"] != "importing" and "os_glance_import_task" not in shown:
+                return shown
+            time.sleep(0.1)
+        raise AssertionError(f"{image} stays {shown['status']}")
 
     def stored_file(self, image: str) -> pathlib.Path:
         """The one file of the store that holds an image's bytes."""

@@ -75,16 +75,6 @@ def made(output: bytes) -> str:
     return next(line.split("|")[2].strip() for line in output.decode().splitlines() if line.startswith("| id "))
 
 
-def settled(server, keystone, image: str) -> dict:
-    """The image, once nothing works on it any more."""
-    for _ in range(300):
-        shown = server.show(image, keystone.token("demo-member"))
-        if shown["status"] in ("active", "killed") and "os_glance_import_task" not in shown:
-            return shown
-        time.sleep(0.1)
-    raise AssertionError(f"{shown}")
-
-
 def test_data_tags_and_what_can_be_asked(glance, server, keystone, tmp_path):
     mine = glance("demo-member")
     source = tmp_path / "source"
@@ -132,7 +122,7 @@ def test_openstack_shows_a_member_and_stages_data(secured, keystone, tmp_path):
     assert secured.show(image, keystone.token("demo-member"))["status"] == "uploading"
     # Of a server whose stores have no names the command asks too much, unless it is told.
     mine("image", "import", "--disallow-failure", image, "--method", "glance-direct")
-    shown = settled(secured, keystone, image)
+    shown = secured.settled(image, keystone.token("demo-member"))
     assert (shown["status"], shown["os_hash_value"]) == ("active", digest(DATA))
     mine("image", "delete", image)
 
@@ -141,11 +131,11 @@ def test_data_from_the_web_goes_into_further_stores_and_out_of_one(glance, serve
     mine, admin = glance("demo-member"), glance("admin")
     image = made(mine("image-create-via-import", "--import-method", "web-download", "--uri", f"{origin}/image", "--disk-format", "raw",
                       "--container-format", "bare", "--store", "fast"))
-    shown = settled(server, keystone, image)
+    shown = server.settled(image, keystone.token("demo-member"))
     assert (shown["status"], shown["stores"], shown["os_hash_value"]) == ("active", "fast", digest(DATA))
     assert "success" in mine("image-tasks", image).decode()
     admin("image-import", "--import-method", "copy-image", "--stores", "slow", image)
-    assert settled(server, keystone, image)["stores"] in ("fast,slow", "slow,fast")
+    assert server.settled(image, keystone.token("demo-member"))["stores"] in ("fast,slow", "slow,fast")
     mine.fails("stores-delete", "--store", "fast", image)
     admin("stores-delete", "--store", "fast", image)
     assert server.show(image, keystone.token("demo-member"))["stores"] == "slow"
@@ -157,7 +147,7 @@ def test_locations(glance, server, keystone, origin):
     mine = glance("demo-member")
     image = made(mine("image-create", "--disk-format", "raw", "--container-format", "bare"))
     mine("location-add", "--url", f"{origin}/image", "--metadata", '{"store": "web"}', image)
-    assert settled(server, keystone, image)["status"] == "active"
+    assert server.settled(image, keystone.token("demo-member"))["status"] == "active"
     mine("location-update", "--url", f"{origin}/image", "--metadata", '{"store": "web", "rack": "a"}', image)
     mine("location-add", "--url", f"{origin}/other", "--metadata", '{"store": "web"}', image)
     urls = [each["url"] for each in server.show(image, keystone.token("demo-member"))["locations"]]
@@ -170,7 +160,7 @@ def test_locations(glance, server, keystone, origin):
     image = made(mine("image-create", "--disk-format", "raw", "--container-format", "bare"))
     checks = json.dumps({"os_hash_algo": "sha512", "os_hash_value": digest(DATA)})
     mine("add-location", "--url", f"{origin}/image", "--validation-data", checks, image)
-    shown = settled(server, keystone, image)
+    shown = server.settled(image, keystone.token("demo-member"))
     assert (shown["status"], shown["os_hash_value"]) == ("active", digest(DATA))
     mine("image-delete", image)
 

@@ -166,31 +166,21 @@ allowed_ports = [{secured.url.rpartition(":")[2]}]
     copy = command_id(glance("image-create-via-import", "--import-method", "glance-download", "--remote-region", "RegionOne",
                              "--remote-image-id", made["id"], "--disk-format", "raw", "--container-format", "bare"))
     token = keystone.token("demo-member")
-    shown = wait_for(server, copy, token)
+    shown = server.settled(copy, token)
     assert (shown["status"], shown["os_hash_value"], shown["hw_disk_bus"]) == ("active", digest(data), "scsi")
     assert "note" not in shown
     queued = server.create(token)
     # Of a server whose stores have no names the command asks too much, unless it is told.
     there("image", "import", "--disallow-failure", queued["id"], "--method", "glance-download", "--remote-region", "regionone", "--remote-image",
           made["id"], "--remote-service-interface", "internal")
-    shown = wait_for(server, queued["id"], token)
+    shown = server.settled(queued["id"], token)
     assert shown["checksum"] == digest(data, "md5")
     absent = server.create(token)
     there("image", "import", "--disallow-failure", absent["id"], "--method", "glance-download", "--remote-region", "RegionOne", "--remote-image", copy,
           "--remote-service-interface", "public")
-    assert wait_for(server, absent["id"], token)["status"] == "queued"
+    assert server.settled(absent["id"], token)["status"] == "queued"
     [task] = server.get(f"/v2/images/{absent['id']}/tasks", headers=auth(token)).json()["tasks"]
     assert (task["status"], task["message"]) == ("failure", "The image could not be found in the other region.")
     server.process.stop()
     text = server.process.text()
     assert "panicked" not in text and token not in text, text
-
-
-def wait_for(server, image: str, token: str) -> dict:
-    """The image, once its import is over."""
-    for _ in range(300):
-        shown = server.show(image, token)
-        if shown["status"] != "importing" and "os_glance_import_task" not in shown:
-            return shown
-        time.sleep(0.1)
-    raise AssertionError(f"{image} stays {shown['status']}")

@@ -93,16 +93,6 @@ rbd_store_pool = images-0
     assert "panicked" not in server.process.text(), server.process.text()
 
 
-def settled(server, image: str, token: str) -> dict:
-    """The image, once nothing works on it any more."""
-    for _ in range(300):
-        shown = server.show(image, token)
-        if shown["status"] != "queued" and "os_glance_import_task" not in shown:
-            return shown
-        time.sleep(0.1)
-    raise AssertionError(f"{shown}")
-
-
 def test_an_image_is_copied_to_where_compute_clones_it(stores, keystone):
     """As libvirt's rbd back end has it done (`[glance] enable_rbd_download`, `[libvirt] images_rbd_glance_copy_timeout`)."""
     token = keystone.token("demo-member")
@@ -111,7 +101,7 @@ def test_an_image_is_copied_to_where_compute_clones_it(stores, keystone):
     stores.upload(image, data, token)
     assert "ImageNotAuthorized" in drive(stores, keystone, image, "ceph", "--copy")["error"]
     assert drive(stores, keystone, image, "ceph", "--copy", user="glance")["error"] is None
-    shown = settled(stores, image, token)
+    shown = stores.settled(image, token)
     assert set(shown["stores"].split(",")) == {"fast", "ceph"}, shown
     reply = stores.get(f"/v2/images/{image}/file?prefer=ceph", headers=auth(token))
     assert reply.content == data
@@ -143,7 +133,7 @@ def test_a_snapshot_inside_of_ceph_becomes_an_image(stores, keystone, ceph, tmp_
         "user_domain_id = default\nproject_name = service\nproject_domain_id = default\n"
     )
     assert drive(stores, keystone, image, url, "--snapshot", config=config)["error"] is None
-    shown = settled(stores, image, token)
+    shown = stores.settled(image, token)
     assert (shown["status"], shown["stores"], shown["size"]) == ("active", "ceph", len(data)), shown
     assert shown["os_hash_value"] == digest(data)
     assert drive(stores, keystone, image, tmp_path / "target", "--download")["error"] is None
