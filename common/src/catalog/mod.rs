@@ -11,6 +11,7 @@
 mod changes;
 mod connection;
 mod fault;
+mod id;
 mod jobs;
 mod list;
 mod locations;
@@ -31,6 +32,7 @@ mod tests;
 pub use changes::{Changes, IMPORT_LOCK, ImageChange, NewImage};
 pub use connection::{Batch, Catalog, Reader};
 pub use fault::OpenError;
+pub use id::new_id;
 pub use jobs::{ImportedData, JobRecord};
 pub use list::{
     Compare, Dir, FILTERS_MAX, Filter, IntColumn, ListQuery, ListVisibility, MemberFilter, SortKey, TextColumn,

@@ -1,6 +1,6 @@
 //! `/v2/images` and `/v2/images/{image}`.
 
-use common::catalog::{NewImage, Viewer};
+use common::catalog::{NewImage, Viewer, new_id};
 use common::model::Image;
 use common::{Error, Result};
 use http::StatusCode;
@@ -94,7 +94,7 @@ pub(super) fn decode_new(call: &Call<'_>, body: &Map<String, Value>) -> Result<N
         return Err(fields::reserved("locations"));
     }
     if new.id.is_empty() {
-        new.id = uuid::Uuid::new_v4().to_string();
+        new.id = new_id();
     }
     Ok(new)
 }

@@ -1,7 +1,7 @@
 //! Imports: what may be asked for, and the task that it becomes.
 
 use common::authorise::Authority;
-use common::catalog::{Changes, IMPORT_LOCK, NewTask, Purpose};
+use common::catalog::{Changes, IMPORT_LOCK, NewTask, Purpose, new_id};
 use common::config::Config;
 use common::identity::{Identity, Proof, Token};
 use common::model::{Image, Status, TaskKind, TaskStatus};
@@ -75,7 +75,7 @@ impl App {
         };
         let lent = wanted.proof.token.clone().filter(|_| wanted.method == Method::GlanceDownload);
         let token = lent.filter(|token| !token.is_empty()).map(Token::new);
-        let (db, imports, job_id) = (self.db.clone(), self.imports.clone(), Uuid::new_v4().to_string());
+        let (db, imports, job_id) = (self.db.clone(), self.imports.clone(), new_id());
         // Whoever asks may be gone before it is on record, and it goes on all the same, with the token.
         let begun = tokio::spawn(async move {
             token.into_iter().for_each(|token| imports.lend(&job_id, token));

@@ -2,13 +2,12 @@
 
 use std::cmp::Reverse;
 
-use common::catalog::{Changes, IMPORT_LOCK, NewTask};
+use common::catalog::{Changes, IMPORT_LOCK, NewTask, new_id};
 use common::config::{StoreConfig, StoreKind, Stores};
 use common::identity::Identity;
 use common::model::{Image, Location, Status, TaskKind};
 use common::{Error, Result};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::digests::{digest_bytes, hexadecimal_bytes};
 use super::patch::{Change, Op, Target};
@@ -230,7 +229,7 @@ fn record_location_import(
     new: NewLocation,
     request_id: Option<String>,
 ) -> Result<String> {
-    let job_id = Uuid::new_v4().to_string();
+    let job_id = new_id();
     if !catalog.lock_for_import(&image.id, &job_id)? {
         return Err(Error::conflict("Image has active task"));
     }

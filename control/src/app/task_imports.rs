@@ -1,11 +1,10 @@
 //! Imports by the tasks API: one request makes an image and has it filled from a URL.
 
-use common::catalog::{Changes, NewImage, NewTask};
+use common::catalog::{Changes, NewImage, NewTask, new_id};
 use common::identity::Identity;
 use common::model::{Status, Task, TaskKind};
 use common::{Error, Result};
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::App;
 use crate::imports::{Method, Plan, expiry};
@@ -46,7 +45,7 @@ impl App {
         let share = self.limits.of(caller.project_id.as_deref()).await?;
         let (config, owner) = (self.config.clone(), caller.project_id.clone().unwrap_or_default());
         let task = NewTask {
-            id: Uuid::new_v4().to_string(),
+            id: new_id(),
             kind: TaskKind::Import,
             owner,
             image_id: wanted.input["image_id"].as_str().map(str::to_owned),

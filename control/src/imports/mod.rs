@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::authorise::Authority;
-use common::catalog::{Changes, JobRecord, NewUpload, Purpose};
+use common::catalog::{Changes, JobRecord, NewUpload, Purpose, new_id};
 use common::config::{Config, STAGING_STORE, Stores};
 use common::identity::Token;
 use common::model::{Image, Task};
@@ -33,7 +33,6 @@ use common::rpc::{
 use common::{Error, Kind, Result};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
-use uuid::Uuid;
 
 pub(crate) use conclude::expiry;
 pub(crate) use discover::Remote;
@@ -453,7 +452,7 @@ fn open(
     let mut sinks = Vec::with_capacity(places.len());
     for (store, url) in places {
         let sink = JobSink {
-            upload_id: Uuid::new_v4().to_string(),
+            upload_id: new_id(),
             store: store.clone(),
             url: url.clone(),
             // What is known to come is reserved at once.

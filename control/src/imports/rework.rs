@@ -4,7 +4,7 @@
 //! notes it in the plan and gives up what it was made of, which is removed before the next step begins. Nothing of the image itself
 //! changes until its data is stored: an import that fails leaves it as it was.
 
-use common::catalog::{Changes, ImageChange, JobRecord, NewUpload, Purpose};
+use common::catalog::{Changes, ImageChange, JobRecord, NewUpload, Purpose, new_id};
 use common::config::{Config, Plugin, STAGING_STORE, StoreConfig};
 use common::identity::Identity;
 use common::model::Image;
@@ -12,7 +12,6 @@ use common::rpc::{DataplaneStatus, Done, Examination, JOB_IMAGE_GONE, Job, JobSi
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
-use uuid::Uuid;
 
 use super::{Imports, Method, Next, Plan, Verification, count_attempt, project, settle};
 use crate::app::{fields, patch};
@@ -197,7 +196,7 @@ fn open(
     let size_max = share.left(catalog)?.min(config.api.image_size_max);
     catalog.begin_task(&job.job_id)?;
     let sink = JobSink {
-        upload_id: Uuid::new_v4().to_string(),
+        upload_id: new_id(),
         store: STAGING_STORE.to_owned(),
         url: plan.made.next(&config.stores.staging, &image.id)?,
         // What is known to come is reserved at once.
@@ -284,7 +283,7 @@ pub(super) fn step_done(
 /// Gives up what is staged now: it is removed before anything else is done for the job.
 pub(super) fn give_up_staged(catalog: &Changes<'_>, config: &Config, job: &JobRecord, plan: &Plan) -> Result<()> {
     let staged = NewUpload {
-        upload_id: &Uuid::new_v4().to_string(),
+        upload_id: &new_id(),
         image_id: &job.image_id,
         instance: "",
         store: STAGING_STORE,

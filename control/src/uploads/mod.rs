@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::authorise::Authority;
-use common::catalog::{Aborted, Changes, Commit, CommitFindings, Committed, NewUpload, Purpose};
+use common::catalog::{Aborted, Changes, Commit, CommitFindings, Committed, NewUpload, Purpose, new_id};
 use common::config::{Config, StoreConfig};
 use common::identity::Identity;
 use common::model::{Image, Status};
@@ -25,7 +25,6 @@ use common::{Error, Kind, Result};
 use prometheus::Registry;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use crate::app::Seen;
 use crate::dataplane_client::DataplaneClient;
@@ -181,7 +180,7 @@ impl Uploads {
                 ..wanted
             });
             let ticket = UploadTicket {
-                upload_id: Uuid::new_v4().to_string(),
+                upload_id: new_id(),
                 store: store.id.clone(),
                 url: base?.url(&seen.image.id)?,
                 expected_size: wanted.size,

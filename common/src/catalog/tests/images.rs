@@ -3,7 +3,7 @@ use std::cell::Cell;
 use serde_json::{Map, json};
 
 use super::{Fixture, pairs, plain, uuid, words};
-use crate::catalog::{ImageChange, ListQuery, NewImage, Viewer};
+use crate::catalog::{ImageChange, ListQuery, NewImage, Viewer, new_id};
 use crate::model::{MemberStatus, Status, Visibility};
 use crate::{Error, Kind, Result};
 
@@ -338,4 +338,36 @@ fn a_reader_remembers_no_more_than_it_may() {
     assert_eq!((statements(400), statements(400)), ((400, 8), (400, 8)), "these are more than all that is remembered");
     fixture.create(&NewImage { properties: properties(1 << 20), ..plain(401) });
     assert_eq!((statements(100), statements(100)), ((100, 8), (100, 8)), "one is too large, and read again");
+}
+
+/// Pages that the log of changes holds after sixteen creations in one commit, when there are 800 images with ids of `id`.
+fn pages_of_sixteen(mut id: impl FnMut() -> String) -> i64 {
+    let fixture = Fixture::new();
+    let mut create = |count: u32| {
+        let mut batch = fixture.catalog.batch().expect("begins");
+        for number in 0..count {
+            let new = NewImage {
+                id: id(),
+                properties: pairs(&[("hw_disk_bus", "virtio"), ("os_distro", "debian")]),
+                tags: words(&["golden"]),
+                ..plain(number)
+            };
+            batch.step(|tx| tx.create_image(&new)).expect("made");
+        }
+        batch.commit().expect("durable");
+    };
+    for _ in 0..50 {
+        create(16);
+    }
+    fixture.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    create(16);
+    // Of its three numbers the second is the pages in the log.
+    let moved = "PRAGMA wal_checkpoint(PASSIVE)";
+    fixture.catalog.connection().query_row(moved, [], |row| row.get(1)).expect("answers")
+}
+
+#[test]
+fn images_made_one_after_the_other_share_pages() {
+    let (ours, random) = (pages_of_sixteen(new_id), pages_of_sixteen(|| ::uuid::Uuid::new_v4().to_string()));
+    assert!(ours * 4 < random * 3, "{ours} pages with ids in the order of making, {random} with random ones");
 }
