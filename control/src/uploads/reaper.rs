@@ -21,7 +21,7 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Removals that are read at a time.
 const REMOVALS_PER_PAGE: usize = 256;
 
-/// Removals that are under way at a time: one that takes long holds up no others.
+/// Removals, or uploads that are undone, under way at a time: one that takes long holds up no others.
 const REMOVALS_AT_A_TIME: usize = 16;
 
 /// How long committed uploads are remembered, so that a commit whose answer was lost may be repeated.
@@ -58,6 +58,13 @@ pub(super) enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// Whether another try would be no use.
+    fn is_settled(self) -> bool {
+        matches!(self, Outcome::Done | Outcome::NoStore)
+    }
+}
+
 impl Uploads {
     /// Clears up, for ever.
     pub(crate) async fn reap(self) {
@@ -90,16 +97,17 @@ impl Uploads {
             return Ok(true);
         }
         let status: DataplaneStatus = self.shared.dataplane.call(ToDataplane::Status).await?;
-        let mut done = true;
+        let mut abandoned = Vec::new();
         for intent in intents {
             let seen = *memory.first_seen.entry(intent.upload_id.clone()).or_insert_with(Instant::now);
             if intent.image_deleted && status.uploads.contains(&intent.upload_id) {
                 self.cancel(intent.upload_id).await;
             } else if self.abandoned(&intent, seen.elapsed(), &status) {
-                done &= self.undo(intent, memory).await;
+                abandoned.push(intent);
             }
         }
-        Ok(self.remove_all(removals, memory).await? && done)
+        let undone = self.undo_all(abandoned, memory).await?;
+        Ok(self.remove_all(removals, memory).await? && undone)
     }
 
     async fn forget(&self, memory: &mut Memory) -> Result<()> {
@@ -150,7 +158,7 @@ impl Uploads {
                 let Some(ended) = running.join_next().await else { break };
                 let (outcome, place) = ended.map_err(common::Error::internal)?;
                 waiting += i64::from(outcome != Outcome::Done);
-                done &= matches!(outcome, Outcome::Done | Outcome::NoStore);
+                done &= outcome.is_settled();
                 memory.note(&place, outcome);
                 if matches!(outcome, Outcome::NoStore | Outcome::Away) {
                     out.insert(place);
@@ -180,16 +188,32 @@ impl Uploads {
             || seen_for > self.shared.config.control.rpc_timeout.saturating_mul(GRACE_TIMEOUTS)
     }
 
-    /// Undoes an upload; `false` when something must be tried again.
-    async fn undo(&self, intent: Intent, memory: &mut Memory) -> bool {
-        let place = self.place_of(Some(&intent.store), &intent.url);
+    /// Undoes uploads; `true` when none is left that could be undone now.
+    async fn undo_all(&self, intents: Vec<Intent>, memory: &mut Memory) -> Result<bool> {
+        let mut done = true;
+        let mut left = intents.into_iter();
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < REMOVALS_AT_A_TIME
+                && let Some(intent) = left.next()
+            {
+                let place = self.place_of(Some(&intent.store), &intent.url);
+                let uploads = self.clone();
+                running.spawn(async move { (uploads.undo(intent).await, place) });
+            }
+            let Some(ended) = running.join_next().await else { return Ok(done) };
+            let (outcome, place) = ended.map_err(common::Error::internal)?;
+            done &= outcome.is_settled();
+            memory.note(&place, outcome);
+        }
+    }
+
+    async fn undo(&self, intent: Intent) -> Outcome {
         let upload_id = intent.upload_id.clone();
-        let outcome = match self.try_undo(intent).await {
+        match self.try_undo(intent).await {
             Ok(()) => Outcome::Done,
             Err(error) => outcome_of(&format!("undoing upload {upload_id}"), &error),
-        };
-        memory.note(&place, outcome);
-        matches!(outcome, Outcome::Done | Outcome::NoStore)
+        }
     }
 
     pub(super) async fn try_undo(&self, intent: Intent) -> Result<()> {

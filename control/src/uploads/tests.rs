@@ -37,12 +37,26 @@ pub(crate) struct Fake {
     unknown: Vec<&'static str>,
     pub(crate) away: Vec<&'static str>,
     attempts: usize,
+    /// How long a removal takes, how many are under way, and how many were at most.
+    takes: Duration,
+    busy: usize,
+    busiest: usize,
 }
 
 pub(crate) type FakeState = Arc<Mutex<Fake>>;
 
 pub(crate) async fn answer(State(fake): State<FakeState>, body: Bytes) -> (StatusCode, String) {
     let envelope: Envelope<ToDataplane> = serde_json::from_slice(&body).expect("a message");
+    if matches!(envelope.message, ToDataplane::Remove { .. }) {
+        let takes = {
+            let mut fake = fake.lock().expect("not poisoned");
+            fake.busy += 1;
+            fake.busiest = fake.busiest.max(fake.busy);
+            fake.takes
+        };
+        tokio::time::sleep(takes).await;
+        fake.lock().expect("not poisoned").busy -= 1;
+    }
     let mut fake = fake.lock().expect("not poisoned");
     if fake.fails {
         let error = Error::internal("the disk is broken");
@@ -338,6 +352,24 @@ async fn a_new_data_plane_ends_the_uploads_of_the_old_one() {
     assert_eq!(world.round().await, Ok(true));
     assert_eq!(world.fake().removed, [("file".to_owned(), ticket.url, Some(ticket.upload_id))]);
     assert_eq!((world.status().await, world.on_record().await), (Status::Queued, 0));
+}
+
+#[tokio::test]
+async fn uploads_that_take_long_to_undo_hold_up_no_others() {
+    let world = World::new();
+    world.dataplane();
+    for number in 0..6 {
+        let id = format!("{number:08x}-ed3a-4a6c-8282-bcd0a6190aa8");
+        world.create(|new| NewImage { id: id.clone(), ..new }).await;
+        let message = OpenUpload { image_id: id, ..message("d1") };
+        let open = world.uploads.open(&message, Wanted { size: None }, member("p1"), world.authority.clone()).await;
+        open.expect("may begin");
+    }
+    world.uploads.hello("d2".to_owned()).await.expect("welcome");
+    world.fake().instance = "d2".to_owned();
+    world.fake().takes = Duration::from_millis(200);
+    assert_eq!(world.round().await, Ok(true));
+    assert_eq!((world.on_record().await, world.fake().busiest), (0, 6));
 }
 
 #[tokio::test]
