@@ -73,6 +73,7 @@ pub(crate) async fn handle(context: &RpcContext, message: ToControl) -> Result<s
     match message {
         ToControl::Hello { instance } => {
             context.uploads.hello(instance).await?;
+            context.imports.wake();
             reply(&Done {})
         }
         ToControl::Authenticate { proof } => {

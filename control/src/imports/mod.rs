@@ -168,6 +168,11 @@ impl Imports {
         self.tokens().remove(job_id);
     }
 
+    /// A data plane began: what an earlier one carried on is to be seen to now.
+    pub(crate) fn wake(&self) {
+        self.running().values().for_each(|heard| heard.notify_one());
+    }
+
     /// A job goes on.
     pub(crate) async fn progress(&self, job_id: String, bytes: u64) -> Result<()> {
         let message = conclude::progress_text(bytes);
@@ -217,7 +222,7 @@ impl Imports {
                     }
                     // Each time: the data plane may have counted the upload as running when it was looked at last.
                     self.shared.uploads.wake_reaper();
-                    tokio::time::sleep(pause).await;
+                    let _ = tokio::time::timeout(pause, heard.notified()).await;
                     pause = pause.saturating_mul(2).min(PAUSE_MAX);
                 }
                 Err(error) => {
@@ -229,7 +234,7 @@ impl Imports {
                     {
                         log_retry(&job_id, &error);
                     }
-                    tokio::time::sleep(pause).await;
+                    let _ = tokio::time::timeout(pause, heard.notified()).await;
                     pause = pause.saturating_mul(2).min(PAUSE_MAX);
                 }
             }
