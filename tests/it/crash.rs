@@ -1,19 +1,20 @@
 //! Planes that die: nothing acknowledged is lost, nothing half done stays.
 //!
-//! `VITRINE_CRASH_ROUNDS` (50) and `VITRINE_CRASH_SEED` (from the clock, printed) drive the random part.
+//! `VITRINE_CRASH_ROUNDS` and `VITRINE_CRASH_SEED` drive the random part ([`deaths::seed_and_rounds`]).
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::client::head;
 use crate::harness::data::{Random, bytes, sha512};
+use crate::harness::deaths::{self, Death};
 use crate::harness::server::{OCTETS, Options};
-use crate::harness::{Connection, Server, eventually, number_from_env};
+use crate::harness::{Connection, Server, eventually};
 
 /// Within this time after its death a plane serves again.
 const RECOVERY: Duration = Duration::from_secs(1);
@@ -219,11 +220,7 @@ fn faults(server: &Server, acknowledged: &HashMap<String, String>) -> Vec<String
 
 #[test]
 fn crashes_at_random_instants_lose_and_leave_nothing() {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").subsec_nanos();
-    let seed = number_from_env("VITRINE_CRASH_SEED", u64::from(clock));
-    let rounds = number_from_env("VITRINE_CRASH_ROUNDS", 50);
-    // Shown with the failure, and by --nocapture.
-    println!("VITRINE_CRASH_SEED={seed} VITRINE_CRASH_ROUNDS={rounds}");
+    let (seed, rounds) = deaths::seed_and_rounds();
     let mut random = Random::new(seed);
     let mut server = Server::ours(Options::default());
     let mut total = 0;
@@ -231,7 +228,7 @@ fn crashes_at_random_instants_lose_and_leave_nothing() {
         let acknowledged = Acknowledged::default();
         let end = AtomicBool::new(false);
         let instant = Duration::from_micros(random.below(400_000));
-        let kind = random.below(5);
+        let death = Death::at_random(&mut random);
         let seeds: Vec<u64> = (0..4).map(|_| random.next()).collect();
         std::thread::scope(|scope| {
             let (server, end, acknowledged) = (&server, &end, &acknowledged);
@@ -239,27 +236,15 @@ fn crashes_at_random_instants_lose_and_leave_nothing() {
                 scope.spawn(move || upload_until(server, seed, end, acknowledged));
             }
             std::thread::sleep(instant);
-            match kind {
-                0 => server.kill_plane("control"),
-                1 | 2 => server.kill_plane("dataplane"),
-                3 => {
-                    server.kill_plane("control");
-                    server.kill_plane("dataplane");
-                }
-                // A power cut, as far as the processes see it.
-                _ => server.kill_processes(),
-            }
+            death.strike(server);
             end.store(true, Ordering::Relaxed);
         });
-        if kind == 4 {
-            server.kill_all();
-            server.launch();
-        }
+        death.is_over(&mut server);
         let took = recovery(&server);
         let acknowledged = acknowledged.into_inner().expect("no panic inside");
         total += acknowledged.len();
         let clean = eventually(PATIENCE, || faults(&server, &acknowledged).is_empty().then_some(()));
-        let context = format!("seed {seed}, round {round}, kind {kind}, after {instant:?}");
+        let context = format!("seed {seed}, round {round}, {death:?}, after {instant:?}");
         assert!(took < RECOVERY_OF_ALL, "{context}: served again after {took:?}\n{}", server.log());
         assert!(clean.is_some(), "{context}: {:#?}\n{}", faults(&server, &acknowledged), server.log());
         for (id, digest) in &acknowledged {

@@ -29,6 +29,7 @@ mod download;
 mod glance_download;
 mod harness;
 mod http_store;
+mod import_deaths;
 mod metadefs;
 mod metrics;
 mod planes;

@@ -4,6 +4,7 @@ pub(crate) mod barbican;
 pub(crate) mod ceph;
 pub(crate) mod client;
 pub(crate) mod data;
+pub(crate) mod deaths;
 #[cfg(feature = "installed")]
 pub(crate) mod dns;
 pub(crate) mod keystone;
@@ -11,6 +12,7 @@ pub(crate) mod locations;
 pub(crate) mod origin;
 pub(crate) mod packed;
 pub(crate) mod server;
+pub(crate) mod steps;
 pub(crate) mod tasks;
 pub(crate) mod tls;
 

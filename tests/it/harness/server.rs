@@ -288,6 +288,19 @@ impl Server {
         }
     }
 
+    /// The same of a server that may be dying: `None` where it gives no answer, or has none to give now.
+    pub(crate) fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Option<Response> {
+        let mut connection = Connection::try_open(self.address).ok()?;
+        let reply = connection.request(method, path, headers, body).ok()?;
+        (reply.status < 500).then_some(reply)
+    }
+
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Response {
         self.request("GET", path, &[], None)
