@@ -173,7 +173,7 @@ impl App {
             true => self.gate.admits(&new.url).await?,
             false => !is_web(&new.url),
         };
-        let recorded = self.db.write(move |catalog| {
+        let record = move |catalog: &Changes<'_>| {
             let seen = Seen::find(catalog, &caller, &id)?;
             let status = seen.image.status;
             if status != Status::Queued {
@@ -194,9 +194,14 @@ impl App {
             }
             require_no_job(&seen.image)?;
             record_location_import(catalog, &caller, &seen.image, new, request_id)
+        };
+        let (db, imports) = (self.db.clone(), self.imports.clone());
+        // Whoever asks may be gone before it is on record, and it goes on all the same.
+        let begun = tokio::spawn(async move {
+            imports.start(db.write(record).await?);
+            Ok(())
         });
-        self.imports.start(recorded.await?);
-        Ok(())
+        begun.await.map_err(Error::internal)?
     }
 }
 

@@ -53,8 +53,8 @@ impl App {
             user_id: Some(caller.user_id.clone()).filter(|user| !user.is_empty()),
             input: wanted.input,
         };
-        let job_id = task.id.clone();
-        let created = self.db.write(move |catalog| {
+        let (db, imports, job_id) = (self.db.clone(), self.imports.clone(), task.id.clone());
+        let create = move |catalog: &Changes<'_>| {
             catalog.create_task(&task)?;
             let stores = vec![config.stores.default.clone()];
             let plan =
@@ -69,10 +69,14 @@ impl App {
                 Ok(()) => {}
             }
             catalog.task(&task.id)?.ok_or_else(|| Error::internal("a task is gone that was just made"))
+        };
+        // Whoever asks may be gone before it is on record, and it goes on all the same.
+        let created = tokio::spawn(async move {
+            let task = db.write(create).await?;
+            imports.start(job_id);
+            Ok(task)
         });
-        let task = created.await?;
-        self.imports.start(job_id);
-        Ok(task)
+        created.await.map_err(Error::internal)?
     }
 
     /// The URL of an import by the tasks API, if it may be fetched.
