@@ -27,6 +27,9 @@ use crate::io::{Conn, are_descriptors_scarce, sleep, timeout};
 use crate::shard::Shard;
 use crate::store::StoreError;
 
+/// The pause between two questions to control while it is away.
+const CONTROL_PAUSE: Duration = Duration::from_millis(50);
+
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
 
@@ -157,7 +160,7 @@ async fn follow(shard: &Shard, wanted: Wanted<'_>) -> Result<Answer, FetchError>
             return Err(FetchError::Downgrade);
         }
         secure |= target.scheme == Scheme::Https;
-        let Located { addresses } = shard.control.call(ToControl::Locate { url }).await?;
+        let Located { addresses } = locate(shard, url).await?;
         let conn = connect(shard, &target, &addresses).await?;
         // Whoever sends us back to where it was meant for gets nothing by that.
         token = token.filter(|_| target.is_same_origin(&meant_for));
@@ -188,6 +191,19 @@ async fn follow(shard: &Shard, wanted: Wanted<'_>) -> Result<Answer, FetchError>
         }
     }
     Err(FetchError::Redirects)
+}
+
+/// Where a URL leads to, by control. One that is being replaced is waited for, but not for so long that its absence would be taken
+/// for the server's silence.
+async fn locate(shard: &Shard, url: String) -> Result<Located, common::Error> {
+    let patience = shard.config.dataplane.fetch_answer_timeout / 2;
+    let begun = Instant::now();
+    loop {
+        match shard.control.call(ToControl::Locate { url: url.clone() }).await {
+            Err(error) if is_away(&error) && begun.elapsed() < patience => sleep(CONTROL_PAUSE).await,
+            located => return located,
+        }
+    }
 }
 
 /// A connection to the first of the addresses that takes one.

@@ -38,6 +38,12 @@ impl Attempt {
         Attempt { url: site.held_url(&attempt.id), ..attempt }
     }
 
+    /// The same with data to which a redirect leads that is held.
+    pub(super) fn prepare_redirected(site: &Site, scenario: Scenario) -> Attempt {
+        let attempt = Attempt::prepare(site, scenario);
+        Attempt { url: site.held_redirect(&attempt.id), ..attempt }
+    }
+
     /// Asks for it, of a server that may die meanwhile.
     pub(super) fn ask(&mut self, site: &Site) {
         let (path, body) = self.scenario.request(&self.id, &self.url);

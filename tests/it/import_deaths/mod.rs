@@ -8,9 +8,10 @@ mod scenario;
 mod site;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use attempt::Attempt;
+use rustix::process::{Signal, kill_process};
 use scenario::Method::{Copy, Direct, Task, Web};
 use scenario::{Flaw, Scenario, flawed, good};
 use site::Site;
@@ -20,8 +21,9 @@ use crate::harness::data::Random;
 use crate::harness::deaths::{self, Death};
 use crate::harness::steps::Victims;
 
-/// What an end may take in a test that shares its processors with others.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What an end may take in a test that shares its processors with others: less than the time after which control looks for jobs
+/// that nobody sees to (`reap_interval_seconds`).
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Bytes of an image that is killed at a step: more than one buffer of the data plane, and not a whole number of them.
 const SMALL: usize = 400_000;
@@ -32,7 +34,7 @@ const LARGE: usize = 3_000_001;
 /// Steps that no import has.
 const STEPS_MAX: u32 = 200;
 
-/// Kills at every step of each of these imports the plane whose step it is, and at some of them, by the seed, the other one or all.
+/// Kills at every step of each of these imports the plane whose step it is, then the other one; and all, at some of them, by the seed.
 fn at_each_step(scenarios: &[Scenario]) {
     let (seed, rounds) = deaths::seed_and_rounds();
     let stride = usize::try_from((deaths::ROUNDS / rounds.max(1)).max(1)).expect("small");
@@ -40,7 +42,7 @@ fn at_each_step(scenarios: &[Scenario]) {
     let mut site = Site::new(SMALL, WRITES_SEEN);
     for scenario in scenarios {
         let mut steps = BTreeMap::new();
-        for (victims, stride) in [(Victims::Own, stride), (Victims::Other, 3 * stride), (Victims::All, 3 * stride)] {
+        for (victims, stride) in [(Victims::Own, stride), (Victims::Other, stride), (Victims::All, 3 * stride)] {
             let first = 1 + u32::try_from(random.below(stride as u64)).expect("small");
             let met = (first..STEPS_MAX).step_by(stride).map_while(|step| {
                 let met = at_step(&mut site, *scenario, step, victims, seed)?;
@@ -165,6 +167,24 @@ fn downloads_and_tasks_survive_a_death_in_the_middle_of_their_data() {
             attempt.go_on(&mut site, &context);
         }
     }
+}
+
+#[test]
+fn a_redirect_is_followed_once_control_is_there_to_be_asked_about_it() {
+    let mut site = Site::new(SMALL, "");
+    let mut attempt = Attempt::prepare_redirected(&site, good(Web, &[]));
+    attempt.ask(&site);
+    site.wait_for_middle();
+    // A launcher that stands still cannot start control again: the redirect comes while there is none.
+    kill_process(site.server.launcher_pid(), Signal::STOP).expect("it runs");
+    site.server.kill_plane("control");
+    site.release();
+    std::thread::sleep(Duration::from_millis(300));
+    kill_process(site.server.launcher_pid(), Signal::CONT).expect("it stands still");
+    let begun = Instant::now();
+    attempt.settle(&mut site, &"a redirect without control");
+    // Not when the time for an answer is over, which is 15 s.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}\n{}", begun.elapsed(), site.server.log());
 }
 
 #[test]

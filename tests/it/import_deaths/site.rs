@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::PATIENCE;
 use crate::harness::data::bytes;
-use crate::harness::origin::{Origin, Wire, whole};
+use crate::harness::origin::{Origin, Wire, redirect, whole};
 use crate::harness::server::Options;
 use crate::harness::steps::{Steps, Victims};
 use crate::harness::{Server, eventually};
@@ -60,9 +60,11 @@ impl Site {
         let (sent, holds) = (Arc::clone(&data), Arc::clone(&held));
         let origin = Origin::start(move |head, wire| {
             let path = head.split(' ').nth(1).unwrap_or_default();
-            match path.starts_with("/held/") && holds.known.lock().expect("no panic inside").insert(path.to_owned()) {
-                true => holds.answer(wire, &sent),
-                false => whole(wire, &sent),
+            let is_first = || holds.known.lock().expect("no panic inside").insert(path.to_owned());
+            match path.split('/').nth(1) {
+                Some("held") if is_first() => holds.answer(wire, &sent),
+                Some("sent-on") if is_first() => holds.send_on(wire),
+                _ => whole(wire, &sent),
             }
         });
         Site { server, steps, data, home, origin, held, victims: None }
@@ -75,9 +77,18 @@ impl Site {
 
     /// Where it can be had, but for the first time only to its middle, until [`Site::release`]. One at a time.
     pub(super) fn held_url(&self, name: &str) -> String {
+        self.hold(&format!("/held/{name}"))
+    }
+
+    /// A URL that leads to it by a redirect, which is held for the first time until [`Site::release`].
+    pub(super) fn held_redirect(&self, name: &str) -> String {
+        self.hold(&format!("/sent-on/{name}"))
+    }
+
+    fn hold(&self, path: &str) -> String {
         self.held.is_met.store(false, Relaxed);
         self.held.is_released.store(false, Relaxed);
-        self.origin.url(&format!("/held/{name}"))
+        self.origin.url(path)
     }
 
     /// Waits until the data has come to its middle.
@@ -161,8 +172,17 @@ impl Held {
         let (first, rest) = data.split_at(data.len() / 2);
         let _ = write!(wire, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", data.len());
         let _ = wire.write_all(first).and_then(|()| wire.flush());
+        self.wait();
+        let _ = wire.write_all(rest);
+    }
+
+    fn send_on(&self, wire: &mut dyn Wire) {
+        self.wait();
+        redirect(wire, 302, "/data");
+    }
+
+    fn wait(&self) {
         self.is_met.store(true, Relaxed);
         eventually(PATIENCE, || self.is_released.load(Relaxed).then_some(()));
-        let _ = wire.write_all(rest);
     }
 }
