@@ -34,16 +34,23 @@ const LARGE: usize = 3_000_001;
 /// Steps that no import has.
 const STEPS_MAX: u32 = 200;
 
-/// Kills at every step of each of these imports the plane whose step it is, then the other one; and all, at some of them, by the seed.
+/// Kills at every step of each of these imports the plane whose step it is; at every second one the other plane, so that two imports of
+/// a kind have it at each; and all, at some of them, by the seed.
 fn at_each_step(scenarios: &[Scenario]) {
     let (seed, rounds) = deaths::seed_and_rounds();
     let stride = usize::try_from((deaths::ROUNDS / rounds.max(1)).max(1)).expect("small");
     let mut random = Random::new(seed);
     let mut site = Site::new(SMALL, WRITES_SEEN);
-    for scenario in scenarios {
+    for (index, scenario) in scenarios.iter().enumerate() {
         let mut steps = BTreeMap::new();
-        for (victims, stride) in [(Victims::Own, stride), (Victims::Other, stride), (Victims::All, 3 * stride)] {
-            let first = 1 + u32::try_from(random.below(stride as u64)).expect("small");
+        let mut any_of = |stride: usize| usize::try_from(random.below(stride as u64)).expect("small");
+        let first_of_other = if stride == 1 { index % 2 } else { any_of(2 * stride) };
+        for (victims, first, stride) in [
+            (Victims::Own, any_of(stride), stride),
+            (Victims::Other, first_of_other, 2 * stride),
+            (Victims::All, any_of(4 * stride), 4 * stride),
+        ] {
+            let first = 1 + u32::try_from(first).expect("small");
             let met = (first..STEPS_MAX).step_by(stride).map_while(|step| {
                 let met = at_step(&mut site, *scenario, step, victims, seed)?;
                 Some((step, met))
