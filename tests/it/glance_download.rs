@@ -19,13 +19,13 @@ const REMOTE: &str = "/v2/images/0d8fa1c2-3a9b-4b5f-8f58-6a5b6f4f5a11";
 const REMOTE_FILE: &str = "/v2/images/0d8fa1c2-3a9b-4b5f-8f58-6a5b6f4f5a11/file";
 
 /// The token of all requests, which says what its roles are and occurs nowhere else.
-const USER: &str = "roles=member,reader,canary";
+pub(crate) const USER: &str = "roles=member,reader,canary";
 
 /// How the head of a request tells whose it is.
 const TOKEN: &str = "X-Auth-Token: roles=member,reader,canary\r\n";
 
 /// An image of another region, as its service describes it.
-fn described(data: &[u8]) -> Value {
+pub(crate) fn described(data: &[u8]) -> Value {
     json!({
         "id": "0d8fa1c2-3a9b-4b5f-8f58-6a5b6f4f5a11", "status": "active", "size": data.len(), "disk_format": "raw",
         "container_format": "bare", "hw_disk_bus": "scsi", "os_type": "linux", "architecture": "x86_64", "owner": "o",
@@ -41,7 +41,7 @@ fn region(described: Value, data: Vec<u8>) -> Origin {
     })
 }
 
-fn path(head: &str) -> &str {
+pub(crate) fn path(head: &str) -> &str {
     head.split(' ').nth(1).unwrap_or_default()
 }
 
@@ -60,7 +60,7 @@ fn server(images: &Origin, more: &str) -> Server {
     Server::ours(Options { config: Some(config), token: Some(USER), ..Options::default() })
 }
 
-fn wanted(region: &str) -> Value {
+pub(crate) fn wanted(region: &str) -> Value {
     json!({"name": "glance-download", "glance_region": region, "glance_image_id": &REMOTE["/v2/images/".len()..]})
 }
 

@@ -1,6 +1,7 @@
 //! Black-box tests of the built `vitrine` binary: every test starts its own server on free ports with a data
 //! directory of its own, and talks to it over plain sockets. No code of the product is linked, and nothing needs to be
-//! installed, but for the tests of the feature `installed`, with which `tests/run` builds: qemu-img and Ceph.
+//! installed, but for the tests of the feature `installed`, with which `tests/run` builds: qemu-img, Ceph and network
+//! namespaces.
 //!
 //! `VITRINE_TEST_ENDPOINT=HOST:PORT` points the tests of modules `api_*`, `upload` and `download` at a server that
 //! already runs (for example another implementation of the same API), with the headers of `VITRINE_TEST_HEADERS`
@@ -32,6 +33,8 @@ mod http_store;
 mod import_deaths;
 mod metadefs;
 mod metrics;
+#[cfg(feature = "installed")]
+mod outbound;
 mod planes;
 mod plugins;
 mod policy;

@@ -30,9 +30,9 @@ const OPEN: &str = "[DEFAULT]\nimage_size_cap = 20000000\n[import_filtering_opts
     allowed_ports = []\n[dataplane]\nfetch_answer_timeout_seconds = 1\n";
 
 /// What every user is told whose data cannot be fetched.
-const NOT_FETCHED: &str = "The image data could not be fetched from the given URI.";
+pub(crate) const NOT_FETCHED: &str = "The image data could not be fetched from the given URI.";
 
-fn import(server: &Server, id: &str, uri: &Value) -> Response {
+pub(crate) fn import(server: &Server, id: &str, uri: &Value) -> Response {
     let body = json!({"method": {"name": "web-download", "uri": uri}});
     server.send_json("POST", &format!("/v2/images/{id}/import"), &body)
 }
@@ -47,7 +47,7 @@ fn fetch(server: &Server, url: &str) -> (String, Value) {
 }
 
 #[track_caller]
-fn assert_stored(server: &Server, url: &str, data: &[u8]) {
+pub(crate) fn assert_stored(server: &Server, url: &str, data: &[u8]) {
     let (id, task) = fetch(server, url);
     assert_eq!(task["status"], json!("success"), "{task}\n{}", server.log());
     let image = server.show(&id);
@@ -64,7 +64,7 @@ fn assert_not_fetched(server: &Server, url: &str) {
 }
 
 #[track_caller]
-fn assert_untouched(server: &Server, id: &str) {
+pub(crate) fn assert_untouched(server: &Server, id: &str) {
     let image = server.show(id);
     assert_eq!((&image["status"], &image["size"]), (&json!("queued"), &Value::Null), "{image}");
     assert_eq!(server.files_of(id), Vec::<std::path::PathBuf>::new());

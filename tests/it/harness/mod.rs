@@ -7,6 +7,8 @@ pub(crate) mod data;
 pub(crate) mod deaths;
 #[cfg(feature = "installed")]
 pub(crate) mod dns;
+#[cfg(feature = "installed")]
+pub(crate) mod internet;
 pub(crate) mod keystone;
 pub(crate) mod locations;
 pub(crate) mod origin;

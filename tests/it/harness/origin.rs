@@ -1,7 +1,7 @@
 //! A server of somebody else's, which image data is fetched from: it says what a test makes it say.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,21 +11,30 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 pub(crate) trait Wire: Read + Write {}
 impl<T: Read + Write> Wire for T {}
 
+/// A free port that this machine alone can ask.
+const LOOPBACK: &str = "127.0.0.1:0";
+
 /// It runs until the process ends.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
+    reached: Arc<Mutex<Vec<IpAddr>>>,
 }
 
 impl Origin {
     /// One that does `answer` with each request and its connection, which ends then.
     pub(crate) fn start(answer: impl Fn(&str, &mut dyn Wire) + Send + Sync + 'static) -> Origin {
-        Origin::serve(None, false, answer)
+        Origin::serve(LOOPBACK, None, false, answer)
+    }
+
+    /// One on port 80 of every address that this machine has.
+    pub(crate) fn everywhere(answer: impl Fn(&str, &mut dyn Wire) + Send + Sync + 'static) -> Origin {
+        Origin::serve("[::]:80", None, false, answer)
     }
 
     /// One whose connections end with a reset (RST) instead of an end.
     pub(crate) fn that_resets(answer: impl Fn(&str, &mut dyn Wire) + Send + Sync + 'static) -> Origin {
-        Origin::serve(None, true, answer)
+        Origin::serve(LOOPBACK, None, true, answer)
     }
 
     /// The same over TLS.
@@ -33,20 +42,24 @@ impl Origin {
         config: Arc<ServerConfig>,
         answer: impl Fn(&str, &mut dyn Wire) + Send + Sync + 'static,
     ) -> Origin {
-        Origin::serve(Some(config), false, answer)
+        Origin::serve(LOOPBACK, Some(config), false, answer)
     }
 
     fn serve(
+        address: &str,
         tls: Option<Arc<ServerConfig>>,
         resets: bool,
         answer: impl Fn(&str, &mut dyn Wire) + Send + Sync + 'static,
     ) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listener = TcpListener::bind(address).expect("a port");
         let address = listener.local_addr().expect("bound");
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (seen, answer) = (Arc::clone(&requests), Arc::new(answer));
+        let reached: Arc<Mutex<Vec<IpAddr>>> = Arc::default();
+        let (seen, touched, answer) = (Arc::clone(&requests), Arc::clone(&reached), Arc::new(answer));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                let at = stream.local_addr().expect("connected").ip().to_canonical();
+                touched.lock().expect("no panic inside").push(at);
                 if resets {
                     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket");
                 }
@@ -63,7 +76,7 @@ impl Origin {
                 });
             }
         });
-        Origin { address, requests }
+        Origin { address, requests, reached }
     }
 
     /// The URL of `path` here.
@@ -74,6 +87,11 @@ impl Origin {
     /// The heads of the requests that came.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("no panic inside").clone()
+    }
+
+    /// The addresses of this machine that were connected to, each as often as it was.
+    pub(crate) fn reached(&self) -> Vec<IpAddr> {
+        self.reached.lock().expect("no panic inside").clone()
     }
 }
 
