@@ -49,7 +49,9 @@ pub fn decide(
 
 /// The detected format and the virtual size, when they agree with the claim.
 fn matching(verdict: &Verdict, disk_format: &str) -> Result<(Format, Option<u64>), Refusal> {
-    let Some(format) = verdict.format else {
+    // An ISO with a partition table is two things to whoever takes it for raw.
+    let is_one = verdict.formats.len() <= 1 || disk_format != Format::Raw.name();
+    let Some(format) = verdict.format.filter(|_| is_one) else {
         let names: Vec<&str> = verdict.formats.iter().map(|format| format.name()).collect();
         return Err(Refusal::new(format!("Multiple formats detected: {}", names.join(","))));
     };

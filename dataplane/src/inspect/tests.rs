@@ -331,6 +331,8 @@ fn several_formats_are_none() {
     let bootable = with(&iso(), 446, &mbr()[446..512]);
     assert_eq!(inspect(&bootable).formats, [Format::Iso, Format::Gpt]);
     assert_found(&bootable, Format::Iso, Some(300 * 2048), &[]);
+    let refusal = decide(&inspect(&bootable), "raw", "bare", true, &[]).unwrap_err();
+    assert_eq!(refusal.message, "Multiple formats detected: iso,gpt");
     let both = with(&qcow2(), 510, &[0x55, 0xaa]);
     let verdict = inspect(&both);
     assert_eq!((verdict.format, verdict.virtual_size), (None, None));
