@@ -6,13 +6,17 @@ VITRINE_TEST_KEYSTONE_ENDPOINT name servers that already run: without authentica
 http://127.0.0.1:$VITRINE_TEST_KEYSTONE_PORT/v3.
 """
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
+import http.server
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -130,16 +134,23 @@ def start_vitrine(home: pathlib.Path, config: str | None, port: int) -> Server:
     return Server(url, f"http://127.0.0.1:{admin}", home / "data", process)
 
 
+@contextlib.contextmanager
+def running(home: pathlib.Path, config: str | None, port: int | None = None):
+    """Our server with this configuration; it ends with the block, and has not panicked by then."""
+    server = start_vitrine(home, config, port or free_port())
+    yield server
+    server.process.stop()
+    assert "panicked" not in server.process.text(), server.process.text()
+
+
 @pytest.fixture(scope="session")
 def vitrine(tmp_path_factory):
     """Our server with its defaults: no authentication."""
     if endpoint := os.environ.get("VITRINE_TEST_ENDPOINT"):
         yield Server(endpoint, endpoint, None, None)
         return
-    server = start_vitrine(tmp_path_factory.mktemp("vitrine"), None, free_port())
-    yield server
-    server.process.stop()
-    assert "panicked" not in server.process.text(), server.process.text()
+    with running(tmp_path_factory.mktemp("vitrine"), None) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -166,13 +177,86 @@ def secured(tmp_path_factory, keystone, image_url):
     if "VITRINE_TEST_KEYSTONE_ENDPOINT" in os.environ:
         yield Server(image_url, image_url, None, None)
         return
-    config = KEYSTONE_CONFIG.format(url=keystone.url, password=PASSWORD)
-    server = start_vitrine(tmp_path_factory.mktemp("secured"), config, int(image_url.rpartition(":")[2]))
-    yield server
-    server.process.stop()
-    text = server.process.text()
-    assert "panicked" not in text, text
-    assert PASSWORD not in text, "the service's password is in the log"
+    with running(tmp_path_factory.mktemp("secured"), keystone_config(keystone), int(image_url.rpartition(":")[2])) as server:
+        yield server
+    assert PASSWORD not in server.process.text(), "the service's password is in the log"
+
+
+def keystone_config(keystone: Keystone) -> str:
+    """A configuration behind the Identity server."""
+    return KEYSTONE_CONFIG.format(url=keystone.url, password=PASSWORD)
+
+
+def stores_config(home: pathlib.Path, stores: dict[str, str]) -> str:
+    """A configuration with these stores, by name and type; the first is the default."""
+    enabled = ", ".join(f"{name}:{kind}" for name, kind in stores.items())
+    config = f"[DEFAULT]\nenabled_backends = {enabled}\n[glance_store]\ndefault_backend = {next(iter(stores))}\n"
+    files = [name for name, kind in stores.items() if kind == "file"]
+    return config + "".join(f"[{name}]\nfilesystem_store_datadir = {home}/{name}\n" for name in files)
+
+
+# What `origin` serves.
+DATA = os.urandom(700_003)
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and says nothing."""
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def origin(tmp_path_factory):
+    """A web server with an image in it, under two names; its address."""
+    files = tmp_path_factory.mktemp("origin")
+    for name in ("image", "other"):
+        (files / name).write_bytes(DATA)
+    handler = functools.partial(Handler, directory=str(files))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+# Where `stores` is in the catalog.
+STORES_REGION = "Stores"
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory, keystone, secured, origin):
+    """Our server behind the Identity server, with two stores of files and one of the web, and every method of import: from `origin`, and
+    from the region of `secured`."""
+    home = tmp_path_factory.mktemp("stores")
+    config = keystone_config(keystone) + stores_config(home, {"fast": "file", "slow": "file", "web": "http"})
+    ports = ",".join(url.rpartition(":")[2] for url in (origin, secured.url))
+    config += f"""\
+[fast]
+store_description = quick
+weight = 10
+[DEFAULT]
+enabled_import_methods = [glance-direct,web-download,copy-image,glance-download]
+show_multiple_locations = True
+[import_filtering_opts]
+allowed_hosts = [127.0.0.1]
+allowed_ports = [{ports}]
+"""
+    with running(home, config) as server:
+        keystone.add_images(STORES_REGION, server.url)
+        yield server
+
+
+@pytest.fixture
+def ask_stores(keystone):
+    """A command of somebody who asks `stores`."""
+    return lambda name, user="demo-member": Command(name, {**keystone.client_environment(user), "OS_REGION_NAME": STORES_REGION})
+
+
+def stored(server: Server, store: str, image: str) -> bytes:
+    """What a store of `stores` has of an image."""
+    return (server.data.parent / store / image).read_bytes()
 
 
 class Command:
@@ -224,6 +308,11 @@ def tool():
         return done.stdout.decode()
 
     return find
+
+
+def made(output: bytes) -> str:
+    """The id in a table of the `glance` command."""
+    return next(line.split("|")[2].strip() for line in output.decode().splitlines() if line.startswith("| id "))
 
 
 def digest(data: bytes, name: str = "sha512") -> str:

@@ -182,6 +182,16 @@ class Keystone:
             region_name=names["OS_REGION_NAME"],
         )
 
+    def session(self, user: str):
+        """A session of keystoneauth1 as a user."""
+        # Not every environment that starts this server has the library.
+        from keystoneauth1 import session
+        from keystoneauth1.identity import v3
+
+        names = self.client_environment(user)
+        known = {name: names[f"OS_{name.upper()}"] for name in ("auth_url", "username", "password", "project_name")}
+        return session.Session(auth=v3.Password(**known, user_domain_id="default", project_domain_id="default"))
+
     def client_environment(self, user: str) -> dict[str, str]:
         """The OS_* variables with which a command-line client acts as a user."""
         return {

@@ -2,21 +2,18 @@
 
 import pytest
 
-from conftest import Command, free_port, start_vitrine
+from conftest import Command, running
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A server whose configuration asks for a cache, with an image."""
     home = tmp_path_factory.mktemp("cached")
-    server = start_vitrine(home, f"[DEFAULT]\nimage_cache_dir = {home}/cache\n", free_port())
-    image = server.create(name="near")["id"]
-    server.upload(image, b"x" * 1000)
-    yield server, image
-    server.process.stop()
-    text = server.process.text()
-    assert "panicked" not in text, text
-    assert "nothing is cached" in text, "the operator is not told"
+    with running(home, f"[DEFAULT]\nimage_cache_dir = {home}/cache\n") as server:
+        image = server.create(name="near")["id"]
+        server.upload(image, b"x" * 1000)
+        yield server, image
+    assert "nothing is cached" in server.process.text(), "the operator is not told"
 
 
 def glance_at(url: str, keystone) -> Command:

@@ -2,90 +2,31 @@
 web-download, members as both sides see them."""
 
 import functools
-import http.server
 import json
-import os
-import threading
 import time
 
 import pytest
 
-from conftest import KEYSTONE_CONFIG, Command, auth, digest, free_port, start_vitrine
-from identity import PASSWORD
-
-DATA = os.urandom(700_003)
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files, and says nothing."""
-
-    def log_message(self, *_) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory):
-    """A web server with an image in it; its address."""
-    files = tmp_path_factory.mktemp("origin")
-    (files / "image").write_bytes(DATA)
-    (files / "other").write_bytes(DATA)
-    handler = functools.partial(Handler, directory=str(files))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, keystone, origin):
-    """Our server behind the Identity server, with two stores of files and one of the web."""
-    home = tmp_path_factory.mktemp("every")
-    config = KEYSTONE_CONFIG.format(url=keystone.url, password=PASSWORD)
-    config += f"""\
-[DEFAULT]
-enabled_backends = fast:file, slow:file, web:http
-enabled_import_methods = [glance-direct,web-download,copy-image]
-show_multiple_locations = True
-[glance_store]
-default_backend = fast
-[fast]
-filesystem_store_datadir = {home}/fast
-[slow]
-filesystem_store_datadir = {home}/slow
-[import_filtering_opts]
-allowed_hosts = [127.0.0.1]
-allowed_ports = [{origin.rpartition(":")[2]}]
-"""
-    server = start_vitrine(home, config, free_port())
-    yield server
-    server.process.stop()
-    assert "panicked" not in server.process.text(), server.process.text()
+from conftest import DATA, Command, auth, digest, made
 
 
 @pytest.fixture
-def glance(server, keystone):
+def glance(ask_stores):
     """The `glance` command of somebody."""
-    return lambda user: Command("glance", {**keystone.client_environment(user), "OS_IMAGE_URL": server.url})
+    return functools.partial(ask_stores, "glance")
 
 
-def made(output: bytes) -> str:
-    """The id in a table."""
-    return next(line.split("|")[2].strip() for line in output.decode().splitlines() if line.startswith("| id "))
-
-
-def test_data_tags_and_what_can_be_asked(glance, server, keystone, tmp_path):
+def test_data_tags_and_what_can_be_asked(glance, stores, keystone, tmp_path):
     mine = glance("demo-member")
     source = tmp_path / "source"
     source.write_bytes(DATA)
     image = made(mine("image-create", "--disk-format", "raw", "--container-format", "bare"))
     mine("image-upload", "--file", source, "--size", len(DATA), "--store", "slow", image)
-    shown = server.show(image, keystone.token("demo-member"))
+    shown = stores.show(image, keystone.token("demo-member"))
     assert (shown["status"], shown["stores"], shown["os_hash_value"]) == ("active", "slow", digest(DATA))
     mine("image-tag-update", image, "tag")
     mine("image-tag-delete", image, "tag")
-    assert server.show(image, keystone.token("demo-member"))["tags"] == []
+    assert stores.show(image, keystone.token("demo-member"))["tags"] == []
     assert "web-download" in mine("import-info").decode()
     assert "os_hash_value" in mine("explain", "image").decode()
     mine("usage")
@@ -127,45 +68,45 @@ def test_openstack_shows_a_member_and_stages_data(secured, keystone, tmp_path):
     mine("image", "delete", image)
 
 
-def test_data_from_the_web_goes_into_further_stores_and_out_of_one(glance, server, keystone, origin):
+def test_data_from_the_web_goes_into_further_stores_and_out_of_one(glance, stores, keystone, origin):
     mine, admin = glance("demo-member"), glance("admin")
     image = made(mine("image-create-via-import", "--import-method", "web-download", "--uri", f"{origin}/image", "--disk-format", "raw",
                       "--container-format", "bare", "--store", "fast"))
-    shown = server.settled(image, keystone.token("demo-member"))
+    shown = stores.settled(image, keystone.token("demo-member"))
     assert (shown["status"], shown["stores"], shown["os_hash_value"]) == ("active", "fast", digest(DATA))
     assert "success" in mine("image-tasks", image).decode()
     admin("image-import", "--import-method", "copy-image", "--stores", "slow", image)
-    assert server.settled(image, keystone.token("demo-member"))["stores"] in ("fast,slow", "slow,fast")
+    assert stores.settled(image, keystone.token("demo-member"))["stores"] in ("fast,slow", "slow,fast")
     mine.fails("stores-delete", "--store", "fast", image)
     admin("stores-delete", "--store", "fast", image)
-    assert server.show(image, keystone.token("demo-member"))["stores"] == "slow"
-    assert server.get(f"/v2/images/{image}/file", headers=auth(keystone.token("demo-member"))).content == DATA
+    assert stores.show(image, keystone.token("demo-member"))["stores"] == "slow"
+    assert stores.get(f"/v2/images/{image}/file", headers=auth(keystone.token("demo-member"))).content == DATA
     mine("image-delete", image)
 
 
-def test_locations(glance, server, keystone, origin):
+def test_locations(glance, stores, keystone, origin):
     mine = glance("demo-member")
     image = made(mine("image-create", "--disk-format", "raw", "--container-format", "bare"))
     mine("location-add", "--url", f"{origin}/image", "--metadata", '{"store": "web"}', image)
-    assert server.settled(image, keystone.token("demo-member"))["status"] == "active"
+    assert stores.settled(image, keystone.token("demo-member"))["status"] == "active"
     mine("location-update", "--url", f"{origin}/image", "--metadata", '{"store": "web", "rack": "a"}', image)
     mine("location-add", "--url", f"{origin}/other", "--metadata", '{"store": "web"}', image)
-    urls = [each["url"] for each in server.show(image, keystone.token("demo-member"))["locations"]]
+    urls = [each["url"] for each in stores.show(image, keystone.token("demo-member"))["locations"]]
     assert sorted(urls) == [f"{origin}/image", f"{origin}/other"]
-    assert server.get(f"/v2/images/{image}/file", headers=auth(keystone.token("demo-member"))).content == DATA
+    assert stores.get(f"/v2/images/{image}/file", headers=auth(keystone.token("demo-member"))).content == DATA
     mine.fails("location-delete", "--url", f"{origin}/other", image)
     glance("admin")("location-delete", "--url", f"{origin}/other", image)
-    assert len(server.show(image, keystone.token("demo-member"))["locations"]) == 1
+    assert len(stores.show(image, keystone.token("demo-member"))["locations"]) == 1
     mine("image-delete", image)
     image = made(mine("image-create", "--disk-format", "raw", "--container-format", "bare"))
     checks = json.dumps({"os_hash_algo": "sha512", "os_hash_value": digest(DATA)})
     mine("add-location", "--url", f"{origin}/image", "--validation-data", checks, image)
-    shown = server.settled(image, keystone.token("demo-member"))
+    shown = stores.settled(image, keystone.token("demo-member"))
     assert (shown["status"], shown["os_hash_value"]) == ("active", digest(DATA))
     mine("image-delete", image)
 
 
-def test_tasks(glance, server, keystone, origin):
+def test_tasks(glance, stores, keystone, origin):
     admin = glance("admin")
     source = {"import_from": f"{origin}/image", "import_from_format": "raw"}
     source["image_properties"] = {"name": "by task", "disk_format": "raw", "container_format": "bare"}

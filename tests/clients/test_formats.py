@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import OCTETS, free_port, setting, start_vitrine
+from conftest import OCTETS, running, setting
 
 HERE = pathlib.Path(__file__).parent
 
@@ -37,10 +37,8 @@ def glance(samples) -> dict:
 def server(tmp_path_factory, glance):
     """A server that takes a claim of any format that is known at all."""
     claims = next(iter(glance.values()))["claims"]
-    server = start_vitrine(tmp_path_factory.mktemp("formats"), f"[image_format]\ndisk_formats = {','.join(claims)}\n", free_port())
-    yield server
-    server.process.stop()
-    assert "panicked" not in server.process.text(), server.process.text()
+    with running(tmp_path_factory.mktemp("formats"), f"[image_format]\ndisk_formats = {','.join(claims)}\n") as server:
+        yield server
 
 
 def test_the_makers_and_glance_agree_on_what_they_are(samples, glance):

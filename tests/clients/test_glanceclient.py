@@ -8,7 +8,6 @@ import glanceclient
 import pytest
 from glanceclient import exc
 from keystoneauth1 import noauth, session
-from keystoneauth1.identity import v3
 
 from conftest import Command, digest
 
@@ -18,18 +17,8 @@ def glance(request, vitrine):
     """The library's client."""
     if request.param == "none":
         return glanceclient.Client("2", session=session.Session(auth=noauth.NoAuth(endpoint=vitrine.url)))
-    keystone = request.getfixturevalue("keystone")
     request.getfixturevalue("secured")
-    names = keystone.client_environment("demo-member")
-    auth = v3.Password(
-        auth_url=names["OS_AUTH_URL"],
-        username=names["OS_USERNAME"],
-        password=names["OS_PASSWORD"],
-        project_name=names["OS_PROJECT_NAME"],
-        user_domain_id="default",
-        project_domain_id="default",
-    )
-    return glanceclient.Client("2", session=session.Session(auth=auth))
+    return glanceclient.Client("2", session=request.getfixturevalue("keystone").session("demo-member"))
 
 
 def test_an_image_goes_in_and_comes_out(glance):

@@ -6,17 +6,9 @@ import subprocess
 
 import pytest
 
-from conftest import Command, digest, free_port, start_vitrine
-from test_imports import command_id, library, wait
+from conftest import Command, digest, made, running, stores_config
 
-# The client asks for tasks of images only where stores have names.
 CONFIG = """\
-[DEFAULT]
-enabled_backends = fast:file
-[glance_store]
-default_backend = fast
-[fast]
-filesystem_store_datadir = {home}/fast
 [image_import_opts]
 image_import_plugins = [image_decompression, image_conversion, inject_image_metadata]
 [image_conversion]
@@ -30,10 +22,9 @@ ignore_user_roles = nobody
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     home = tmp_path_factory.mktemp("plugins")
-    server = start_vitrine(home, CONFIG.format(home=home), free_port())
-    yield server
-    server.process.stop()
-    assert "panicked" not in server.process.text(), server.process.text()
+    # The client asks for tasks of images only where stores have names.
+    with running(home, stores_config(home, {"fast": "file"}) + CONFIG) as server:
+        yield server
 
 
 @pytest.fixture
@@ -44,9 +35,8 @@ def glance(server, keystone) -> Command:
 
 def via_import(glance: Command, source, disk_format: str) -> str:
     """The id of an image whose import is asked for."""
-    made = glance("image-create-via-import", "--import-method", "glance-direct", "--file", source, "--disk-format", disk_format,
-                  "--container-format", "bare", "--name", "packed")
-    return command_id(made)
+    return made(glance("image-create-via-import", "--import-method", "glance-direct", "--file", source, "--disk-format", disk_format,
+                       "--container-format", "bare", "--name", "packed"))
 
 
 def test_a_packed_qcow2_becomes_raw(server, glance, tmp_path):
@@ -56,10 +46,11 @@ def test_a_packed_qcow2_becomes_raw(server, glance, tmp_path):
     packed = tmp_path / "disk.qcow2.gz"
     packed.write_bytes(gzip.compress((tmp_path / "disk.qcow2").read_bytes()))
     image = via_import(glance, packed, "qcow2")
-    shown = wait(library(server.url), image)
+    shown = server.settled(image)
     data = disk.read_bytes()
-    assert (shown.status, shown.disk_format, shown.size, shown.virtual_size) == ("active", "raw", len(data), len(data))
-    assert (shown.os_hash_value, shown.hw_disk_bus) == (digest(data), "scsi")
+    assert (shown["status"], shown["disk_format"]) == ("active", "raw")
+    assert (shown["size"], shown["virtual_size"]) == (len(data), len(data))
+    assert (shown["os_hash_value"], shown["hw_disk_bus"]) == (digest(data), "scsi")
     got = tmp_path / "got"
     glance("image-download", "--file", got, image)
     assert got.read_bytes() == data
@@ -70,9 +61,8 @@ def test_what_is_refused_is_said_in_the_task(server, glance, tmp_path):
     source = tmp_path / "source"
     source.write_bytes(gzip.compress(os.urandom(300_000))[:-1000])
     image = via_import(glance, source, "raw")
-    images = library(server.url)
-    shown = wait(images, image)
-    assert (shown.status, shown.size) == ("queued", None)
-    [task] = images.images.get_associated_image_tasks(image)["tasks"]
+    shown = server.settled(image)
+    assert (shown["status"], shown["size"]) == ("queued", None)
+    [task] = server.get(f"/v2/images/{image}/tasks").json()["tasks"]
     assert task["status"] == "failure" and "cannot be unpacked as gzip" in task["message"]
     glance("image-delete", image)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import KEYSTONE_CONFIG, auth, digest, free_port, is_foreign, setting, start_vitrine
+from conftest import auth, digest, free_port, is_foreign, keystone_config, running, setting, stores_config
 from identity import PASSWORD, USERS
 
 
@@ -74,23 +74,10 @@ def ceph(tmp_path_factory):
 def stores(tmp_path_factory, keystone, ceph):
     """Our server behind the Identity server, with a store of files and one in Ceph."""
     home = tmp_path_factory.mktemp("nova")
-    config = KEYSTONE_CONFIG.format(url=keystone.url, password=PASSWORD)
-    config += f"""\
-[DEFAULT]
-enabled_backends = fast:file, ceph:rbd
-[glance_store]
-default_backend = fast
-[fast]
-filesystem_store_datadir = {home}/fast
-[ceph]
-rbd_store_ceph_conf = {ceph}
-rbd_store_user = glance
-rbd_store_pool = images-0
-"""
-    server = start_vitrine(home, config, free_port())
-    yield server
-    server.process.stop()
-    assert "panicked" not in server.process.text(), server.process.text()
+    config = keystone_config(keystone) + stores_config(home, {"fast": "file", "ceph": "rbd"})
+    config += f"[ceph]\nrbd_store_ceph_conf = {ceph}\nrbd_store_user = glance\nrbd_store_pool = images-0\n"
+    with running(home, config) as server:
+        yield server
 
 
 def test_an_image_is_copied_to_where_compute_clones_it(stores, keystone):
