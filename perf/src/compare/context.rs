@@ -64,6 +64,16 @@ pub struct Used {
     pub others: f64,
 }
 
+impl Used {
+    /// Of so many cores those that the load generator, which is this process, left to the server in `wall`, on average; `None` if it
+    /// left nothing.
+    #[must_use]
+    pub fn cores_left(&self, cores: usize, wall: Duration) -> Option<f64> {
+        let left = cores as f64 - self.client.as_secs_f64() / wall.as_secs_f64();
+        (left > 0.0).then_some(left)
+    }
+}
+
 /// What scenarios share in a run.
 pub struct Context<'a> {
     /// What to do.
@@ -80,17 +90,19 @@ pub struct Context<'a> {
     image: Option<Rc<Payload>>,
     servers: Vec<Rc<Contender>>,
     started: usize,
+    cores: usize,
 }
 
 impl<'a> Context<'a> {
     /// A context without servers, whose data goes to the directory `work`.
     ///
     /// # Errors
-    /// The spinners that keep cores awake cannot be started.
+    /// The spinners that keep cores awake cannot be started, or nobody knows how many cores there are.
     pub fn new(plan: &'a Plan, work: &'a Path, say: &'a mut dyn FnMut(&str)) -> Result<Self> {
         let awake = if plan.keep_awake { Some(Awake::start()?) } else { None };
-        let (ledger, notes) = (Ledger::default(), Vec::new());
-        Ok(Self { plan, ledger, notes, scenario: "", work, say, awake, image: None, servers: Vec::new(), started: 0 })
+        let cores = thread::available_parallelism().during(|| "number of cores")?.get();
+        let (ledger, notes, servers) = (Ledger::default(), Vec::new(), Vec::new());
+        Ok(Self { plan, ledger, notes, scenario: "", work, say, awake, image: None, servers, started: 0, cores })
     }
 
     /// Whether a row of the scenario that is run is to be measured.
@@ -306,8 +318,14 @@ impl<'a> Context<'a> {
     /// Keeps what a load of small requests has cost.
     pub fn keep_requests(&mut self, row: &str, contender: &str, done: &Done, latencies: &Latencies, used: &Used) {
         let requests = done.requests as f64;
-        self.keep(row, contender, Metric::Requests, requests / done.wall.as_secs_f64());
+        let rate = requests / done.wall.as_secs_f64();
+        self.keep(row, contender, Metric::Requests, rate);
         self.keep(row, contender, Metric::RequestCpu, used.server.as_secs_f64() * 1e6 / requests);
+        // Client and server share the cores: what a fast server could answer, a slow client would ask for on all of them.
+        if let Some(left) = used.cores_left(self.cores, done.wall) {
+            self.keep(row, contender, Metric::CoresLeft, left);
+            self.keep(row, contender, Metric::PerCoreLeft, rate / left);
+        }
         self.keep(row, contender, Metric::P50, latencies.percentile(50.0));
         self.keep(row, contender, Metric::P99, latencies.percentile(99.0));
         self.keep_others(row, contender, used);
@@ -381,6 +399,17 @@ impl Drop for Work {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cores_are_left_by_the_client() {
+        let used = |client| Used { server: Duration::from_secs(5), client: Duration::from_millis(client), others: 0.0 };
+        let wall = Duration::from_secs(3);
+        assert_eq!(used(0).cores_left(2, wall), Some(2.0));
+        assert_eq!(used(1500).cores_left(2, wall), Some(1.5));
+        assert_eq!(used(1500).cores_left(1, wall), Some(0.5));
+        // The kernel counts in ticks: a little more than there was.
+        assert_eq!(used(6010).cores_left(2, wall), None);
+    }
 
     #[test]
     fn the_directory_of_a_run_is_new_and_goes_with_it() -> std::io::Result<()> {

@@ -18,6 +18,10 @@ pub enum Metric {
     Requests,
     /// CPU time of all the server's processes per request.
     RequestCpu,
+    /// Cores that the load generator left to the server, on average.
+    CoresLeft,
+    /// Requests answered per second by each of these: [`Self::Requests`] divided by [`Self::CoresLeft`].
+    PerCoreLeft,
     /// Latency that half of the requests did not exceed.
     P50,
     /// Latency that 99 % of the requests did not exceed.
@@ -51,6 +55,8 @@ impl Metric {
             Self::Capacity => "capacity",
             Self::Requests => "requests",
             Self::RequestCpu => "CPU per request",
+            Self::CoresLeft => "left",
+            Self::PerCoreLeft => "per core left",
             Self::P50 => "p50",
             Self::P99 => "p99",
             Self::Gap => "longest gap",
@@ -71,7 +77,8 @@ impl Metric {
             Self::Rate => "GiB/s",
             Self::ServerCpu | Self::ClientCpu => "s/GiB",
             Self::Capacity => "GiB/CPU-s",
-            Self::Requests => "req/s",
+            Self::Requests | Self::PerCoreLeft => "req/s",
+            Self::CoresLeft => "cores",
             Self::RequestCpu | Self::P50 | Self::P99 => "us",
             Self::Gap | Self::Start => "ms",
             Self::Memory => "MiB",

@@ -64,8 +64,8 @@ impl Bound {
         match self {
             Self::AtMost(limit) => format!("at most {limit} {unit}"),
             Self::Never(limit) => format!("never above {limit} {unit}"),
-            Self::AtMostTimes(limit, other) => format!("at most {limit:.2} x {other}"),
-            Self::AtLeastTimes(limit, other) => format!("at least {limit:.2} x {other}"),
+            Self::AtMostTimes(limit, other) => format!("at most {} x {other}", times(limit)),
+            Self::AtLeastTimes(limit, other) => format!("at least {} x {other}", times(limit)),
             Self::AtMostAbove(limit, other) => format!("at most {limit} {unit} above {other}"),
         }
     }
@@ -84,6 +84,11 @@ impl Bound {
             Self::AtLeastTimes(limit, _) => measured.median >= limit,
         }
     }
+}
+
+/// A multiple in words; a small one as the part that it is.
+fn times(limit: f64) -> String {
+    if limit < 0.1 { format!("1/{:.0}", 1.0 / limit) } else { format!("{limit:.2}") }
 }
 
 impl Promise {

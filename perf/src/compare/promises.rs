@@ -1,7 +1,8 @@
 //! The table of promises. `docs/performance.md` says what was measured of each.
 
 use super::metric::Metric::{
-    self, Busiest, Capacity, Gap, Memory, P50, P99, Rate, RequestCpu, Requests, ServerCpu, Start, Syncs, Unfairness,
+    self, Busiest, Capacity, Gap, Memory, P50, P99, PerCoreLeft, Rate, RequestCpu, Requests, ServerCpu, Start, Syncs,
+    Unfairness,
 };
 use super::promise::Bound::{self, AtLeastTimes, AtMost, AtMostAbove, AtMostTimes, Never};
 use super::promise::Promise;
@@ -56,9 +57,13 @@ pub const PROMISES: &[Promise] = &[
     of(SCALING, "spread of 64 connections", "vitrine", Busiest, Never(60.0)),
     of(METADATA, "hop of a show x1", "vitrine", P50, AtMostAbove(60.0, "vitrine direct")),
     of(METADATA, "show x8", "vitrine", RequestCpu, AtMostTimes(1.0 / 80.0, "glance")),
-    of(METADATA, "list of 25 x8", "vitrine", RequestCpu, AtMostTimes(0.02, "glance")),
+    of(METADATA, "show x8", "vitrine", PerCoreLeft, AtLeastTimes(80.0, "glance")),
+    of(METADATA, "list of 25 x8", "vitrine", RequestCpu, AtMostTimes(1.0 / 50.0, "glance")),
+    of(METADATA, "list of 25 x8", "vitrine", PerCoreLeft, AtLeastTimes(50.0, "glance")),
     of(METADATA, "show of 100k x8", "vitrine", RequestCpu, AtMostTimes(1.0 / 80.0, "glance")),
-    of(METADATA, "list of 25 of 100k x8", "vitrine", RequestCpu, AtMostTimes(0.02, "glance")),
+    of(METADATA, "show of 100k x8", "vitrine", PerCoreLeft, AtLeastTimes(80.0, "glance")),
+    of(METADATA, "list of 25 of 100k x8", "vitrine", RequestCpu, AtMostTimes(1.0 / 50.0, "glance")),
+    of(METADATA, "list of 25 of 100k x8", "vitrine", PerCoreLeft, AtLeastTimes(50.0, "glance")),
     of(METADATA, "slowest list of 25 of 100k x8", "vitrine", P99, AtMost(10_000.0)),
     of(METADATA, "create x16", "vitrine", Syncs, AtMost(0.25)),
     of(METADATA, "patch x16", "vitrine", Syncs, AtMost(0.25)),
@@ -79,5 +84,20 @@ mod tests {
             let known = scenario::ALL.iter().any(|scenario| scenario.rows.contains(&promise.row));
             assert!(known, "{promise:?}");
         }
+    }
+
+    /// A server that waits instead of working has a low cost and few answers: one promise without the other says little.
+    #[test]
+    fn what_a_request_costs_is_promised_with_how_many_are_answered() {
+        let beside_glance = |metric| PROMISES.iter().filter(move |promise| promise.metric == metric);
+        let mut count = 0;
+        for promise in beside_glance(RequestCpu) {
+            let AtMostTimes(part, other) = promise.bound else { panic!("{promise:?}") };
+            let answered = beside_glance(PerCoreLeft).find(|answered| answered.row == promise.row);
+            let Some(AtLeastTimes(times, who)) = answered.map(|answered| answered.bound) else { panic!("{promise:?}") };
+            assert!((times * part - 1.0).abs() < 1e-9 && who == other, "{promise:?}");
+            count += 1;
+        }
+        assert_eq!(count, 4, "show and list, of few and of many images");
     }
 }

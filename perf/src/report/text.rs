@@ -87,6 +87,9 @@ fn align(lines: &[Vec<String>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::ledger::Ledger;
+    use crate::compare::metric::Metric::{CoresLeft, PerCoreLeft, RequestCpu, Requests};
+    use crate::compare::promises::PROMISES;
 
     #[test]
     fn figures_promises_and_troubles_are_told() {
@@ -101,6 +104,26 @@ mod tests {
         assert!(text.contains("note: a note\nFAILED: cold: broke\n"), "{text}");
         assert!(text.contains("up to 25 % of the machine"), "{text}");
         assert!(text.ends_with("1 promises kept, 1 missed, 1 not measured."), "{text}");
+    }
+
+    #[test]
+    fn requests_are_counted_by_the_cores_that_were_left() {
+        let mut report = super::super::tests::report();
+        report.ledger = Ledger::default();
+        for (contender, rate, left, cost) in [("vitrine", 17_000.0, 1.6, 78.0), ("glance", 220.0, 2.0, 8600.0)] {
+            let figures = [(Requests, rate), (RequestCpu, cost), (CoresLeft, left), (PerCoreLeft, rate / left)];
+            figures.into_iter().for_each(|(metric, value)| report.ledger.add("show x8", contender, metric, value));
+        }
+        report.verdicts = PROMISES
+            .iter()
+            .filter(|promise| promise.row == "show x8")
+            .map(|promise| promise.judge(&report.ledger))
+            .collect();
+        let text = table(&report);
+        assert!(text.contains("  left 1.60 cores    per core left 10625 req/s"), "{text}");
+        assert!(text.contains("kept  vitrine CPU per request at most 1/80 x glance [glance]: 0.0091"), "{text}");
+        let promised = "kept  vitrine per core left at least 80.00 x glance [glance]: 96.6 (96.6 .. 96.6)\n";
+        assert!(text.contains(promised), "{text}");
     }
 
     #[test]
