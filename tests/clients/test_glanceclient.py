@@ -10,6 +10,7 @@ from glanceclient import exc
 from keystoneauth1 import noauth, session
 
 from conftest import Command, digest
+from identity import REGION
 
 
 @pytest.fixture(params=["none", "keystone"])
@@ -18,7 +19,7 @@ def glance(request, vitrine):
     if request.param == "none":
         return glanceclient.Client("2", session=session.Session(auth=noauth.NoAuth(endpoint=vitrine.url)))
     request.getfixturevalue("secured")
-    return glanceclient.Client("2", session=request.getfixturevalue("keystone").session("demo-member"))
+    return glanceclient.Client("2", session=request.getfixturevalue("keystone").session("demo-member"), region_name=REGION)
 
 
 def test_an_image_goes_in_and_comes_out(glance):

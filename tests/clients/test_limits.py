@@ -28,7 +28,7 @@ endpoint_id = {endpoint}
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory, keystone):
     """Our server, with quotas from the Identity server, which has none to begin with."""
-    query = f"service_id={keystone.image_service}&interface=public"
+    query = f"service_id={keystone.image_service}&interface=public&region_id={REGION}"
     endpoint = keystone.call("GET", f"/endpoints?{query}")["endpoints"][0]["id"]
     known = {"url": keystone.url, "password": PASSWORD, "endpoint": endpoint}
     config = (KEYSTONE_CONFIG + LIMITS_CONFIG).format(**known)
