@@ -22,6 +22,9 @@ USERS = {
     "demo-reader": ("demo", ["reader"]),
     "alt-member": ("alt", ["member", "reader"]),
     "glance": ("service", ["service", "admin"]),
+    # Other services, of which one stands in a project of users.
+    "cinder": ("service", ["service"]),
+    "demo-service": ("demo", ["service"]),
 }
 
 CONFIG = """\

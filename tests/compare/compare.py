@@ -1,6 +1,7 @@
 """Compares Vitrine with the real Glance. Called by `tests/compare/run`; exit code 0 only if nothing unlisted differs."""
 
 import argparse
+import contextlib
 import hashlib
 import pathlib
 import shutil
@@ -15,6 +16,7 @@ import origin
 import report
 import script
 import servers
+import signers
 from runner import Results, Runner
 
 DESCRIPTION = "Sends the same requests to Glance and to Vitrine and reports every difference that is not listed."
@@ -67,13 +69,21 @@ def _options() -> argparse.Namespace:
 
 def _run(home: pathlib.Path, scripts: list[script.Script], sites: list[str], rules, results: Results) -> None:
     report.progress("starting Keystone")
-    with servers.keystone(home / "keystone") as identity, origin.serving() as address:
+    with contextlib.ExitStack() as held:
+        identity = held.enter_context(servers.keystone(home / "keystone"))
+        address = held.enter_context(origin.serving())
         identity.add_images("Elsewhere", f"http://{address}/region")
         tokens = {user: identity.token(user) for user in servers.USERS}
-        known = {f"project_{name}": value for name, value in identity.projects.items()} | {"origin": address, "sha256": hashlib.sha256(origin.DATA).hexdigest()}
+        known = {f"project_{name}": value for name, value in identity.projects.items()} | {"origin": address}
+        known |= {name: hashlib.new(name, origin.DATA).hexdigest() for name in ("md5", "sha256", "sha512")}
+        key_manager = ""
+        if any(servers.SITES[each].signers for each in sites):
+            report.progress("starting Barbican")
+            key_manager, signed = held.enter_context(signers.key_manager(home / "barbican", identity))
+            known |= signed
         for each in sites:
             report.progress(f"starting Glance and Vitrine of site {each}")
-            with servers.pair(home / each, identity, servers.SITES[each]) as pair:
+            with servers.pair(home / each, identity, servers.SITES[each], key_manager) as pair:
                 runner = Runner(pair, each, tokens, known, rules, results)
                 try:
                     _run_scripts(runner, scripts, results)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -27,7 +28,11 @@ class Site:
 
     # Each store's section; empty: one store without a name, as old configurations have it.
     stores: dict[str, str]
-    # More of [DEFAULT], then sections, in which {keystone} and {password} stand for themselves.
+    # More stores, whose data lies with others.
+    http: tuple[str, ...] = ()
+    # Stores that fail once the servers have begun: a plain file lies where their directory was.
+    broken: tuple[str, ...] = ()
+    # More of [DEFAULT], then sections, in which {home}, {keystone}, {key_manager} and {password} stand for what they are.
     default: str = ""
     sections: str = ""
     # Whether tasks have a directory of their own.
@@ -36,11 +41,22 @@ class Site:
     registered_limits: dict[str, int] = dataclasses.field(default_factory=dict)
     project_limits: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     flavor: str = "keystone"
-    # A policy file, where there is one.
-    policy: str = ""
+    # More files that the configuration names, by their names.
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
     # Whether both load the metadata definitions that Glance ships, each with its own command.
     metadefs: bool = False
+    # Whether there is a key manager, and signers whose certificates it holds.
+    signers: bool = False
 
+
+# Whose data may be fetched: that of this machine, at every port.
+FETCHING = """\
+[import_filtering_opts]
+allowed_hosts = [127.0.0.1, localhost]
+allowed_ports = []
+[dataplane]
+fetch_answer_timeout_seconds = 1
+"""
 
 SITES = {
     "multi": Site({"fast": "store_description = the fast store\nweight = 20", "slow": "weight = 10"}),
@@ -51,18 +67,13 @@ SITES = {
     "web": Site(
         {},
         work=False,
-        default="enabled_import_methods = [glance-direct,web-download,copy-image,glance-download]",
-        sections="""\
-[import_filtering_opts]
-allowed_hosts = [127.0.0.1, localhost]
-allowed_ports = []
-[dataplane]
-fetch_answer_timeout_seconds = 1
-""",
+        default="show_image_direct_url = True\nenabled_import_methods = [glance-direct,web-download,copy-image,glance-download]",
+        sections=FETCHING,
     ),
     # What operators turn on: more is shown, strangers may read, pages of other sizes, a browser's origin.
     "open": Site(
         {"fast": ""},
+        http=("far",),
         default="""\
 show_image_direct_url = True
 show_multiple_locations = True
@@ -71,7 +82,8 @@ public_endpoint = https://images.example.org/
 limit_param_default = 2
 api_limit_max = 4
 """,
-        sections="""\
+        sections=FETCHING
+        + """\
 [cors]
 allowed_origin = https://panel.example.org
 max_age = 60
@@ -82,6 +94,8 @@ disk_formats = raw,qcow2
 container_formats = bare
 """,
     ),
+    # Locations that are shown, of one store without a name.
+    "shown": Site({}, default="show_multiple_locations = True", sections=FETCHING),
     # Quotas from Keystone, so low that each can be reached. Asked about for every request, as Glance does.
     "limits": Site(
         {"fast": "", "slow": ""},
@@ -115,11 +129,13 @@ endpoint_interface = public
         sections="[barbican]\nbarbican_endpoint = http://127.0.0.1:1\nauth_endpoint = {keystone}",
         flavor="keystone+cachemanagement",
     ),
-    # Rules of metadata definitions that differ, so that it shows which of them is asked.
+    # Rules of metadata definitions that differ, so that it shows which of them is asked, and property protections by rules.
     "rules": Site(
         {"fast": ""},
+        default="property_protection_file = {home}/protections.conf\nproperty_protection_rule_format = policies",
         sections="[oslo_policy]\npolicy_file = {home}/policy.yaml\n",
-        policy="""\
+        files={
+            "policy.yaml": """\
 "add_metadef_namespace": "role:member"
 "modify_metadef_namespace": "role:member and project_id:%(project_id)s"
 "delete_metadef_namespace": "role:reader"
@@ -132,7 +148,89 @@ endpoint_interface = public
 "add_metadef_tag": "role:member"
 "modify_metadef_tag": "role:reader"
 "delete_metadef_tags": "role:member"
+"payers": "role:admin"
+"owners": "role:member"
+"nobody": "!"
 """,
+            "protections.conf": """\
+[^x_paid]
+create = payers
+read = @
+update = payers
+delete = nobody
+[^x_own_]
+create = owners
+read = owners
+update = owners
+delete = owners
+[^x_sealed]
+create = owners
+read = @
+update = !
+delete = !
+[.*]
+create = @
+read = @
+update = @
+delete = @
+""",
+        },
+    ),
+    # Property protections by roles. What no section matches, nobody may have.
+    "protected": Site(
+        {"fast": ""},
+        default="property_protection_file = {home}/protections.conf",
+        files={
+            "protections.conf": """\
+[^x_billing]
+create = admin
+read = admin, member
+update = admin
+delete = admin
+[^x_secret$]
+create = admin,Member
+read = admin
+update = admin,member
+delete = admin,member
+[^x_service_.*]
+create = service
+read = service,member
+update = service
+delete = service
+[^x_once]
+create = member
+read = @
+update = !
+delete =
+[^x_writable]
+create = @
+read = !
+update = @
+delete = @
+[^x_(open|free)]
+create = @
+read = @
+update = @
+delete = @
+[^hw_]
+create = member
+read = reader, service
+update = member
+delete = admin
+""",
+        },
+    ),
+    # A store that fails beside one that does not: the first, and one in the middle.
+    "failing": Site(
+        {"fast": "weight = 20", "slow": "", "full": ""},
+        broken=("full",),
+        sections=FETCHING,
+    ),
+    # A key manager that has the certificates of signed images.
+    "signed": Site(
+        {"fast": "", "slow": ""},
+        sections="[barbican]\nbarbican_endpoint = {key_manager}\nauth_endpoint = {keystone}\n",
+        signers=True,
     ),
     # The metadata definitions that Glance ships. One script alone has them, as what it leaves behind is removed.
     "catalogue": Site({"fast": ""}, metadefs=True),
@@ -251,23 +349,31 @@ def keystone(home: pathlib.Path) -> Iterator[Keystone]:
 
 
 @contextlib.contextmanager
-def pair(home: pathlib.Path, identity: Keystone, site: Site) -> Iterator[dict[str, Server]]:
-    """Both Image servers of a site, empty."""
+def pair(home: pathlib.Path, identity: Keystone, site: Site, key_manager: str) -> Iterator[dict[str, Server]]:
+    """Both Image servers of a site, empty. `key_manager` is its URL, where there is one."""
     servers: dict[str, Server] = {}
     identity.set_limits(site.registered_limits, site.project_limits)
     try:
         for name, start in ((GLANCE, _start_glance), (VITRINE, _start_vitrine)):
             port = free_port()
             place = home / name
-            config = _write_config(place, port, identity, site)
+            config = _write_config(place, port, identity, site, key_manager)
             servers[name] = Server(name, port, place, start(place, config, port, site.metadefs))
+            for store in site.broken:
+                _break(place / "images" / store)
         yield servers
     finally:
         for server in servers.values():
             server.process.stop()
 
 
-def _write_config(home: pathlib.Path, port: int, identity: Keystone, site: Site) -> pathlib.Path:
+def _break(directory: pathlib.Path) -> None:
+    """Takes the directory of a store away. As a right it could not be: the tests may be root's."""
+    shutil.rmtree(directory)
+    directory.touch()
+
+
+def _write_config(home: pathlib.Path, port: int, identity: Keystone, site: Site, key_manager: str) -> pathlib.Path:
     for name in ("staging", "tasks", "work", "locks", "images"):
         (home / name).mkdir(parents=True)
     for store in site.stores:
@@ -275,24 +381,32 @@ def _write_config(home: pathlib.Path, port: int, identity: Keystone, site: Site)
     text = CONFIG.format(
         home=home,
         url=f"http://127.0.0.1:{port}",
-        enabled=f"enabled_backends = {','.join(f'{store}:file' for store in site.stores)}" if site.stores else "",
+        enabled=_enabled(site),
         more=site.default.format(home=home),
         work=f"[task]\nwork_dir = {home}/work" if site.work else "",
         flavor=site.flavor,
         default=_default(home, list(site.stores)),
         stores="\n".join(
             f"[{store}]\nfilesystem_store_datadir = {home}/images/{store}\n{lines}" for store, lines in site.stores.items()
-        ),
+        )
+        + "".join(f"\n[{store}]" for store in site.http),
         paste=_write_paste(home),
         keystone=identity.url,
         password=PASSWORD,
-        sections=site.sections.format(keystone=identity.url, password=PASSWORD, home=home),
+        sections=site.sections.format(keystone=identity.url, key_manager=key_manager, password=PASSWORD, home=home),
     )
     path = home / "glance-api.conf"
     path.write_text(text)
-    if site.policy:
-        (home / "policy.yaml").write_text(site.policy)
+    for name, text in site.files.items():
+        (home / name).write_text(text)
     return path
+
+
+def _enabled(site: Site) -> str:
+    if not site.stores:
+        return ""
+    stores = [f"{store}:file" for store in site.stores] + [f"{store}:http" for store in site.http]
+    return f"enabled_backends = {','.join(stores)}"
 
 
 def _write_paste(home: pathlib.Path) -> pathlib.Path:

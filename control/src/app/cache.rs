@@ -1,7 +1,7 @@
 //! The image cache. Every store is on this server, where a copy would be no nearer than the original: nothing is ever cached, what
 //! is asked for is found to need none, and so the answers are those of an empty cache.
 
-use common::authorise::NOT_FOUND_TEXT;
+use common::authorise::{NOT_FOUND_TEXT, not_authorized};
 use common::config::ImageCache;
 use common::identity::Identity;
 use common::model::Status;
@@ -67,8 +67,11 @@ impl App {
         self.find_for_cache(caller, &id).await.map(|_| ())
     }
 
+    /// 403 also for who may not get the image: the cache is the operator's, and its rules stand alone.
     fn require_image_cache(&self, caller: &Identity, rule: &str, seen: &Seen) -> Result<()> {
-        seen.require(&self.authority, rule, caller)?;
+        if !self.authority.allows(rule, caller, &seen.image, seen.is_member) {
+            return Err(not_authorized(rule));
+        }
         self.config.cache.map(|_| ()).ok_or_else(|| Error::not_found(NO_CACHE))
     }
 
