@@ -37,7 +37,12 @@ project_domain_id = default
 PASTE = """\
 [composite:main]
 use = egg:Paste#urlmap
+/: versions
 /v1: v1
+[pipeline:versions]
+pipeline = microversion version
+[app:version]
+paste.app_factory = barbican.api.app:create_version_app
 [pipeline:v1]
 pipeline = authtoken context microversion api
 [app:api]

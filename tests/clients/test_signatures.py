@@ -93,11 +93,11 @@ def test_every_kind_of_key(barbican, keystone, secured, kind, key):
         assert secured.show(image, token)["status"] == "active"
 
 
-def test_a_salt_of_another_length_is_refused(barbican, keystone, secured):
+def test_salts_of_any_length(barbican, keystone, secured):
     token = keystone.token("demo-member")
     key = rsa.generate_private_key(65537, 2048)
     certificate = barbican.put(token, certify(key))
-    for salt, status in ((padding.PSS.MAX_LENGTH, 204), (32, 400)):
+    for salt in (padding.PSS.MAX_LENGTH, 32, 0):
         signature = key.sign(DATA, padding.PSS(padding.MGF1(hashes.SHA256()), salt), hashes.SHA256())
         image = secured.create(
             token,
@@ -107,4 +107,4 @@ def test_a_salt_of_another_length_is_refused(barbican, keystone, secured):
             img_signature_certificate_uuid=certificate,
         )["id"]
         reply = secured.request("PUT", f"/v2/images/{image}/file", data=DATA, headers={**OCTETS, **auth(token)})
-        assert reply.status_code == status, reply.text
+        assert reply.status_code == 204, reply.text

@@ -115,6 +115,9 @@ def _run_script(runner: Runner, one: script.Script, results: Results) -> int:
             return runner.run(one)
         except script.Waited as lost:
             if not left or lost.waiting != [servers.GLANCE] or len(results.failures) > failures:
+                # What differed before may be why it waits in vain.
+                for failure in results.failures[failures:]:
+                    report.show_failure(failure)
                 raise
             report.progress(f"  [{runner.site}] {one.name}: Glance lost a task; once more")
             runner.clear(one.name)

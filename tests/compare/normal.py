@@ -8,7 +8,10 @@ from typing import Any
 
 from exchange import Response
 
-# Headers whose value is compared. What is not here says nothing to a client, or is how its bytes travel.
+# Headers whose value is compared. What is not here says nothing to a client, or is how its bytes travel: that is compared as
+# `framing`, which tells from `Content-Length` and `Transfer-Encoding` how a client learns where the body ends. `Connection` is not
+# compared: uWSGI says `close` in every answer, as Glance's release configures it, and so nothing of what Glance itself wants. The
+# length of a document is not compared either: JSON is written with and without blanks.
 COMPARED = (
     "accept-patch",
     "accept-ranges",
@@ -85,8 +88,25 @@ def normalise(response: Response, names: Names, unordered: bool) -> Normal:
         if header in response.headers:
             value = response.headers[header]
             aspects[f"header {header}"] = f"{start}…" if value.startswith(start) else value
+    aspects["framing"] = _framing(response)
     aspects |= _body(response, names, unordered)
     return Normal(aspects)
+
+
+def _framing(response: Response) -> str:
+    """How the body's end is told. A length that is not the body's would be one that lies; of image data it is a value of its own."""
+    coding = response.headers.get("transfer-encoding")
+    length = response.headers.get("content-length")
+    status = f" of a {response.status}" if response.status in (204, 304) else ""
+    if coding is not None:
+        return coding + (f" and length {length}" if length is not None else "") + status
+    if length is None:
+        return ("until the connection ends" if response.body else "nothing") + status
+    # The answer to HEAD has the length of the body that GET would have.
+    if response.body and length != str(len(response.body)):
+        return f"length {length} of {len(response.body)} bytes"
+    kind = response.headers.get("content-type", "").partition(";")[0]
+    return f"length {length}" if kind == "application/octet-stream" else f"length{status}"
 
 
 def _header(name: str, value: str) -> str:

@@ -27,7 +27,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        """`/data`, `/chunked`, `/moved` to data, `/away` to where nobody may go, `/region/` is an Image service; everything
+        """`/data`, `/chunked`, `/moved` and `/moved-far` to data, `/failing` is broken, `/away` to where nobody may go, `/region/` is an Image service; everything
         else is not there."""
         match self.path:
             case path if path.startswith("/region/v2/images/"):
@@ -38,6 +38,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._answer(200, {"Transfer-Encoding": "chunked"}, b"%x\r\n%s\r\n0\r\n\r\n" % (len(DATA), DATA))
             case "/moved":
                 self._answer(302, {"Location": "/data", "Content-Length": "0"})
+            case "/moved-far":
+                self._answer(301, {"Location": f"http://{self.headers['Host']}/data", "Content-Length": "0"})
+            case "/failing":
+                self._answer(503, {"Content-Length": "0"})
             case "/away":
                 self._answer(302, {"Location": "http://169.254.169.254/data", "Content-Length": "0"})
             case _:

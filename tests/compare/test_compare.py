@@ -58,6 +58,26 @@ def test_what_a_client_would_notice_is_one():
     assert findings(answer(b"\xff1", **octets), answer(b"\xff2", **octets)) == ["body"]
 
 
+def test_the_end_of_a_body_is_told_alike():
+    octets = {"content_type": "application/octet-stream"}
+    same = answer(b"abc", content_length="3", **octets)
+    for other in (
+        answer(b"abc", **octets),
+        answer(b"abc", transfer_encoding="chunked", **octets),
+        answer(b"abc", content_length="4", **octets),
+    ):
+        assert findings(same, other) == ["framing"]
+    assert findings(answer({"a": 1}, content_length="8"), answer(b'{"a":1}', content_length="7")) == []
+    assert findings(answer({"a": 1}, content_length="8"), answer({"a": 1}, content_length="9")) == ["framing"]
+    assert findings(answer(b"", 204, content_length="0"), answer(b"", 204)) == ["framing"]
+    rules = differences.load()
+    (finding,) = differences.compare(
+        *(normal.normalise(each, Names(), False) for each in (answer(b"", 204, content_length="0"), answer(b"", 204)))
+    )
+    assert differences.judge([finding], [], rules, "x") == ([], {"no-length"})
+    assert findings(answer(b"", 202, content_length="0"), answer(b"", 202)) == ["framing"]
+
+
 def test_things_have_one_name_in_both():
     names = Names()
     names.add(IMAGE, "image")

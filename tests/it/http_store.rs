@@ -200,6 +200,9 @@ fn locations_that_lead_nowhere_are_refused() {
     let empty = Origin::start(|_, wire| whole(wire, b""));
     let closed = format!("http://127.0.0.1:{}/", crate::harness::server::free_port());
     for url in [empty.url("/"), closed] {
+        let patch = json!([{"op": "add", "path": "/locations/-", "value": {"url": url, "metadata": {}}}]);
+        let text = server.patch(&format!("/v2/images/{id}"), &patch).expect(400).text();
+        assert!(text.contains("Invalid location"), "{text}");
         add(&server, &id, &json!({"url": url})).expect(202);
         assert_eq!(task(&server, &id)["status"], json!("failure"), "{url}");
         assert_eq!(server.show(&id)["status"], json!("queued"));

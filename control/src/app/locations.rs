@@ -6,7 +6,7 @@ use common::catalog::{Changes, IMPORT_LOCK, NewTask, new_id};
 use common::config::{StoreConfig, StoreKind, Stores};
 use common::identity::Identity;
 use common::model::{Image, Location, Status, TaskKind};
-use common::{Error, Result};
+use common::{Error, Kind, Result};
 use serde_json::json;
 
 use super::digests::{digest_bytes, hexadecimal_bytes};
@@ -116,12 +116,17 @@ impl App {
         Ok(sizes)
     }
 
-    /// Bytes at a place; 0 when nothing is there, or nobody may ask.
+    /// Bytes at a place; 0 when nothing is there, nobody may ask, or others, who were asked, gave no answer of use.
     async fn size_at(&self, place: &Place) -> Result<u64> {
-        if is_web(&place.url) && !self.gate.admits(&place.url).await? {
+        let is_web = is_web(&place.url);
+        if is_web && !self.gate.admits(&place.url).await? {
             return Ok(0);
         }
-        self.imports.size_at(&place.store, &place.url).await
+        match self.imports.size_at(&place.store, &place.url).await {
+            // The client named them, so it is its fault. What is away of ours says when to come back.
+            Err(error) if is_web && error.kind == Kind::Unavailable && error.headers.is_empty() => Ok(0),
+            size => size,
+        }
     }
 }
 

@@ -53,10 +53,13 @@ pub(super) fn end(
             location::conclude(catalog, config, &job, &plan, findings)
         }
         JobOutcome::Failed { reason, sinks } => {
-            let failed = stores_of(sinks);
-            // Without a culprit among the stores all of them have failed.
-            let failed = if failed.is_empty() { &plan.stores } else { &failed };
-            fail(catalog, config, &job, &plan, failed, reason)
+            let mut failed = stores_of(sinks);
+            // Without a culprit among the stores all of them have failed; so they have, as Glance tells it, where what was fetched
+            // for them goes with the failure.
+            if failed.is_empty() || matches!(plan.method, Method::WebDownload | Method::GlanceDownload) {
+                failed.extend(plan.stores.iter().cloned());
+            }
+            fail(catalog, config, &job, &plan, &failed, reason)
         }
         JobOutcome::Reworked { size } => rework::step_done(catalog, config, &job, plan, &end.uploads, Some(*size)),
         JobOutcome::Kept => rework::step_done(catalog, config, &job, plan, &end.uploads, None),

@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 use dsa::BoxedUint;
 use dsa::signature::hazmat::PrehashVerifier;
 use rsa::sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
-use rsa::traits::PublicKeyParts;
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 use x509_cert::der::{Decode, Encode, Reader, SliceReader};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
@@ -79,8 +78,8 @@ impl Key {
         }
     }
 
-    /// Whether `signature` is that of what has this digest. RSA: PSS with MGF1 of the same hash and the longest salt, as Glance has
-    /// it; the others: two integers in DER.
+    /// Whether `signature` is that of what has this digest. RSA: PSS with MGF1 of the same hash and a salt of any length, as
+    /// Glance has it; the others: two integers in DER.
     pub(super) fn verifies(&self, hash: Hash, digest: &[u8], signature: &[u8]) -> bool {
         fn check<S>(key: &impl PrehashVerifier<S>, digest: &[u8], signature: Option<S>) -> bool {
             signature.is_some_and(|signature| key.verify_prehash(digest, &signature).is_ok())
@@ -105,14 +104,10 @@ fn verifies_pss<D: Digest + rsa::sha2::digest::FixedOutputReset>(
     digest: &[u8],
     signature: &[u8],
 ) -> bool {
-    let modulus_bits = usize::try_from(key.n().bit_width()).unwrap_or(usize::MAX);
-    // Of the encoded message, RFC 8017 section 9.1.1.
-    let encoded_bytes = (modulus_bits - 1).div_ceil(8);
-    let Some(salt_bytes) = encoded_bytes.checked_sub(digest.len() + 2) else { return false };
     let Ok(signature) = rsa::pss::Signature::from_bytes_with_max_len(signature, RSA_BITS.end() / 8) else {
         return false;
     };
-    let key = rsa::pss::VerifyingKey::<D>::new_with_salt_len(key.clone(), salt_bytes);
+    let key = rsa::pss::VerifyingKey::<D>::new_with_auto_salt_len(key.clone());
     key.verify_prehash(digest, &signature).is_ok()
 }
 

@@ -118,7 +118,7 @@ impl Contract for FileStore {
             preallocate: placement.size.filter(|_| !self.thin).map(|size| size.min(PREALLOCATE_BYTES_MAX)),
             mode: DEFAULT_MODE,
         };
-        let file = File::create(unfinished.clone(), options).await?;
+        let file = File::create(unfinished.clone(), options).await.map_err(no_directory)?;
         Ok(FileWriter { file, unfinished, finished, file_mode: self.file_mode, thin: self.thin })
     }
 
@@ -199,6 +199,14 @@ fn free_blocking(dirs: &[PathBuf]) -> io::Result<u64> {
     Ok(free)
 }
 
+/// Where a file was to be made, what is not found is its directory: no image is missing.
+fn no_directory(error: io::Error) -> StoreError {
+    match StoreError::from(error) {
+        StoreError::NotFound => StoreError::Denied(io::Error::other("its directory is not there")),
+        other => other,
+    }
+}
+
 /// The name of an image while it is being written: a dot keeps it out of sight, and the id of the upload lets a later
 /// process remove just this.
 fn unfinished_name(finished: &Path, upload_id: &str) -> PathBuf {
@@ -227,13 +235,20 @@ fn is_another(one: &Path, other: &Path) -> bool {
     matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one != other)
 }
 
+/// Whether there is certainly nothing: also below what is no directory.
+fn is_absent(path: &Path) -> bool {
+    let looked_at = fs::symlink_metadata(path).map_err(|error| error.kind());
+    matches!(looked_at, Err(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
+}
+
 /// Removes files of one directory, durably; those that are not there are removed already.
 fn remove_blocking(paths: Vec<PathBuf>) -> io::Result<()> {
     let mut removed = None;
     for path in paths {
         match fs::remove_file(&path) {
             Ok(()) => removed = Some(path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Looked at only now: where nothing can be removed, as on a read-only file system, that comes before that nothing is there.
+            Err(_) if is_absent(&path) => {}
             Err(error) => return Err(error),
         }
     }
@@ -301,5 +316,15 @@ mod tests {
         fs::write(&finished, b"x").expect("writes");
         remove_blocking(vec![finished, unfinished]).expect("removes");
         assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_there_is_removed_already() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("no directory");
+        fs::write(&file, b"x").expect("writes");
+        remove_blocking(vec![file.join("a"), dir.path().join("missing/a")]).expect("nothing is there");
+        let error = remove_blocking(vec![dir.path().to_owned()]).expect_err("a directory is there");
+        assert_ne!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -45,11 +45,12 @@ for name,(kind,key) in keys.items():
     certificate(name, key)
     for hn,h in H.items():
         lines.append(f"{kind} {hn} {name} {base64.b64encode(sign(key,h)).decode()}")
-# PSS with another salt: refused
+# PSS with another salt is accepted, PKCS #1 v1.5 refused
 k=keys["rsa-2048"][1]
 short=k.sign(DATA, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
 v15=k.sign(DATA, padding.PKCS1v15(), hashes.SHA256())
-(out/"refused.txt").write_text(f"RSA-PSS SHA-256 rsa-2048 {base64.b64encode(short).decode()}\nRSA-PSS SHA-256 rsa-2048 {base64.b64encode(v15).decode()}\n")
+lines.append(f"RSA-PSS SHA-256 rsa-2048 {base64.b64encode(short).decode()}")
+(out/"refused.txt").write_text(f"RSA-PSS SHA-256 rsa-2048 {base64.b64encode(v15).decode()}\n")
 (out/"accepted.txt").write_text("\n".join(lines)+"\n")
 certificate("secp256k1", ec.generate_private_key(ec.SECP256K1()))
 from cryptography.hazmat.primitives.asymmetric import ed25519
