@@ -38,6 +38,15 @@ impl World {
 
     /// With something to be done to the data first, and properties to be given to the image.
     async fn with(all_must_succeed: bool, steps: Vec<Step>, inject: Vec<(String, String)>) -> Self {
+        Self::importing(Method::GlanceDirect, all_must_succeed, steps, inject).await
+    }
+
+    async fn importing(
+        method: Method,
+        all_must_succeed: bool,
+        steps: Vec<Step>,
+        inject: Vec<(String, String)>,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("glance-api.conf");
         let options = "[DEFAULT]\nenabled_backends = fast:file, slow:file\n[glance_store]\ndefault_backend = fast\n\
@@ -59,13 +68,13 @@ impl World {
         let listener = UnixListener::bind(path).expect("listens");
         let router = Router::new().route(rpc::PATH, axum::routing::post(answer)).with_state(world.fake.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        world.record(all_must_succeed, steps, inject).await;
+        let stores = vec!["fast".to_owned(), "slow".to_owned()];
+        let uri = (method == Method::WebDownload).then(|| "http://example.org/".to_owned());
+        world.record(Plan { steps, inject, uri, ..Plan::new(method, stores, all_must_succeed) }).await;
         world
     }
 
-    async fn record(&self, all_must_succeed: bool, steps: Vec<Step>, inject: Vec<(String, String)>) {
-        let stores = vec!["fast".to_owned(), "slow".to_owned()];
-        let plan = Plan { steps, inject, ..Plan::new(Method::GlanceDirect, stores, all_must_succeed) };
+    async fn record(&self, plan: Plan) {
         let recorded = self.imports.shared.db.write(move |catalog| {
             catalog.create_image(&NewImage {
                 owner: Some("p1".to_owned()),
@@ -317,6 +326,17 @@ async fn a_failed_import_ends_when_its_bytes_are_gone() {
     assert_eq!(world.left().await, (0, 0));
     let removed = world.fake(|fake| fake.removed.clone());
     assert!(job.sinks.iter().all(|sink| removed.iter().any(|(.., id)| id.as_deref() == Some(&sink.upload_id))));
+}
+
+#[tokio::test]
+async fn what_was_fetched_for_several_stores_has_failed_for_all() {
+    let world = World::importing(Method::WebDownload, true, Vec::new(), Vec::new()).await;
+    world.imports.start(JOB.to_owned());
+    let culprit = world.job(1).await.sinks[1].upload_id.clone();
+    world.end(JobOutcome::Failed { reason: "no room".to_owned(), sinks: vec![culprit] }).await.expect("recorded");
+    assert_eq!(world.task().await.status, TaskStatus::Failure);
+    let image = world.image().await.expect("there");
+    assert_eq!((image.status, image.property("os_glance_failed_import")), (Status::Queued, Some("fast,slow")));
 }
 
 #[tokio::test]

@@ -54,6 +54,16 @@ async fn without_a_cache_there_is_none_for_anybody() {
 }
 
 #[tokio::test]
+async fn who_may_not_get_an_image_is_told_that_the_cache_is_the_operators() {
+    let site = Site::new();
+    let image = site.located(&admin(), Vec::new()).await;
+    let service = Identity { roles: vec!["service".to_owned()], ..member("p0") };
+    let refused = ["image", "delete"]
+        .map(|rule| (403, json!(format!("You are not authorized to complete cache_{rule} action."))));
+    assert_eq!(answers(&site, &service, &ENDPOINTS[5..], &image).await, refused);
+}
+
+#[tokio::test]
 async fn a_cache_is_empty() {
     let flavor = "[paste_deploy]\nflavor = cachemanagement\n";
     let site = Site::with_config(&format!("[DEFAULT]\nimage_cache_dir = /var/lib/cache\n{flavor}"));
