@@ -55,12 +55,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def cluster(directory: pathlib.Path):
-    """A Ceph cluster; its ceph.conf."""
+    """A Ceph cluster: its ceph.conf, and the process whose children are its servers."""
     script = subprocess.Popen([ROOT / "tests/stores/ceph", directory, str(free_port())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         if script.stdout.readline() != "ready\n":
             sys.exit("benches/rbd: no cluster: see tests/stores/ceph")
-        yield directory / "ceph.conf"
+        yield directory / "ceph.conf", script.pid
     finally:
         script.stdin.close()
         script.wait()
@@ -144,9 +144,10 @@ def cpu_of(pid: int) -> float:
 class Bench:
     """One pool, one file, and everybody who moves it."""
 
-    def __init__(self, work: pathlib.Path, ceph_conf: pathlib.Path, conf: pathlib.Path, ours, glances, options) -> None:
-        """`ours` and `glances`: port and process of Vitrine and of Glance, if it is there."""
-        self.work, self.ceph_conf, self.conf, self.options = work, ceph_conf, conf, options
+    def __init__(self, work: pathlib.Path, ceph: tuple[pathlib.Path, int], conf: pathlib.Path, ours, glances, options) -> None:
+        """`ceph`: configuration and process of the cluster; `ours` and `glances`: port and process of Vitrine and of Glance, if it is there."""
+        self.work, self.conf, self.options = work, conf, options
+        self.ceph_conf, self.servers = ceph
         self.services = {"": ours} | ({"glance, ": glances} if glances else {})
         self.file = work / "image"
         self.bytes = options.mib * MIB
@@ -155,6 +156,14 @@ class Bench:
             for _ in range(options.mib):
                 file.write(generator.randbytes(MIB))
         self.rows = Rows()
+
+    def settled(self) -> None:
+        """Waits, not for ever, until the cluster has nothing left to do of what was asked of it before, like removing an image."""
+        for _ in range(40):
+            before = cpu_of(self.servers)
+            time.sleep(0.25)
+            if cpu_of(self.servers) - before <= 0.02:
+                return
 
     def note(self, name: str, seconds: float, cpu: float | None) -> None:
         """A row of a whole image."""
@@ -171,6 +180,7 @@ class Bench:
     def moved(self, who: str, row: str, image: str, *how) -> None:
         """A row of what `curl` moves."""
         port, pid = self.services[who]
+        self.settled()
         before = cpu_of(pid)
         seconds, _, _ = run(["curl", "-sS", "--fail", *how, f"http://127.0.0.1:{port}/v2/images/{image}/file"])
         self.note(who + row, seconds, cpu_of(pid) - before)
@@ -191,11 +201,13 @@ class Bench:
             time.sleep(0.1)
 
     def rbd_import(self) -> None:
+        self.settled()
         seconds, cpu, _ = run(self.rbd("import", "--no-progress", "--object-size", f"{OBJECT_MIB}M", self.file, f"{POOL}/imported"))
         self.note("rbd import", seconds, cpu)
         run(self.rbd("rm", "--no-progress", f"{POOL}/imported"))
 
     def rbd_export(self, image: str) -> None:
+        self.settled()
         seconds, cpu, _ = run(self.rbd("export", "--no-progress", f"{POOL}/{image}@snap", "-"), stdout=subprocess.DEVNULL)
         self.note("rbd export", seconds, cpu)
 
@@ -218,6 +230,7 @@ class Bench:
         if not python.exists():
             return
         url = f"rbd://{run(['ceph', '-c', self.ceph_conf, 'fsid'])[2].strip()}/{POOL}/{image}/snap"
+        self.settled()
         _, _, said = run([python, ROOT / "tests/stores/glance_rbd.py", self.ceph_conf, POOL, "time", url])
         seconds, cpu = map(float, said.split()[-2:])
         self.note("glance's driver, get", seconds, cpu)
@@ -226,6 +239,7 @@ class Bench:
         """The same work by `vitrine bench store` and by `rbd bench`: one worker, one image, as many bytes on their way."""
         report = self.work / "bench.json"
         size = self.options.mib
+        self.settled()
         arguments = ["bench", "store", "--config", self.conf, "--data-dir", self.work / "bench", "--work", "write,read,delete"]
         run([self.options.vitrine, *arguments, "--size", f"{size}MiB", "--objects", "1", "--parallel", "1", "--json", report])
         for name, row in bench_store(json.loads(report.read_text())).items():
@@ -234,6 +248,7 @@ class Bench:
         # `rbd bench` counts until everything is on the disk.
         load = ["--io-size", "4M", "--io-threads", "4", "--io-total", f"{size}M", "--io-pattern", "seq", f"{POOL}/bench"]
         for kind in ("write", "read"):
+            self.settled()
             _, _, said = run(self.rbd("bench", "--io-type", kind, *load))
             words = said.split("ops/sec:")[-1]
             rate = float(words.split("bytes/sec:")[1].split()[0].replace("MiB/s", "")) if "bytes/sec:" in words else 0.0
@@ -246,6 +261,7 @@ class Bench:
             # What it reads it has in its own memory, as we do; `rbd bench` keeps what the library has received.
             engine = ["--ioengine=rbd", "--clientname=glance", f"--pool={POOL}", "--rbdname=bench", "--bs=4m", "--iodepth=4", f"--size={size}m"]
             for kind in ("write", "read"):
+                self.settled()
                 _, _, said = run(["fio", "--name=bench", f"--rw={kind}", *engine, "--output-format=json"], env=os.environ | {"CEPH_CONF": str(self.ceph_conf)})
                 job = json.loads(said[said.index("{") :])["jobs"][0][kind]
                 self.note(f"fio, {kind}", self.bytes / job["bw_bytes"], None)
@@ -274,10 +290,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vitrine-rbd-") as work:
         work = pathlib.Path(work)
-        with cluster(work / "ceph") as ceph_conf, service(options.vitrine, work, ceph_conf) as (conf, *ours), glance(work, ceph_conf) as glances:
+        with cluster(work / "ceph") as ceph, service(options.vitrine, work, ceph[0]) as (conf, *ours), glance(work, ceph[0]) as glances:
             if glances is None:
                 print(f"without Glance: there is no {HOME}/glance (tests/run and perf/run make it)", file=sys.stderr)
-            bench = Bench(work, ceph_conf, conf, ours, glances, options)
+            bench = Bench(work, ceph, conf, ours, glances, options)
             for number in range(options.rounds):
                 print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
                 bench.round()
