@@ -151,7 +151,10 @@ async fn probe(shard: &Shard, store: &str, url: &str) -> Result<u64> {
         // Only what it says of itself was wanted.
         Ok(source) => Ok(source.size().unwrap_or(0)),
         Err(StoreError::Foreign(_)) => Err(Error::not_found("No store has that place.")),
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            tracing::warn!("a place that a location names cannot be looked at: {error}");
+            Err(error.into())
+        }
     }
 }
 

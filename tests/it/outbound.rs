@@ -132,8 +132,8 @@ fn redirects(index: usize) -> [String; 2] {
     ["", "name/"].map(|kind| format!("http://{}/{kind}{index}", PUBLIC[0]))
 }
 
-/// Failures are told after a second, and many imports go on at a time.
-const CONFIG: &str = "[dataplane]\nfetch_answer_timeout_seconds = 1\n[taskflow_executor]\nmax_workers = 32\n";
+/// Failures are told after two seconds, and many imports go on at a time.
+const CONFIG: &str = "[dataplane]\nfetch_answer_timeout_seconds = 2\n[taskflow_executor]\nmax_workers = 32\n";
 
 #[test]
 fn sec_s02_nobody_inside_is_connected_to_by_address_by_name_or_by_redirect() {
@@ -160,7 +160,11 @@ fn sec_s02_nobody_inside_is_connected_to_by_address_by_name_or_by_redirect() {
             assert_eq!((&task["status"], &task["message"]), (&json!("failure"), &json!(NOT_FETCHED)), "{url}: {task}");
             assert_untouched(&server, id);
         }
-        assert_eq!(origin.requests().len(), 3 + wanted.len(), "each redirect was given");
+        let requests = origin.requests();
+        let given: HashSet<&str> = requests.iter().map(|head| path(head)).collect();
+        for url in &wanted {
+            assert!(given.contains(url.trim_start_matches(&format!("http://{}", PUBLIC[0]))), "{url} never redirected");
+        }
         assert_none_inside(&origin);
     });
 }

@@ -46,7 +46,7 @@ pub(super) fn cache(settings: &Settings<'_>) -> Option<ImageCache> {
     let has_directory = settings.text("DEFAULT", "image_cache_dir").is_some();
     if has_directory || flavor.contains("caching") || flavor.contains("cachemanagement") {
         settings.note(
-            "nothing is cached, as the data of all stores is on this server; the cache's API is served where [DEFAULT] \
+            "nothing is cached, images are read where they are stored; the cache's API is served where [DEFAULT] \
                        image_cache_dir is set",
         );
     }

@@ -1,5 +1,5 @@
-//! The image cache. Every store is on this server, where a copy would be no nearer than the original: nothing is ever cached, what
-//! is asked for is found to need none, and so the answers are those of an empty cache.
+//! The image cache. A copy of a file on this server would be no nearer than the original, and images in Ceph are read from there at the
+//! rate of its own tools: nothing is ever cached, what is asked for is found to need none, and so the answers are those of an empty cache.
 
 use common::authorise::{NOT_FOUND_TEXT, not_authorized};
 use common::config::ImageCache;
@@ -43,7 +43,7 @@ impl App {
         if seen.image.status != Status::Active {
             return Err(Error::bad_request("Only images with status active can be targeted for queueing"));
         }
-        tracing::info!(image = id, "not cached: its data is on this server");
+        tracing::info!(image = id, "not cached: it is read where it is stored");
         Ok(())
     }
 

@@ -112,6 +112,10 @@ impl App {
         for place in unknown.await? {
             let size = self.size_at(&place).await?;
             sizes.note(place, size);
+            if size == 0 {
+                // The change fails there.
+                break;
+            }
         }
         Ok(sizes)
     }

@@ -111,6 +111,14 @@ enum Next {
     Over,
 }
 
+/// Waits for news of a job, for `pause` at most; the next pause: without news it doubles.
+async fn rest(pause: Duration, heard: &Notify) -> Duration {
+    match tokio::time::timeout(pause, heard.notified()).await {
+        Ok(()) => PAUSE_MIN,
+        Err(_) => pause.saturating_mul(2).min(PAUSE_MAX),
+    }
+}
+
 impl Imports {
     /// Imports into the catalog `db`. Starts nothing.
     pub(crate) fn new(
@@ -222,8 +230,7 @@ impl Imports {
                     }
                     // Each time: the data plane may have counted the upload as running when it was looked at last.
                     self.shared.uploads.wake_reaper();
-                    let _ = tokio::time::timeout(pause, heard.notified()).await;
-                    pause = pause.saturating_mul(2).min(PAUSE_MAX);
+                    pause = rest(pause, &heard).await;
                 }
                 Err(error) => {
                     log_retry(&job_id, &error);
@@ -234,8 +241,7 @@ impl Imports {
                     {
                         log_retry(&job_id, &error);
                     }
-                    let _ = tokio::time::timeout(pause, heard.notified()).await;
-                    pause = pause.saturating_mul(2).min(PAUSE_MAX);
+                    pause = rest(pause, &heard).await;
                 }
             }
         }

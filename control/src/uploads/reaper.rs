@@ -58,10 +58,24 @@ pub(super) enum Outcome {
     Failed,
 }
 
-impl Outcome {
-    /// Whether another try would be no use.
-    fn is_settled(self) -> bool {
-        matches!(self, Outcome::Done | Outcome::NoStore)
+/// What came of a round.
+#[derive(Debug, Default)]
+struct Tried {
+    /// Places with which there is nothing to be done in this round.
+    out: HashSet<String>,
+    /// How many things are left.
+    waiting: i64,
+    /// Whether another try may be of use.
+    is_again: bool,
+}
+
+impl Tried {
+    fn note(&mut self, place: String, outcome: Outcome) {
+        self.waiting += i64::from(outcome != Outcome::Done);
+        self.is_again |= !matches!(outcome, Outcome::Done | Outcome::NoStore);
+        if matches!(outcome, Outcome::NoStore | Outcome::Away) {
+            self.out.insert(place);
+        }
     }
 }
 
@@ -136,38 +150,56 @@ impl Uploads {
     /// Does all removals, of which `page` is the first part; `true` when none is left that could be done now. Those that
     /// fail hold up no others.
     async fn remove_all(&self, mut page: Vec<Removal>, memory: &mut Memory) -> Result<bool> {
-        let mut done = true;
-        let mut waiting = 0;
-        // Places with which there is nothing to be done in this round.
-        let mut out = HashSet::new();
+        let mut tried = Tried::default();
         while let Some(last) = page.last().map(|removal| removal.id) {
-            let mut left = page.into_iter();
-            let mut running = JoinSet::new();
-            loop {
-                while running.len() < REMOVALS_AT_A_TIME
-                    && let Some(removal) = left.next()
-                {
-                    let place = self.place_of(removal.store.as_deref(), &removal.url);
-                    if out.contains(&place) {
-                        waiting += 1;
-                        continue;
-                    }
-                    let uploads = self.clone();
-                    running.spawn(async move { (uploads.remove(removal).await, place) });
-                }
-                let Some(ended) = running.join_next().await else { break };
-                let (outcome, place) = ended.map_err(common::Error::internal)?;
-                waiting += i64::from(outcome != Outcome::Done);
-                done &= outcome.is_settled();
-                memory.note(&place, outcome);
-                if matches!(outcome, Outcome::NoStore | Outcome::Away) {
-                    out.insert(place);
-                }
-            }
+            let placed =
+                page.into_iter().map(|removal| (self.place_of(removal.store.as_deref(), &removal.url), removal));
+            let remove = async |uploads: Uploads, removal| uploads.remove(removal).await;
+            self.each(placed, remove, &mut tried, memory).await?;
             page = self.shared.db.read(move |q| q.removals(last, REMOVALS_PER_PAGE)).await?;
         }
-        self.shared.metrics.removals_waiting.set(waiting);
-        Ok(done)
+        self.shared.metrics.removals_waiting.set(tried.waiting);
+        Ok(!tried.is_again)
+    }
+
+    /// Undoes uploads; `true` when none is left that could be undone now. Those that fail hold up no others.
+    async fn undo_all(&self, intents: Vec<Intent>, memory: &mut Memory) -> Result<bool> {
+        let mut tried = Tried::default();
+        let placed = intents.into_iter().map(|intent| (self.place_of(Some(&intent.store), &intent.url), intent));
+        let undo = async |uploads: Uploads, intent| uploads.undo(intent).await;
+        self.each(placed, undo, &mut tried, memory).await?;
+        Ok(!tried.is_again)
+    }
+
+    /// Does `work` for each thing that lies at a place, several at a time.
+    async fn each<T, F>(
+        &self,
+        placed: impl Iterator<Item = (String, T)>,
+        work: impl Fn(Uploads, T) -> F,
+        tried: &mut Tried,
+        memory: &mut Memory,
+    ) -> Result<()>
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let mut left = placed;
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < REMOVALS_AT_A_TIME
+                && let Some((place, thing)) = left.next()
+            {
+                if tried.out.contains(&place) {
+                    tried.waiting += 1;
+                    continue;
+                }
+                let working = work(self.clone(), thing);
+                running.spawn(async move { (working.await, place) });
+            }
+            let Some(ended) = running.join_next().await else { return Ok(()) };
+            let (outcome, place) = ended.map_err(common::Error::internal)?;
+            memory.note(&place, outcome);
+            tried.note(place, outcome);
+        }
     }
 
     /// A store and a directory in it, for what is the same for all that lies there.
@@ -188,26 +220,6 @@ impl Uploads {
             || seen_for > self.shared.config.control.rpc_timeout.saturating_mul(GRACE_TIMEOUTS)
     }
 
-    /// Undoes uploads; `true` when none is left that could be undone now.
-    async fn undo_all(&self, intents: Vec<Intent>, memory: &mut Memory) -> Result<bool> {
-        let mut done = true;
-        let mut left = intents.into_iter();
-        let mut running = JoinSet::new();
-        loop {
-            while running.len() < REMOVALS_AT_A_TIME
-                && let Some(intent) = left.next()
-            {
-                let place = self.place_of(Some(&intent.store), &intent.url);
-                let uploads = self.clone();
-                running.spawn(async move { (uploads.undo(intent).await, place) });
-            }
-            let Some(ended) = running.join_next().await else { return Ok(done) };
-            let (outcome, place) = ended.map_err(common::Error::internal)?;
-            done &= outcome.is_settled();
-            memory.note(&place, outcome);
-        }
-    }
-
     async fn undo(&self, intent: Intent) -> Outcome {
         let upload_id = intent.upload_id.clone();
         match self.try_undo(intent).await {
@@ -217,13 +229,15 @@ impl Uploads {
     }
 
     pub(super) async fn try_undo(&self, intent: Intent) -> Result<()> {
+        // What a job gives up that others had staged for it was written by no upload of that id: whatever lies there goes.
+        let is_written = !intent.instance.is_empty();
         let Intent { upload_id, image_id, store, url, .. } = intent;
         let id = upload_id.clone();
         if !self.shared.db.write(move |catalog| catalog.doom_upload(&id)).await? {
             // Committed or aborted meanwhile.
             return Ok(());
         }
-        let remove = ToDataplane::Remove { store, url, upload_id: Some(upload_id.clone()) };
+        let remove = ToDataplane::Remove { store, url, upload_id: is_written.then(|| upload_id.clone()) };
         self.shared.dataplane.call::<Done>(remove).await?;
         let id = upload_id.clone();
         if self.shared.db.write(move |catalog| catalog.abort_upload(&id)).await? != Aborted::Unknown {

@@ -37,8 +37,8 @@ pub(crate) struct Fake {
     unknown: Vec<&'static str>,
     pub(crate) away: Vec<&'static str>,
     attempts: usize,
-    /// How long a removal takes, how many are under way, and how many were at most.
-    takes: Duration,
+    /// How many removals wait for each other, how many are under way, and how many were at most.
+    together: usize,
     busy: usize,
     busiest: usize,
 }
@@ -48,13 +48,17 @@ pub(crate) type FakeState = Arc<Mutex<Fake>>;
 pub(crate) async fn answer(State(fake): State<FakeState>, body: Bytes) -> (StatusCode, String) {
     let envelope: Envelope<ToDataplane> = serde_json::from_slice(&body).expect("a message");
     if matches!(envelope.message, ToDataplane::Remove { .. }) {
-        let takes = {
+        {
             let mut fake = fake.lock().expect("not poisoned");
             fake.busy += 1;
             fake.busiest = fake.busiest.max(fake.busy);
-            fake.takes
-        };
-        tokio::time::sleep(takes).await;
+        }
+        let is_alone = || fake.lock().is_ok_and(|fake| fake.busiest < fake.together);
+        let begun = std::time::Instant::now();
+        // Those that come one after the other wait in vain.
+        while is_alone() && begun.elapsed() < Duration::from_millis(500) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         fake.lock().expect("not poisoned").busy -= 1;
     }
     let mut fake = fake.lock().expect("not poisoned");
@@ -367,7 +371,7 @@ async fn uploads_that_take_long_to_undo_hold_up_no_others() {
     }
     world.uploads.hello("d2".to_owned()).await.expect("welcome");
     world.fake().instance = "d2".to_owned();
-    world.fake().takes = Duration::from_millis(200);
+    world.fake().together = 6;
     assert_eq!(world.round().await, Ok(true));
     assert_eq!((world.on_record().await, world.fake().busiest), (0, 6));
 }

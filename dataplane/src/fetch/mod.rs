@@ -154,13 +154,14 @@ async fn follow(shard: &Shard, wanted: Wanted<'_>) -> Result<Answer, FetchError>
     let meant_for = Target::parse(url)?;
     let mut url = url.to_owned();
     let mut secure = false;
+    let begun = Instant::now();
     for _ in 0..=REDIRECTS_MAX {
         let target = Target::parse(&url)?;
         if secure && target.scheme == Scheme::Http {
             return Err(FetchError::Downgrade);
         }
         secure |= target.scheme == Scheme::Https;
-        let Located { addresses } = locate(shard, url).await?;
+        let Located { addresses } = locate(shard, url, begun).await?;
         let conn = connect(shard, &target, &addresses).await?;
         // Whoever sends us back to where it was meant for gets nothing by that.
         token = token.filter(|_| target.is_same_origin(&meant_for));
@@ -193,11 +194,10 @@ async fn follow(shard: &Shard, wanted: Wanted<'_>) -> Result<Answer, FetchError>
     Err(FetchError::Redirects)
 }
 
-/// Where a URL leads to, by control. One that is being replaced is waited for, but not for so long that its absence would be taken
-/// for the server's silence.
-async fn locate(shard: &Shard, url: String) -> Result<Located, common::Error> {
+/// Where a URL leads to, by control. One that is being replaced is waited for, as long as half of the time for an answer, which `begun`
+/// then, is left: its absence is not to be taken for the server's silence.
+async fn locate(shard: &Shard, url: String, begun: Instant) -> Result<Located, common::Error> {
     let patience = shard.config.dataplane.fetch_answer_timeout / 2;
-    let begun = Instant::now();
     loop {
         match shard.control.call(ToControl::Locate { url: url.clone() }).await {
             Err(error) if is_away(&error) && begun.elapsed() < patience => sleep(CONTROL_PAUSE).await,

@@ -12,6 +12,8 @@ use std::time::Instant;
 
 use common::config::{self, DataDir};
 use common::http::range::ByteRange;
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
 
 use super::contract::{Capabilities, Contract, Pending, Placement, Writing};
 use super::{Source, StoreError};
@@ -29,6 +31,12 @@ const DEFAULT_MODE: u32 = 0o666;
 /// is cheap, so it must not take the whole disk.
 const PREALLOCATE_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
+/// The attribute of a file that says which upload has written it: what bears an image's name without it is not ours to undo.
+const UPLOAD_NOTE: &str = "user.vitrine.upload";
+
+/// Bytes of such a note, at most: a UUID has 36.
+const NOTE_BYTES_MAX: usize = 64;
+
 /// The driver.
 #[derive(Debug)]
 pub(crate) struct FileStore {
@@ -43,6 +51,7 @@ pub(crate) struct FileWriter {
     file: File,
     unfinished: PathBuf,
     finished: PathBuf,
+    upload_id: String,
     file_mode: Option<u32>,
     thin: bool,
 }
@@ -119,7 +128,8 @@ impl Contract for FileStore {
             mode: DEFAULT_MODE,
         };
         let file = File::create(unfinished.clone(), options).await.map_err(no_directory)?;
-        Ok(FileWriter { file, unfinished, finished, file_mode: self.file_mode, thin: self.thin })
+        let upload_id = placement.upload_id.to_owned();
+        Ok(FileWriter { file, unfinished, finished, upload_id, file_mode: self.file_mode, thin: self.thin })
     }
 
     async fn discard(&self, url: &str, upload_id: &str) -> Result<(), StoreError> {
@@ -129,11 +139,12 @@ impl Contract for FileStore {
 
     async fn remove(&self, url: &str, upload_id: Option<&str>) -> Result<(), StoreError> {
         let finished = self.path(url)?;
-        let unfinished = upload_id.map(|id| unfinished_name(&finished, id));
-        let work = move || match unfinished {
+        let upload = upload_id.map(|id| (unfinished_name(&finished, id), id.to_owned()));
+        let work = move || match upload {
+            None => remove_blocking(vec![finished]),
             // It never came to its name: what has that is another's.
-            Some(unfinished) if is_another(&unfinished, &finished) => remove_blocking(vec![unfinished]),
-            unfinished => remove_blocking(std::iter::once(finished).chain(unfinished).collect()),
+            Some((unfinished, id)) if is_anothers(&finished, &unfinished, &id) => remove_blocking(vec![unfinished]),
+            Some((unfinished, _)) => remove_blocking(vec![finished, unfinished]),
         };
         Ok(Offload::current().run(work).await?)
     }
@@ -168,7 +179,8 @@ impl Writing for FileWriter {
     async fn commit(&self, size: u64) -> Result<(), StoreError> {
         self.file.finish(size).await?;
         let (unfinished, finished, mode) = (self.unfinished.clone(), self.finished.clone(), self.file_mode);
-        Offload::current().run(move || publish_blocking(&unfinished, &finished, mode)).await?;
+        let upload_id = self.upload_id.clone();
+        Offload::current().run(move || publish_blocking(&unfinished, &finished, &upload_id, mode)).await?;
         Ok(())
     }
 }
@@ -216,7 +228,8 @@ fn unfinished_name(finished: &Path, upload_id: &str) -> PathBuf {
     finished.with_file_name(name)
 }
 
-fn publish_blocking(unfinished: &Path, finished: &Path, mode: Option<u32>) -> io::Result<()> {
+fn publish_blocking(unfinished: &Path, finished: &Path, upload_id: &str, mode: Option<u32>) -> io::Result<()> {
+    note_upload(unfinished, upload_id)?;
     if let Some(mode) = mode {
         fs::set_permissions(unfinished, Permissions::from_mode(mode))?;
     }
@@ -229,10 +242,27 @@ fn publish_blocking(unfinished: &Path, finished: &Path, mode: Option<u32>) -> io
     settled
 }
 
-/// Whether both are there and are not one file.
-fn is_another(one: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
-    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one != other)
+/// Says in a file which upload has written it.
+fn note_upload(path: &Path, upload_id: &str) -> io::Result<()> {
+    match rustix::fs::setxattr(path, UPLOAD_NOTE, upload_id.as_bytes(), XattrFlags::empty()) {
+        // A file system without attributes.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether what bears the image's name is not what the upload has written.
+fn is_anothers(finished: &Path, unfinished: &Path, upload_id: &str) -> bool {
+    let mut note = [0; NOTE_BYTES_MAX];
+    match rustix::fs::lgetxattr(finished, UPLOAD_NOTE, &mut note) {
+        Ok(length) => note.get(..length) != Some(upload_id.as_bytes()),
+        Err(Errno::NODATA) => true,
+        // Where there are no attributes: both are there, and are not one file.
+        Err(_) => {
+            let identity = |path: &Path| fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+            matches!((identity(finished), identity(unfinished)), (Ok(one), Ok(other)) if one != other)
+        }
+    }
 }
 
 /// Whether there is certainly nothing: also below what is no directory.
@@ -294,14 +324,30 @@ mod tests {
         let (unfinished, finished) = (dir.path().join(".a.u.part"), dir.path().join("a"));
         fs::write(&unfinished, b"new").expect("writes");
         fs::write(&finished, b"old").expect("writes");
-        let error = publish_blocking(&unfinished, &finished, None).expect_err("exists");
+        let error = publish_blocking(&unfinished, &finished, "u", None).expect_err("exists");
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&finished).expect("reads"), b"old");
         fs::remove_file(&finished).expect("removes");
-        publish_blocking(&unfinished, &finished, Some(0o600)).expect("publishes");
+        publish_blocking(&unfinished, &finished, "u", Some(0o400)).expect("publishes");
         assert_eq!(fs::read(&finished).expect("reads"), b"new");
-        assert_eq!(fs::metadata(&finished).expect("is there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&finished).expect("is there").permissions().mode() & 0o777, 0o400);
         assert!(!unfinished.exists());
+    }
+
+    #[test]
+    fn only_what_an_upload_has_written_is_its_own() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let finished = dir.path().join("a");
+        let unfinished = unfinished_name(&finished, "u");
+        let is_anothers = |id| is_anothers(&finished, &unfinished_name(&finished, id), id);
+        assert!(!is_anothers("u"), "nothing is there");
+        fs::write(&finished, b"another's").expect("writes");
+        assert!(is_anothers("u"), "also when nothing of the upload is left");
+        fs::remove_file(&finished).expect("removes");
+        fs::write(&unfinished, b"ours").expect("writes");
+        publish_blocking(&unfinished, &finished, "u", None).expect("publishes");
+        assert!(!is_anothers("u"));
+        assert!(is_anothers("v"), "another upload's");
     }
 
     #[test]

@@ -141,10 +141,13 @@ int unlink(const char *path) {
 }
 
 int open64(const char *path, int flags, ...) {
-    va_list rest;
-    va_start(rest, flags);
-    unsigned mode = va_arg(rest, unsigned);
-    va_end(rest);
+    unsigned mode = 0;
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_list rest;
+        va_start(rest, flags);
+        mode = va_arg(rest, unsigned);
+        va_end(rest);
+    }
     if ((flags & O_CREAT) && ends(path, ".part"))
         step("create", path);
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);

@@ -17,7 +17,7 @@ const fn ignored(group: &'static str, reason: &'static str, names: &'static [&'s
 }
 
 const BUS: &str = "notifications are not sent yet";
-const CACHE: &str = "nothing is cached: the data of all stores is on this server";
+const CACHE: &str = "nothing is cached: images are read where they are stored";
 const DRIVER: &str = "stores of this kind are not there yet";
 const LOG: &str = "Vitrine has its own log format";
 const NETWORK_DATABASE: &str = "it belongs to network databases, which are not there yet";
