@@ -73,6 +73,8 @@ impl Scenario {
     pub(super) fn failed(&self) -> String {
         match self.flaw {
             Flaw::Nothing => String::new(),
+            // With a download that fails goes what was fetched for the others.
+            Flaw::Full if self.fails() && self.method == Method::Web => self.wanted().join(","),
             Flaw::Full => "slow".to_owned(),
             Flaw::Claim => self.wanted().join(","),
         }
