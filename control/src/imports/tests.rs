@@ -130,6 +130,7 @@ impl World {
             fake.uploads.clear();
         });
         self.imports.shared.uploads.hello(instance.to_owned()).await.expect("greeted");
+        self.imports.wake();
     }
 
     /// The job that the data plane was given last, once there are `count`.

@@ -245,8 +245,8 @@ fn publish_blocking(unfinished: &Path, finished: &Path, upload_id: &str, mode: O
 /// Says in a file which upload has written it.
 fn note_upload(path: &Path, upload_id: &str) -> io::Result<()> {
     match rustix::fs::setxattr(path, UPLOAD_NOTE, upload_id.as_bytes(), XattrFlags::empty()) {
-        // A file system without attributes.
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        // A file system without attributes, or a machine that does not permit them.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::ACCESS) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }
