@@ -21,7 +21,7 @@ from runner import Results, Runner
 
 DESCRIPTION = "Sends the same requests to Glance and to Vitrine and reports every difference that is not listed."
 # Requests of a whole run below which something must have been lost.
-REQUESTS_MIN = 6500
+REQUESTS_MIN = 9500
 # How often a script is begun.
 ATTEMPTS = 3
 
