@@ -1,9 +1,13 @@
 """A real key manager for the tests: Barbican on loopback, with SQLite, behind the Identity server."""
 
 import base64
+import datetime
 import pathlib
 
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
 
 from identity import PASSWORD, Keystone
 from processes import Process, free_port, wait_for_http
@@ -92,3 +96,13 @@ class Barbican:
 
     def stop(self) -> None:
         self.process.stop()
+
+
+def certify(key) -> bytes:
+    """A certificate of a key, by itself."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a signer")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
+    made = made.not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM)

@@ -1,17 +1,14 @@
 """Signed images as clients make them, with their certificates in a real Barbican that the catalog names."""
 
 import base64
-import datetime
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
-from cryptography.x509.oid import NameOID
 
 from conftest import OCTETS, Command, auth, setting
 from identity import REGION
-from key_manager import Barbican
+from key_manager import Barbican, certify
 
 DATA = b"a small image, signed" * 50_000
 
@@ -25,16 +22,6 @@ def barbican(tmp_path_factory, keystone, secured):
     keystone.call("POST", "/endpoints", {"endpoint": place})
     yield server
     server.stop()
-
-
-def certify(key) -> bytes:
-    """A certificate of a key, by itself."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a signer")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
-    made = made.not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
-    return made.public_bytes(serialization.Encoding.PEM)
 
 
 def test_openstack_creates_signed_images(barbican, keystone, secured, tmp_path):

@@ -2,16 +2,13 @@
 
 import base64
 import contextlib
-import datetime
 import pathlib
 from collections.abc import Iterator
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
-from cryptography.x509.oid import NameOID
 
-from key_manager import Barbican
+from key_manager import Barbican, certify
 from servers import Keystone, setting
 
 # What is signed: `{signed}` in scripts.
@@ -29,7 +26,7 @@ def key_manager(home: pathlib.Path, identity: Keystone) -> Iterator[tuple[str, d
         token = identity.token(OWNER)
         known = {"signed": DATA}
         for name, (key, sign) in _keys().items():
-            known[f"certificate_{name}"] = server.put(token, _certify(key))
+            known[f"certificate_{name}"] = server.put(token, certify(key))
             for bits, algorithm in HASHES.items():
                 known[f"signature_{name}_{bits}"] = base64.b64encode(sign(DATA.encode(), algorithm)).decode()
         yield server.url, known | _odd(server, token)
@@ -39,23 +36,18 @@ def key_manager(home: pathlib.Path, identity: Keystone) -> Iterator[tuple[str, d
 
 def _keys() -> dict[str, tuple]:
     """A key of every kind that both know, with what signs by it."""
-    pss = rsa.generate_private_key(65537, 2048)
-    plain = {
-        "dsa": dsa.generate_private_key(2048),
-    }
-    curves = {
-        "p384": ec.generate_private_key(ec.SECP384R1()),
-        "p521": ec.generate_private_key(ec.SECP521R1()),
-    }
+    pss, plain = rsa.generate_private_key(65537, 2048), dsa.generate_private_key(2048)
     return {
         "rsa": (pss, lambda data, algorithm: pss.sign(data, _pss(algorithm, padding.PSS.MAX_LENGTH), algorithm)),
-        **{name: (key, key.sign) for name, key in plain.items()},
-        **{name: (key, _by_curve(key)) for name, key in curves.items()},
+        "dsa": (plain, plain.sign),
+        "p384": _on(ec.SECP384R1()),
+        "p521": _on(ec.SECP521R1()),
     }
 
 
-def _by_curve(key: ec.EllipticCurvePrivateKey):
-    return lambda data, algorithm: key.sign(data, ec.ECDSA(algorithm))
+def _on(curve: ec.EllipticCurve) -> tuple:
+    key = ec.generate_private_key(curve)
+    return key, lambda data, algorithm: key.sign(data, ec.ECDSA(algorithm))
 
 
 def _pss(algorithm: hashes.HashAlgorithm, salt) -> padding.PSS:
@@ -66,20 +58,10 @@ def _odd(server: Barbican, token: str) -> dict[str, str]:
     """A signature whose salt is as long as the digest, and secrets that are no certificates."""
     key = rsa.generate_private_key(65537, 2048)
     return {
-        "certificate_salt": server.put(token, _certify(key)),
+        "certificate_salt": server.put(token, certify(key)),
         "signature_salt_256": base64.b64encode(
             key.sign(DATA.encode(), _pss(hashes.SHA256(), 32), hashes.SHA256())
         ).decode(),
         "certificate_broken": server.put(token, b"not a certificate"),
         "certificate_secret": server.put(token, b"x" * 32, "symmetric"),
     }
-
-
-def _certify(key) -> bytes:
-    """A certificate of a key, by itself."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a signer")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
-    made = made.not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
-    return made.public_bytes(serialization.Encoding.PEM)

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::locations::store_of;
-use super::{App, Seen};
+use super::{App, Seen, to_the_end};
 use crate::imports::{
     FAILED_STORES, IMPORTING_STORES, Method, Plan, Remote, Verification, expiry, merge_stores, planned, without_stores,
 };
@@ -76,8 +76,7 @@ impl App {
         let lent = wanted.proof.token.clone().filter(|_| wanted.method == Method::GlanceDownload);
         let token = lent.filter(|token| !token.is_empty()).map(Token::new);
         let (db, imports, job_id) = (self.db.clone(), self.imports.clone(), new_id());
-        // Whoever asks may be gone before it is on record, and it goes on all the same, with the token.
-        let begun = tokio::spawn(async move {
+        to_the_end(async move {
             token.into_iter().for_each(|token| imports.lend(&job_id, token));
             let id_of_job = job_id.clone();
             let begun = db.write(move |catalog| {
@@ -95,8 +94,8 @@ impl App {
                 }
             }
             Ok(())
-        });
-        begun.await.map_err(Error::internal)?
+        })
+        .await
     }
 
     /// The image, if the caller could import it now.

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::digests::{digest_bytes, hexadecimal_bytes};
 use super::patch::{Change, Op, Target};
 use super::patch_locations::{Place, Sizes};
-use super::{App, Seen};
+use super::{App, Seen, to_the_end};
 use crate::imports::{Method, Plan};
 use crate::kinds::{self, is_web, scheme, schemes};
 
@@ -127,7 +127,7 @@ impl App {
             return Ok(0);
         }
         match self.imports.size_at(&place.store, &place.url).await {
-            // The client named them, so it is its fault. What is away of ours says when to come back.
+            // The client named them and waits, where a job would ask again. What is away of ours says when to come back.
             Err(error) if is_web && error.kind == Kind::Unavailable && error.headers.is_empty() => Ok(0),
             size => size,
         }
@@ -205,12 +205,11 @@ impl App {
             record_location_import(catalog, &caller, &seen.image, new, request_id)
         };
         let (db, imports) = (self.db.clone(), self.imports.clone());
-        // Whoever asks may be gone before it is on record, and it goes on all the same.
-        let begun = tokio::spawn(async move {
+        to_the_end(async move {
             imports.start(db.write(record).await?);
             Ok(())
-        });
-        begun.await.map_err(Error::internal)?
+        })
+        .await
     }
 }
 

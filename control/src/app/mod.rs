@@ -87,3 +87,11 @@ impl Seen {
 pub(crate) fn reworded(error: Error, kind: Kind, text: impl FnOnce() -> String) -> Error {
     if error.kind == kind { Error { message: text(), ..error } } else { error }
 }
+
+/// Does `work` to its end, also when whoever asks is gone before: what is on record is begun.
+///
+/// # Errors
+/// Those of `work`.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    tokio::spawn(work).await.map_err(Error::internal)?
+}

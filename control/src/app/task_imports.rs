@@ -6,7 +6,7 @@ use common::model::{Status, Task, TaskKind};
 use common::{Error, Result};
 use serde_json::Value;
 
-use super::App;
+use super::{App, to_the_end};
 use crate::imports::{Method, Plan, expiry};
 use crate::signature::SIGNATURE;
 use crate::uploads::require_formats;
@@ -70,13 +70,12 @@ impl App {
             }
             catalog.task(&task.id)?.ok_or_else(|| Error::internal("a task is gone that was just made"))
         };
-        // Whoever asks may be gone before it is on record, and it goes on all the same.
-        let created = tokio::spawn(async move {
+        to_the_end(async move {
             let task = db.write(create).await?;
             imports.start(job_id);
             Ok(task)
-        });
-        created.await.map_err(Error::internal)?
+        })
+        .await
     }
 
     /// The URL of an import by the tasks API, if it may be fetched.
