@@ -24,7 +24,7 @@ use crate::http::request_id;
 use crate::io::{Conn, SendPatience, are_descriptors_scarce};
 use crate::places::Place;
 use crate::shard::Shard;
-use crate::spread::{Begun, Claim, Moving};
+use crate::spread::{Begun, Claim, Download, Moving};
 use crate::store::exhausted;
 use crate::transfer::{download, upload};
 
@@ -104,19 +104,27 @@ async fn serve_here(
     let limits = limits(shard);
     let patience = Patience { idle: shard.config.dataplane.idle_timeout, head: shard.config.dataplane.head_timeout };
     let (mut input, mut first) = match begun {
-        Some(begun) => (Input::with(conn, begun.rest), Some(begun.head)),
+        Some(begun) => (Input::with(conn, begun.rest), Some((begun.head, begun.download))),
         None => (Input::new(conn), None),
     };
     loop {
+        // Counted until it is answered.
+        let mut _download = None;
         let next = match first.take() {
-            Some(head) => Some(Ok(head)),
+            Some((head, counted)) => {
+                _download = counted;
+                Some(Ok(head))
+            }
             None => {
                 let next = place.while_waiting(next_request(shard, &mut input, &limits, patience)).await.flatten();
-                if let Some(Ok(head)) = &next
-                    && let Some(core) = elsewhere(shard, conn, claim, head)
-                    && let Some(Ok(head)) = next
-                {
-                    return Some((core, Box::new(Begun { head, rest: input.into_rest() })));
+                if let Some(Ok(head)) = &next {
+                    let (core, counted) = whereabouts(shard, conn, claim, head);
+                    if let Some(core) = core
+                        && let Some(Ok(head)) = next
+                    {
+                        return Some((core, Box::new(Begun { head, rest: input.into_rest(), download: counted })));
+                    }
+                    _download = counted;
                 }
                 next
             }
@@ -139,14 +147,19 @@ async fn serve_here(
     }
 }
 
-/// The core that is to answer a request for image data, if that is another one: the one where the client's packets come in.
-fn elsewhere(shard: &Shard, conn: &Conn, claim: &Claim, head: &Head) -> Option<Claim> {
-    if head.method != "GET" || !head.path.ends_with("/file") || shard.draining.get() {
-        return None;
+/// The core that is to answer a request for image data, if that is another one; and what counts it, if it is for a whole image.
+fn whereabouts(shard: &Shard, conn: &Conn, claim: &Claim, head: &Head) -> (Option<Claim>, Option<Download>) {
+    if head.method != "GET" || !head.path.ends_with("/file") {
+        return (None, None);
     }
-    let core = shard.shared.spread.follow(claim, conn.incoming_cpu()?)?;
-    // A move takes one more for a moment.
-    (!are_descriptors_scarce()).then_some(core)
+    // A move takes one descriptor more for a moment.
+    let may_move = !shard.draining.get() && !are_descriptors_scarce();
+    let (spread, cpu) = (&shard.shared.spread, conn.incoming_cpu());
+    if head.headers.contains_key(header::RANGE) {
+        return (cpu.filter(|_| may_move).and_then(|cpu| spread.follow(claim, cpu)), None);
+    }
+    let (core, download) = spread.download(claim, cpu, may_move);
+    (core, Some(download))
 }
 
 /// The next request, or what is wrong with it; `None` once the connection is over.
