@@ -571,9 +571,9 @@ impl Conn {
         current().turns.moved(self.as_raw_fd(), (bytes as u64).saturating_mul(weight));
     }
 
-    /// Before bulk data: lets the others have their turn if enough was moved.
-    pub(super) async fn turn(&self) {
-        current().turns.turn().await;
+    /// Before bulk data: lets the others have their turn if enough was moved. Returns how many bytes may be moved now.
+    pub(super) async fn turn(&self) -> usize {
+        current().turns.turn().await
     }
 
     /// Waits until the socket takes bytes, if it does not now.

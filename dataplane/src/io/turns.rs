@@ -2,6 +2,9 @@
 //!
 //! A *pass* is one look of the core into its driver, at which requests that came in meanwhile get to run. Between two passes all
 //! transfers of the core together move no more than so many bytes, in order of arrival; whoever has more waits for the next one.
+//!
+//! How much a transfer could move in a row depends on its client: more if that one takes bytes on another processor meanwhile, and less if it
+//! comes in between. So each *visit* ends after [`VISIT_BYTES`] while others are in line: streams that are equal get equal shares.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -20,6 +23,10 @@ use super::local::{Notify, OneshotSender, oneshot};
 /// Bytes of bulk data between two passes: a tenth of a millisecond or two.
 const BULK_BYTES: u64 = 1024 * 1024;
 
+/// Bytes that a transfer moves before the next one in line does: what a socket of a client that is near has room for, or more would be
+/// moved only where the client takes them at once.
+pub(super) const VISIT_BYTES: u64 = 256 * 1024;
+
 /// Who waits for a pass, and what may still be moved before the next one.
 pub(super) struct Turns {
     turnstile: PollFd,
@@ -29,6 +36,8 @@ pub(super) struct Turns {
     /// Transfers, which share what may be moved.
     bulk: RefCell<VecDeque<OneshotSender<()>>>,
     left: Cell<u64>,
+    /// What may still be moved in this visit.
+    visit: Cell<u64>,
     /// The connection that moved bytes last.
     last: Cell<Option<RawFd>>,
 }
@@ -41,6 +50,7 @@ impl Turns {
             yielded: RefCell::default(),
             bulk: RefCell::default(),
             left: Cell::new(BULK_BYTES),
+            visit: Cell::new(VISIT_BYTES),
             last: Cell::new(None),
         })
     }
@@ -78,6 +88,7 @@ impl Turns {
         let (turn, mut passed) = oneshot();
         self.bulk.borrow_mut().push_back(turn);
         self.any.notify();
+        self.leave();
         passed.await;
         while self.left.get() == 0 {
             // Those who were let go on before it have moved everything: it is the first one after the next pass.
@@ -87,19 +98,27 @@ impl Turns {
             self.any.notify();
             passed.await;
         }
+        self.visit.set(VISIT_BYTES);
     }
 
     /// Counts `bytes` that connection `fd` moved.
     pub(super) fn moved(&self, fd: RawFd, bytes: u64) {
         self.left.set(self.left.get().saturating_sub(bytes));
+        self.visit.set(self.visit.get().saturating_sub(bytes));
         self.last.set(Some(fd));
     }
 
-    /// Before bulk data is moved: waits for a turn if the bytes of this pass are used up.
-    pub(super) async fn turn(&self) {
-        if self.left.get() == 0 {
+    /// Before bulk data is moved: waits for a turn if the bytes of this pass are used up, or those of this visit and others are in
+    /// line. Returns how many bytes may be moved.
+    pub(super) async fn turn(&self) -> usize {
+        if self.left.get() == 0 || self.visit.get() == 0 && !self.bulk.borrow().is_empty() {
             self.queue().await;
         }
+        if self.bulk.borrow().is_empty() {
+            return usize::MAX;
+        }
+        // A visit that went on while nobody was in line ends with the next piece.
+        usize::try_from(self.visit.get().max(1)).unwrap_or(usize::MAX)
     }
 
     /// A transfer is about to wait for its peer: what is left of this pass goes to the next one in line.

@@ -110,7 +110,7 @@ impl Transfer<'_> {
     async fn through(&mut self, pipe: &mut Pipe, until: u64) -> io::Result<Pace> {
         let mut read = self.offset;
         while self.offset < until {
-            self.conn.turn().await;
+            let most = self.conn.turn().await;
             if pipe.filled == 0 {
                 let wanted = usize::try_from(until - read).unwrap_or(usize::MAX).min(pipe.capacity());
                 let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
@@ -124,7 +124,7 @@ impl Transfer<'_> {
             // The last segment goes at once, others may wait for the next pipe to be full packets.
             let more = if read < self.end { SpliceFlags::MORE } else { SpliceFlags::empty() };
             let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE | more;
-            match splice(pipe.reader(), None, self.conn, None, pipe.filled, flags) {
+            match splice(pipe.reader(), None, self.conn, None, pipe.filled.min(most), flags) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     pipe.filled = pipe.filled.saturating_sub(count);
@@ -146,8 +146,8 @@ impl Transfer<'_> {
     async fn by_sendfile(&mut self, until: u64) -> io::Result<()> {
         let mut waited = Duration::ZERO;
         while self.offset < until && waited < STALE_AFTER {
-            self.conn.turn().await;
-            let count = usize::try_from(until - self.offset).unwrap_or(usize::MAX).min(PIPE_BYTES);
+            let most = self.conn.turn().await;
+            let count = usize::try_from(until - self.offset).unwrap_or(usize::MAX).min(PIPE_BYTES).min(most);
             let mut at = self.offset;
             match rustix::fs::sendfile(self.conn, self.file.shared(), Some(&mut at), count) {
                 Ok(0) => return Err(shrank(self.offset, self.end)),

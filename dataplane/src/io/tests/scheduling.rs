@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::super::core::current;
+use super::super::turns::VISIT_BYTES;
 use super::super::*;
 use super::{joined, on_both, on_core};
 
@@ -62,6 +64,35 @@ fn yielding_tasks_take_turns() {
             assert_eq!(task.await, Some(()));
         }
         assert_eq!(*log.borrow(), [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]);
+    });
+}
+
+#[test]
+fn transfers_in_line_take_turns_after_equal_visits() {
+    on_both(|_| async {
+        let log = Rc::new(std::cell::RefCell::new(Vec::new()));
+        let transfer = |name: i32| {
+            let log = Rc::clone(&log);
+            async move {
+                let core = current();
+                for _ in 0..64 {
+                    let bytes = core.turns.turn().await.min(1024 * 1024) as u64;
+                    core.turns.moved(name, bytes);
+                    log.borrow_mut().push((name, bytes));
+                }
+            }
+        };
+        for task in [0, 1, 2, 3].map(|name| spawn(transfer(name))) {
+            assert_eq!(task.await, Some(()));
+        }
+        // The first ones know of nobody in line yet; at the end the last one is alone.
+        let log = &log.borrow()[16..224];
+        for (index, visits) in log.windows(4).enumerate() {
+            let mut names = [0, 1, 2, 3].map(|at: usize| visits[at].0);
+            names.sort_unstable();
+            assert_eq!(names, [0, 1, 2, 3], "at {index}: {visits:?}");
+            assert!(visits.iter().all(|visit| visit.1 <= VISIT_BYTES), "at {index}: {visits:?}");
+        }
     });
 }
 
