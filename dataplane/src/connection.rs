@@ -103,28 +103,32 @@ async fn serve_here(
     }
     let limits = limits(shard);
     let patience = Patience { idle: shard.config.dataplane.idle_timeout, head: shard.config.dataplane.head_timeout };
+    let was_moved = begun.is_some();
     let (mut input, mut first) = match begun {
-        Some(begun) => (Input::with(conn, begun.rest), Some((begun.head, begun.download))),
+        Some(begun) => {
+            place.end_waiting();
+            (Input::with(conn, begun.rest), Some((begun.head, begun.download)))
+        }
         None => (Input::new(conn), None),
     };
     loop {
         // Counted until it is answered.
-        let mut _download = None;
+        let mut download = None;
         let next = match first.take() {
             Some((head, counted)) => {
-                _download = counted;
+                download = counted;
                 Some(Ok(head))
             }
             None => {
                 let next = place.while_waiting(next_request(shard, &mut input, &limits, patience)).await.flatten();
                 if let Some(Ok(head)) = &next {
-                    let (core, counted) = whereabouts(shard, conn, claim, head);
+                    let (core, counted) = whereabouts(shard, conn, claim, was_moved, head);
                     if let Some(core) = core
                         && let Some(Ok(head)) = next
                     {
                         return Some((core, Box::new(Begun { head, rest: input.into_rest(), download: counted })));
                     }
-                    _download = counted;
+                    download = counted;
                 }
                 next
             }
@@ -140,6 +144,7 @@ async fn serve_here(
             },
             Err(error) => refuse(shard, conn, &error).await,
         };
+        drop(download);
         if !answered.keep {
             input.linger().await;
             return None;
@@ -148,7 +153,14 @@ async fn serve_here(
 }
 
 /// The core that is to answer a request for image data, if that is another one; and what counts it, if it is for a whole image.
-fn whereabouts(shard: &Shard, conn: &Conn, claim: &Claim, head: &Head) -> (Option<Claim>, Option<Download>) {
+/// `was_moved`: the connection came from another core with a request.
+fn whereabouts(
+    shard: &Shard,
+    conn: &Conn,
+    claim: &Claim,
+    was_moved: bool,
+    head: &Head,
+) -> (Option<Claim>, Option<Download>) {
     if head.method != "GET" || !head.path.ends_with("/file") {
         return (None, None);
     }
@@ -158,7 +170,8 @@ fn whereabouts(shard: &Shard, conn: &Conn, claim: &Claim, head: &Head) -> (Optio
     if head.headers.contains_key(header::RANGE) {
         return (cpu.filter(|_| may_move).and_then(|cpu| spread.follow(claim, cpu)), None);
     }
-    let (core, download) = spread.download(claim, cpu, may_move);
+    // Who was moved because there were too many stays there when there are not: short downloads would go to and fro.
+    let (core, download) = spread.download(shard.index, cpu.filter(|_| !was_moved), may_move);
     (core, Some(download))
 }
 

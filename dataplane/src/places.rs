@@ -168,7 +168,8 @@ impl Place {
         self.waits.set(Some(number));
     }
 
-    fn end_waiting(&self) {
+    /// Its request is here: from now on it does not lose its place. (What [runs while it waits](Place::while_waiting) ends that by itself.)
+    pub(crate) fn end_waiting(&self) {
         if let Some(number) = self.waits.take() {
             self.places.waiting.borrow_mut().remove(&number);
         }
@@ -243,6 +244,21 @@ mod tests {
     /// Whether a future is ready when it is looked at once.
     async fn is_done<F: Future + Unpin>(future: &mut F) -> bool {
         poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_ready())).await
+    }
+
+    #[test]
+    fn who_came_with_a_request_does_not_give_way() {
+        on_a_core(|| async {
+            let places = Places::new(1);
+            let mut made = connections(2).await.into_iter();
+            let (conn, client) = made.next().expect("made");
+            let place = places.take(conn).expect("free");
+            place.end_waiting();
+            let (conn, newcomer) = made.next().expect("made");
+            assert!(places.take(conn).is_none());
+            assert!(is_open(&client) && !is_open(&newcomer));
+            assert_eq!(place.while_waiting(async { 5 }).await, Some(5), "it is there for the next one");
+        });
     }
 
     #[test]

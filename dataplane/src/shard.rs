@@ -33,7 +33,7 @@ const IDLE_CONNECTIONS_MAX: usize = 32;
 /// Large bodies that are not image data and are received at a time on one core.
 const LARGE_BODIES_MAX: usize = 32;
 
-/// What all cores share. Nothing in it is written per request, let alone per buffer.
+/// What all cores share. Nothing in it is written per request, let alone per buffer; but see [`Spread`] for downloads of whole images.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) authority: Arc<Authority>,

@@ -7,7 +7,7 @@
 //! image data, as long as no core gets many more than another.
 //!
 //! A download of a whole image keeps its core for long, and shares it with the others there. So those are counted by themselves, and
-//! begin where there are fewest: eight of them get equal shares of two cores, however many connections are idle on each.
+//! begin where there are fewest, as far as connections allow that: eight of them get equal shares of two cores.
 
 use std::fmt;
 use std::sync::Arc;
@@ -111,28 +111,23 @@ impl Spread {
     pub(crate) fn place(self: &Arc<Self>, here: usize) -> Claim {
         let loads = self.loads.iter().map(|load| load.connections.load(Relaxed));
         let least = loads.enumerate().min_by_key(|(_, load)| *load).map_or(here, |(core, _)| core);
-        self.claim(if self.is_fair(least, here) { here } else { least })
+        self.claim(if self.is_fair(self.connections(), least, here) { here } else { least })
     }
 
     /// A place on the core of the processor `cpu` for a connection that has one elsewhere; `None` if it has it there already,
     /// if there is no such core, or if that has too many.
     pub(crate) fn follow(self: &Arc<Self>, claim: &Claim, cpu: usize) -> Option<Claim> {
         let core = self.cpus.iter().position(|have| *have == cpu)?;
-        (core != claim.core && self.is_fair(claim.core, core)).then(|| self.claim(core))
+        (core != claim.core && self.is_fair(self.connections(), claim.core, core)).then(|| self.claim(core))
     }
 
-    /// Counts the download of a whole image, which a connection with the place `claim` begins and whose packets come in on the
-    /// processor `cpu`: there or where it is, if no core has fewer of them, else where there are fewest. With a place there for the
-    /// connection, if it has to move; it does not unless it `may`.
-    pub(crate) fn download(
-        self: &Arc<Self>,
-        claim: &Claim,
-        cpu: Option<usize>,
-        may: bool,
-    ) -> (Option<Claim>, Download) {
+    /// Counts the download of a whole image by a connection of core `here` whose packets come in on the processor `cpu`: there or
+    /// here, if no core has [noticeably](DOWNLOADS_SLACK_DIVISOR) fewer of them, else where there are fewest. With a place there for
+    /// the connection, if it has to move; it does not unless it `may`.
+    pub(crate) fn download(self: &Arc<Self>, here: usize, cpu: Option<usize>, may: bool) -> (Option<Claim>, Download) {
         let downloads = |core: usize| self.loads.get(core).map_or(0, |load| load.downloads.load(Relaxed));
-        let here = claim.core;
-        let is_open = |core: &usize| *core == here || may && self.is_fair(here, *core);
+        let all = self.connections();
+        let is_open = |core: &usize| *core == here || may && self.is_fair(all, here, *core);
         let open = || (0..self.loads.len()).filter(is_open);
         let fewest = open().min_by_key(|core| downloads(*core)).unwrap_or(here);
         let bound = downloads(fewest) + open().map(downloads).sum::<usize>() / DOWNLOADS_SLACK_DIVISOR;
@@ -144,10 +139,14 @@ impl Spread {
         ((core != here).then(|| self.claim(core)), Download { spread: Arc::clone(self), core })
     }
 
-    /// Whether one connection more at `to` instead of `from` leaves them near enough to each other.
-    fn is_fair(&self, from: usize, to: usize) -> bool {
+    /// Connections of all cores that run.
+    fn connections(&self) -> usize {
+        self.loads.iter().map(|load| load.connections.load(Relaxed)).filter(|load| *load < RETIRED).sum()
+    }
+
+    /// Whether one connection more at `to` instead of `from`, of `all` connections, leaves them near enough to each other.
+    fn is_fair(&self, all: usize, from: usize, to: usize) -> bool {
         let load = |core: usize| self.loads.get(core).map_or(0, |load| load.connections.load(Relaxed));
-        let all: usize = (0..self.loads.len()).map(load).filter(|load| *load < RETIRED).sum();
         load(to) < load(from) + (all / SLACK_DIVISOR).max(SLACK_MIN)
     }
 
@@ -251,7 +250,7 @@ mod tests {
     /// How many downloads each core has when connections begin one each, with packets on the given processors.
     fn downloads(spread: &Arc<Spread>, claims: &mut [Claim], cpus: &[usize]) -> ([usize; 2], Vec<Download>) {
         let counted = claims.iter_mut().zip(cpus).map(|(claim, cpu)| {
-            let (place, download) = spread.download(claim, Some(*cpu), true);
+            let (place, download) = spread.download(claim.core(), Some(*cpu), true);
             if let Some(place) = place {
                 *claim = place;
             }
@@ -283,6 +282,6 @@ mod tests {
         let mut claims: Vec<_> = (0..2).map(|_| spread.place(0)).collect();
         let (_, counted) = downloads(&spread, &mut claims, &[1, 0]);
         assert_eq!(counted.iter().map(|download| download.core).collect::<Vec<_>>(), [1, 0]);
-        assert!(spread.download(&claims[0], Some(1), false).0.is_none(), "it may not move");
+        assert!(spread.download(claims[0].core(), Some(1), false).0.is_none(), "it may not move");
     }
 }

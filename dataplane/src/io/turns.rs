@@ -16,6 +16,7 @@ use std::task::Poll;
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::buffer::BUFFER_BYTES;
 use super::conn::PollFd;
 use super::core::current;
 use super::local::{Notify, OneshotSender, oneshot};
@@ -23,9 +24,12 @@ use super::local::{Notify, OneshotSender, oneshot};
 /// Bytes of bulk data between two passes: a tenth of a millisecond or two.
 const BULK_BYTES: u64 = 1024 * 1024;
 
-/// Bytes that a transfer moves before the next one in line does: what a socket of a client that is near has room for, or more would be
-/// moved only where the client takes them at once.
+/// Bytes that a transfer moves before the next one in line does: about what the socket of a client that is near has room for, so that more
+/// would go only to clients that take bytes meanwhile.
 pub(super) const VISIT_BYTES: u64 = 256 * 1024;
+
+// What passes through our buffers goes one by one, and does not ask how much it may be.
+const _: () = assert!(BUFFER_BYTES as u64 <= VISIT_BYTES);
 
 /// Who waits for a pass, and what may still be moved before the next one.
 pub(super) struct Turns {
@@ -70,6 +74,7 @@ impl Turns {
             let yielded = std::mem::take(&mut *self.yielded.borrow_mut());
             yielded.into_iter().for_each(|turn| turn.send(()));
             self.left.set(BULK_BYTES);
+            self.visit.set(VISIT_BYTES);
             self.next();
             if !self.bulk.borrow().is_empty() {
                 self.any.notify();
@@ -88,7 +93,6 @@ impl Turns {
         let (turn, mut passed) = oneshot();
         self.bulk.borrow_mut().push_back(turn);
         self.any.notify();
-        self.leave();
         passed.await;
         while self.left.get() == 0 {
             // Those who were let go on before it have moved everything: it is the first one after the next pass.
@@ -112,13 +116,10 @@ impl Turns {
     /// line. Returns how many bytes may be moved.
     pub(super) async fn turn(&self) -> usize {
         if self.left.get() == 0 || self.visit.get() == 0 && !self.bulk.borrow().is_empty() {
+            self.leave();
             self.queue().await;
         }
-        if self.bulk.borrow().is_empty() {
-            return usize::MAX;
-        }
-        // A visit that went on while nobody was in line ends with the next piece.
-        usize::try_from(self.visit.get().max(1)).unwrap_or(usize::MAX)
+        if self.bulk.borrow().is_empty() { usize::MAX } else { usize::try_from(self.visit.get()).unwrap_or(usize::MAX) }
     }
 
     /// A transfer is about to wait for its peer: what is left of this pass goes to the next one in line.
