@@ -181,6 +181,8 @@ fn work<B: AsRef<[u8]>>(shared: &Shared<B>) {
             deliver(digest.finish(), sink);
         }
         hash(shared, &mut batch);
+        // About a millisecond is over: who waits for this processor is short, a core or a thread of control, and would else wait for a tick.
+        thread::yield_now();
         // Releasing a buffer runs its owner's code: not under the lock.
         digests.extend(batch.drain(..).map(|Task { key, digest, buffer }| {
             drop(buffer);
