@@ -166,12 +166,14 @@ fn whereabouts(
     }
     // A move takes one descriptor more for a moment.
     let may_move = !shard.draining.get() && !are_descriptors_scarce();
-    let (spread, cpu) = (&shard.shared.spread, conn.incoming_cpu());
+    let spread = &shard.shared.spread;
+    // Asked for where it matters: it is a system call.
+    let cpu = |matters: bool| if matters { conn.incoming_cpu() } else { None };
     if head.headers.contains_key(header::RANGE) {
-        return (cpu.filter(|_| may_move).and_then(|cpu| spread.follow(claim, cpu)), None);
+        return (cpu(may_move).and_then(|cpu| spread.follow(claim, cpu)), None);
     }
     // Who was moved because there were too many stays there when there are not: short downloads would go to and fro.
-    let (core, download) = spread.download(shard.index, cpu.filter(|_| !was_moved), may_move);
+    let (core, download) = spread.download(shard.index, cpu(may_move && !was_moved), may_move);
     (core, Some(download))
 }
 
